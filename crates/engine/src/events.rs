@@ -1,0 +1,113 @@
+//! The event log: one ordered, durable list per tenant, the one source of what happened.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cdr::{Cause, Cdr};
+use crate::vocabulary::{LegId, Serial, TenantId, TrunkName};
+
+/// One entry; its position is given inside the commit, by tenant and without gaps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub tenant: TenantId,
+    /// The call that it belongs to, where there is one.
+    pub serial: Option<Serial>,
+    /// Wall clock, ms since 1970.
+    pub at_ms: i64,
+    pub kind: EventKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum EventKind {
+    Accepted {
+        called: String,
+        caller_present: String,
+    },
+    /// It waits, and for what.
+    Queued {
+        why: Waiting,
+    },
+    /// An attempt is on disk; its INVITE leaves now.
+    Dialling {
+        leg: LegId,
+        trunk: TrunkName,
+        attempt: u32,
+    },
+    Ringing {
+        leg: LegId,
+    },
+    Answered {
+        leg: LegId,
+    },
+    PlayStarted {
+        leg: LegId,
+    },
+    Digit {
+        leg: LegId,
+        digit: char,
+    },
+    RoundPlayed {
+        leg: LegId,
+        round: u8,
+    },
+    /// One leg ended; the call may go on.
+    LegEnded {
+        leg: LegId,
+        cause: Cause,
+        sip_status: Option<u16>,
+    },
+    /// The terminal event: exactly one per accepted call.
+    Ended {
+        cdr: Box<Cdr>,
+    },
+    /// An uploaded recording was approved or rejected.
+    RecordingReviewed {
+        review: RecordingReview,
+    },
+}
+
+/// The outcome of the review of an upload (contract §5.4b).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingReview {
+    pub voice_id: String,
+    pub approved: bool,
+    pub comment: String,
+    pub file_name: String,
+}
+
+/// Why a call waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// Others of the same tenant and trunk are ahead of it.
+    BehindOthers {
+        ahead: u32,
+    },
+    TenantRate,
+    TenantConcurrency,
+    TrunkRate,
+    TrunkConcurrency,
+    /// The trunk is not registered or out of service.
+    TrunkDown,
+    /// The server holds as many calls as it may.
+    ServerFull,
+}
+
+impl EventKind {
+    /// The stable name in the database and in `/v1`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            EventKind::Accepted { .. } => "call.accepted",
+            EventKind::Queued { .. } => "call.queued",
+            EventKind::Dialling { .. } => "call.dialling",
+            EventKind::Ringing { .. } => "call.ringing",
+            EventKind::Answered { .. } => "call.answered",
+            EventKind::PlayStarted { .. } => "call.play_started",
+            EventKind::Digit { .. } => "call.digit",
+            EventKind::RoundPlayed { .. } => "call.round_played",
+            EventKind::LegEnded { .. } => "call.leg_ended",
+            EventKind::Ended { .. } => "call.ended",
+            EventKind::RecordingReviewed { .. } => "recording.reviewed",
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What was accepted: a request that cannot be wrong any more, as it stands on disk.
+
+use serde::{Deserialize, Serialize};
+
+use crate::vocabulary::{CallKind, Priority, Serial, TenantId, TrunkName};
+
+/// An accepted call: everything needed to make it, also after a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub serial: Serial,
+    pub tenant: TenantId,
+    /// When it was accepted, ms since 1970.
+    pub created_ms: i64,
+    /// When its wait in the queue is over without a call, ms since 1970.
+    pub queue_deadline_ms: i64,
+    pub order: Order,
+}
+
+/// What the caller of the interface ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The trunk that the tenant's routes name for `called`.
+    pub trunk: TrunkName,
+    pub called: String,
+    /// The number shown to the called party (`callerPresent`).
+    pub caller_present: String,
+    pub priority: Priority,
+    /// Seconds the called party may ring.
+    pub ring_limit_s: u32,
+    /// Seconds from answer to hang-up at the most.
+    pub max_duration_s: u32,
+    /// Whether the call is recorded.
+    pub record: bool,
+    /// Where the release callback goes; checked against the trust list when accepted and at each try.
+    pub callback_url: Option<String>,
+    pub kind: OrderKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OrderKind {
+    VoiceNotification { playlist: Vec<PlayItem>, play_times: u8 },
+}
+
+/// One entry of a `playList`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "item", rename_all = "snake_case")]
+pub enum PlayItem {
+    /// An uploaded recording.
+    Recording { voice_id: String },
+    /// A template whose variables have been filled in; `text` is what is spoken.
+    Speech { template_id: String, text: String },
+}
+
+impl Order {
+    pub fn call_kind(&self) -> CallKind {
+        match self.kind {
+            OrderKind::VoiceNotification { .. } => CallKind::VoiceNotification,
+        }
+    }
+}
+
+/// A key by which a repeated request meets its first reply (decisions.md, Idempotency).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    pub tenant: TenantId,
+    pub kind: CallKind,
+    pub key: String,
+}
+
+/// An idempotency key with the SHA-256 of the body that it came with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    pub key: IdempotencyKey,
+    pub body_sha256: [u8; 32],
+}

@@ -1,0 +1,120 @@
+//! The nouns that every floor shares: who, which call, which leg, when.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The moment an input is handled. Timers run on `since_start` (monotonic); rows carry `unix_ms`.
+///
+/// The two are separate arguments because a wall clock steps: a call's durations come from the
+/// monotonic one and cannot become negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Time since the process started.
+    pub since_start: Duration,
+    /// Wall clock, milliseconds since 1970-01-01 UTC.
+    pub unix_ms: i64,
+}
+
+impl Now {
+    /// The same world `by` later; both clocks move.
+    #[must_use]
+    pub fn later(self, by: Duration) -> Now {
+        Now { since_start: self.since_start + by, unix_ms: self.unix_ms + by.as_millis() as i64 }
+    }
+}
+
+/// A point on the monotonic clock at which something is due.
+pub type Deadline = Duration;
+
+/// A tenant: one VDN of the pages, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TenantId(pub u32);
+
+/// The serial number of an accepted call (`callSerialNo` of the pages), 63 bits, never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Serial(pub u64);
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One dial attempt or one inbound INVITE; never reused, so a late message of an earlier attempt
+/// meets nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LegId(pub u64);
+
+/// The name of a trunk in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TrunkName(pub Arc<str>);
+
+impl From<&str> for TrunkName {
+    fn from(name: &str) -> Self {
+        TrunkName(name.into())
+    }
+}
+
+impl fmt::Display for TrunkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a call of a tenant waits for or is limited by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallKind {
+    VoiceNotification,
+}
+
+impl CallKind {
+    /// The name in the API, the database and the logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            CallKind::VoiceNotification => "voice_notification",
+        }
+    }
+}
+
+/// 1 (first) to 9 (last), the default; page 003, `priority`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Priority(u8);
+
+impl Priority {
+    pub const LAST: Priority = Priority(9);
+
+    /// `None` outside 1 to 9.
+    pub fn new(value: u8) -> Option<Priority> {
+        (1..=9).contains(&value).then_some(Priority(value))
+    }
+
+    pub fn value(self) -> u8 {
+        self.0
+    }
+}
+
+/// How fast and how many: calls of one tenant, or calls over one trunk. What is over a limit waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Calls started per second.
+    pub calls_per_second: u32,
+    /// Calls that are dialling or up at the same time.
+    pub concurrent_calls: u32,
+}
+
+/// What a tenant's calls may do; each value is the tenant's setting or the process's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantLimits {
+    #[serde(flatten)]
+    pub pace: Pace,
+    /// Calls that may wait; the next one is refused.
+    pub queue_length: u32,
+    /// Refuse a call whose kind, caller and called equal an unfinished one's (return code 1).
+    pub refuse_duplicates: bool,
+}
