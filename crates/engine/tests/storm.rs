@@ -140,13 +140,13 @@ impl Storm {
     }
 
     fn step(&mut self) {
-        match self.random.below(14) {
-            0 | 1 => self.ask_for_a_call(),
-            2 => self.cancel_something(),
-            3 => self.answer_a_fetch(),
-            4 => self.answer_a_claim(),
-            5 | 6 => self.disk(),
-            7 => self.pass(),
+        match self.random.below(40) {
+            0..=3 => self.ask_for_a_call(),
+            4 => self.cancel_something(),
+            5..=9 => self.answer_a_fetch(),
+            10..=12 => self.answer_a_claim(),
+            13..=18 => self.disk(),
+            19 | 20 => self.pass(),
             _ => self.leg_acts(),
         }
     }
@@ -251,8 +251,9 @@ impl Storm {
         let by = match self.random.below(4) {
             0 => Duration::from_millis(self.random.below(5)),
             1 => Duration::from_millis(self.random.below(500)),
-            2 => Duration::from_secs(self.random.below(5)),
-            _ => Duration::from_secs(self.random.below(70)),
+            2 => Duration::from_secs(self.random.below(3)),
+            _ if self.random.chance(10) => Duration::from_secs(self.random.below(70)),
+            _ => Duration::from_millis(20),
         };
         self.now = self.now.later(by);
         self.engine.handle_timeout(self.now);
@@ -261,7 +262,7 @@ impl Storm {
     fn leg_acts(&mut self) {
         let alive = self.legs.iter().filter(|(_, leg)| **leg != Leg::Ended).map(|(id, _)| *id);
         let Some(id) = self.random.pick(alive.collect()) else { return };
-        let ends = self.random.chance(8);
+        let ends = self.random.chance(16);
         let input = match self.legs[&id] {
             _ if ends => self.end(id),
             Leg::Opened => self.becomes(id, Leg::Prepared, prepared()),
@@ -416,6 +417,21 @@ impl Storm {
         assert!(self.promised.is_subset(&self.accepted));
         let left = self.legs.iter().filter(|(_, leg)| !matches!(leg, Leg::Ended | Leg::HungUp));
         assert_eq!(left.count(), 0, "a leg is left behind");
+        self.every_place_is_free_again();
+    }
+
+    fn every_place_is_free_again(&mut self) {
+        self.fetches.clear();
+        for _ in 0..CONCURRENT {
+            self.now = self.now.later(Duration::from_secs(1));
+            self.tickets += 1;
+            let mut request = request(order());
+            request.limits = limits(pace(100, CONCURRENT));
+            let ticket = Ticket(self.tickets);
+            self.input(Input::Accept { ticket, request: Box::new(request) });
+            self.perform();
+        }
+        assert_eq!(self.fetches.len(), CONCURRENT as usize, "a place was never given back");
     }
 }
 
