@@ -62,6 +62,7 @@ pub fn check_file(path: &Path, text: &str) -> Vec<Finding> {
 
     let tests_from = if is_test_file(path) { 0 } else { inline_tests_start(text) };
     let in_engine = path.starts_with("crates/engine/src");
+    let in_room = path.starts_with("crates/engine/src/calls");
     for (index, line) in text.lines().enumerate() {
         if line.trim_end() != line {
             report(
@@ -75,6 +76,7 @@ pub fn check_file(path: &Path, text: &str) -> Vec<Finding> {
                 Place::Anywhere => true,
                 Place::Tests => index >= tests_from,
                 Place::Engine => in_engine,
+                Place::Rooms => in_room && index < tests_from,
             };
             if let Some(word) = ban.words.iter().find(|word| applies && code.contains(*word)) {
                 report(Some(index + 1), format!("`{word}`: {}", ban.instead));
@@ -94,6 +96,8 @@ enum Place {
     Anywhere,
     Tests,
     Engine,
+    /// The state machines; not their tests.
+    Rooms,
 }
 
 const BANS: &[Ban] = &[
@@ -136,6 +140,12 @@ const BANS: &[Ban] = &[
         words: &["HashMap", "HashSet"],
         place: Place::Engine,
         instead: "its order differs from run to run, so that a seed would not replay: BTreeMap, BTreeSet",
+    },
+    Ban {
+        // Clippy's wildcard_enum_match_arm looks at enums only, and a room matches pairs.
+        words: &["_ =>", "(_, _) =>", "(_, _, _) =>"],
+        place: Place::Rooms,
+        instead: "name the cases: a new state or input is then asked for by the compiler",
     },
 ];
 

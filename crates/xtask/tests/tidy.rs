@@ -67,6 +67,27 @@ fn an_engine_that_reaches_for_the_world_is_found() {
 }
 
 #[test]
+fn a_room_that_passes_over_cases_is_found() {
+    let room = "crates/engine/src/calls/talk.rs";
+    assert_eq!(
+        lines_of(room, "match (s, i) {\n    (State::Held, _) => f(),\n    (_, _) => g(),\n}\n"),
+        [3]
+    );
+    assert_eq!(
+        lines_of(room, "match s {\n    State::Held | State::Up => f(),\n    _ => g(),\n}\n"),
+        [3]
+    );
+    assert_eq!(
+        lines_of(room, "match s {\n    State::Ringing { .. } => f(),\n    Some(_) => g(),\n}\n"),
+        [0; 0]
+    );
+    assert_eq!(
+        lines_of(room, "#[cfg(test)]\nmod tests {\n    fn f() { match s { _ => g() } }\n}\n"),
+        [0; 0]
+    );
+}
+
+#[test]
 fn files_too_long_named_for_nothing_or_with_loose_ends_are_found() {
     let long = "fn f() {}\n".repeat(tidy::MAX_LINES + 1);
     assert_eq!(
