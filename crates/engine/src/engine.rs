@@ -143,6 +143,11 @@ impl Engine {
         self.calls.len()
     }
 
+    /// What was ordered, while the call lives here.
+    pub fn intent(&self, serial: Serial) -> Option<&Intent> {
+        self.calls.get(&serial).map(|call| &call.room.draft().intent)
+    }
+
     /// Nothing is up and nothing waits for the disk.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.gate.holds_nothing()

@@ -1,7 +1,5 @@
 //! An engine with a scripted outside: a disk that commits when told, a clock that is moved by hand.
 
-#![allow(dead_code, reason = "each test file uses its own part of the world")]
-
 use std::time::Duration;
 
 use engine::action::{Action, Claim, Input, LegInput};

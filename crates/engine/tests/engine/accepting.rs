@@ -1,15 +1,13 @@
 //! What is accepted, refused, repeated and queued.
 
-mod world;
-
 use std::time::Duration;
 
-use engine::action::{Claim, Input};
+use crate::world::{TENANT, World, idempotency, intent, limits, order, pace, request};
+use engine::action::{Claim, Input, LegInput};
 use engine::cdr::Outcome;
 use engine::vocabulary::{Priority, Serial};
 use engine::writes::Write;
 use engine::{Refusal, Reply, Ticket};
-use world::{World, idempotency, intent, limits, order, pace, request};
 
 fn reply(world: &World, ticket: Ticket) -> Option<&Reply> {
     world.replies.iter().find(|(of, _)| *of == ticket).map(|(_, reply)| reply)
@@ -102,7 +100,7 @@ fn a_full_queue_refuses_and_keeps_nothing() {
 #[test]
 fn a_call_that_waited_too_long_ends_with_its_record() {
     let mut world = World::new();
-    let (tenant, trunk) = (world::TENANT, "carrier".into());
+    let (tenant, trunk) = (TENANT, "carrier".into());
     world.trunk(pace(10, 10), false);
     world.input(Input::Waiting { tenant, trunk, calls: 1 });
     world.pass(Duration::from_secs(1));
@@ -132,7 +130,7 @@ fn a_failed_disk_accepts_and_dials_nothing() {
     let ticket = world.accept(request(order()));
     let serial = world.fetching().expect("a fetch");
     world.input(Input::Fetched { serial, result: Ok(()) });
-    world.leg(1, engine::action::LegInput::Prepared { wire: vec![1], media: vec![2] });
+    world.leg(1, LegInput::Prepared { wire: vec![1], media: vec![2] });
     world.wants();
     world.engine.close_batch();
     world.input(Input::CommitFailed);
@@ -148,7 +146,7 @@ fn a_failed_disk_accepts_and_dials_nothing() {
 fn a_draining_server_refuses_and_claims_nothing() {
     let mut world = World::new();
     world.playing(order());
-    let (tenant, trunk) = (world::TENANT, "carrier".into());
+    let (tenant, trunk) = (TENANT, "carrier".into());
     world.input(Input::Drain);
     world.input(Input::Waiting { tenant, trunk, calls: 5 });
     let refused = world.accept(request(order()));

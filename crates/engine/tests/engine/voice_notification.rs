@@ -1,16 +1,14 @@
 //! A voice notification, step by step: this input, exactly these actions.
 
-mod world;
-
 use std::time::Duration;
 
+use crate::world::{World, ended, intent, order, request};
 use engine::Reply;
 use engine::action::{FetchFault, Input, LegInput, PlayId};
 use engine::cdr::{Cause, Outcome};
 use engine::intent::OrderKind;
 use engine::vocabulary::LegId;
 use engine::writes::{Attempt, Unfinished};
-use world::{World, ended, intent, order, request};
 
 const NOTHING: [&str; 0] = [];
 

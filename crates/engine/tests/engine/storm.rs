@@ -3,18 +3,16 @@
 //!
 //! A failing seed prints itself: keep it in `KEPT`. `STORM_SEEDS=n` runs more of them.
 
-mod world;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::world::{ended, idempotency, intent, is_terminal, limits, order, pace, request};
 use engine::action::{Action, BatchNumber, Claim, ClaimId, FetchFault, Input, LegInput, PlayId};
 use engine::cdr::Cause;
 use engine::intent::{Intent, OrderKind};
 use engine::vocabulary::{LegId, Now, Priority, Serial};
 use engine::writes::{Unfinished, Write};
 use engine::{Engine, Reply, Start, Ticket};
-use world::{ended, idempotency, intent, is_terminal, limits, order, pace, request};
 
 /// Seeds that once failed.
 const KEPT: [u64; 0] = [];
