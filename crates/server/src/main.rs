@@ -1,1 +1,4 @@
+mod callbacks;
+//mod speech;
+
 fn main() {}
