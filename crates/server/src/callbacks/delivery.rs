@@ -161,8 +161,15 @@ impl Delivery {
         if tenant.settings.default_callback_url.as_deref() == Some(url) {
             return None;
         }
-        match self.app.access.secret(&self.app.store, tenant.id, SHARED_KEY).await {
-            Ok(key) => key,
+        let sealed = match self.app.store.secret(tenant.id, SHARED_KEY).await {
+            Ok(sealed) => sealed?,
+            Err(error) => {
+                tracing::error!(tenant = tenant.id.0, %error, "the shared key cannot be read");
+                return None;
+            }
+        };
+        match self.app.access.sealer.open(tenant.id, SHARED_KEY, &sealed) {
+            Ok(key) => String::from_utf8(key).ok(),
             Err(error) => {
                 tracing::error!(tenant = tenant.id.0, %error, "the shared key cannot be opened");
                 None

@@ -10,6 +10,7 @@ use engine::vocabulary::{LegId, Serial};
 
 use super::notes::NoteKind;
 use super::{Driver, cause};
+use crate::recordings;
 
 #[derive(Debug, Default)]
 pub struct Legs(BTreeMap<LegId, Leg>);
@@ -170,17 +171,15 @@ impl Driver {
     pub(super) fn record(&mut self, leg: LegId) {
         let intent = self.legs.serial(leg).and_then(|serial| self.engine.intent(serial));
         let Some(intent) = intent else { return };
-        match self.recordings.new_file(intent) {
-            Ok(path) => {
-                let mode = media::RecordMode::Both;
-                self.tell_media(media::Command::Record { leg: to_media(leg), path, mode });
-            }
-            Err(error) => {
-                let serial = intent.serial;
-                self.note(serial, NoteKind::RecordingFailed { reason: error.to_string() });
-                self.leg_input(leg, LegInput::RecordingFailed);
-            }
+        let path = self.directory.join(recordings::path(intent));
+        let parent = path.parent().unwrap_or(&self.directory);
+        if let Err(error) = std::fs::create_dir_all(parent) {
+            let reason = format!("{}: {error}", parent.display());
+            self.note_leg(leg, NoteKind::RecordingFailed { reason });
+            return self.leg_input(leg, LegInput::RecordingFailed);
         }
+        let mode = media::RecordMode::Both;
+        self.tell_media(media::Command::Record { leg: to_media(leg), path, mode });
     }
 
     fn signalling(&mut self, leg: LegId, serial: Serial) {

@@ -12,6 +12,7 @@ mod perform;
 mod trunks;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::calls::{Accepted, Ask, CancelError};
 use crate::clips::Clips;
+use crate::config::Defaults;
+use crate::tenants::Tenants;
 
 pub use notes::{Note, NoteKind};
 pub use trunks::{Trunk, TrunkError, Trunks};
@@ -71,6 +74,11 @@ impl Happenings {
         }
     }
 
+    /// Nobody listens any more.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     async fn send(&self, happening: Happening) {
         // A closed channel means that the driver is gone and nobody wants to know.
         let _ = self.0.send(happening).await;
@@ -92,7 +100,10 @@ pub struct Parts {
     pub ready: Arc<AtomicBool>,
     /// Rung after each commit that holds an event.
     pub doorbell: watch::Sender<u64>,
-    pub recordings: crate::recordings::Recordings,
+    /// The data directory: recordings of calls go below it.
+    pub directory: PathBuf,
+    pub tenants: Tenants,
+    pub defaults: Defaults,
 }
 
 pub struct Driver {
@@ -103,7 +114,7 @@ pub struct Driver {
     media: media::Media,
     trunks: Trunks,
     clips: Clips,
-    recordings: crate::recordings::Recordings,
+    directory: PathBuf,
     legs: Legs,
     notes: Notes,
     disk: Disk,
@@ -174,7 +185,7 @@ impl Driver {
             media: parts.media,
             trunks: parts.trunks,
             clips: parts.clips,
-            recordings: parts.recordings,
+            directory: parts.directory,
             legs: Legs::default(),
             notes: Notes::default(),
             disk: Disk::new(parts.store, happenings.clone(), doorbell),
@@ -185,7 +196,7 @@ impl Driver {
             ready,
             stopping: Stopping::No,
         };
-        driver.begin(found);
+        driver.begin(found, &parts.tenants, &parts.defaults);
         driver.ready.store(true, Ordering::Release);
         loop {
             let wake_at = driver.engine.wake_at(driver.clock.now());
@@ -222,8 +233,12 @@ impl Driver {
     }
 
     /// Trunks, then what the last run left behind.
-    fn begin(&mut self, found: store::Recovery) {
+    fn begin(&mut self, found: store::Recovery, tenants: &Tenants, defaults: &Defaults) {
         let now = self.clock.now();
+        for tenant in tenants.all() {
+            let (tenant, limits) = (tenant.id, tenant.settings.limits(defaults));
+            self.engine.handle(Input::TenantLimits { tenant, limits }, now);
+        }
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);
         }
