@@ -137,6 +137,28 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
 }
 
 impl Running {
+    /// One JSON line: where the server can be reached.
+    pub fn announcement(&self) -> String {
+        let sip = |wanted| {
+            let found = self.sip.iter().find(|(transport, _)| *transport == wanted);
+            found.map(|(_, address)| address.to_string())
+        };
+        let carriers: BTreeMap<String, String> = self
+            .carriers
+            .iter()
+            .map(|(name, carrier)| (name.to_string(), carrier.udp_address().to_string()))
+            .collect();
+        serde_json::json!({
+            "ready": true,
+            "http": self.http.to_string(),
+            "https": self.https.map(|address| address.to_string()),
+            "sip_udp": sip(sip::Transport::Udp),
+            "sip_tcp": sip(sip::Transport::Tcp),
+            "carriers": carriers,
+        })
+        .to_string()
+    }
+
     /// Resolves when the driver ends by itself, which only a broken disk makes it do.
     pub async fn failed(&mut self) -> DriverError {
         match (&mut self.driver).await {
