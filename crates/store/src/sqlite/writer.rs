@@ -9,22 +9,24 @@ use std::sync::Arc;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::checkpoint::{self, Log};
 use super::{Command, Stopped, group};
 use crate::counters::Counters;
 use crate::error::{ApplyError, CommitError};
 use crate::events::Positions;
-use crate::work::{GROUP_ROWS, Outcome, Reply, Work};
+use crate::work::{GROUP_WEIGHT, Outcome, Reply, Work};
 
 pub(super) struct Writer {
-    connection: SqliteConnection,
-    positions: Positions,
-    log: Log,
-    stopped: Stopped,
-    counters: Arc<Counters>,
-    /// Held until the connection is closed.
-    lock: File,
+    pub(super) connection: SqliteConnection,
+    pub(super) positions: Positions,
+    pub(super) log: Log,
+    pub(super) checkpointer: JoinHandle<()>,
+    pub(super) stopped: Stopped,
+    pub(super) counters: Arc<Counters>,
+    /// Held until the connections are closed.
+    pub(super) lock: File,
 }
 
 /// What a group left behind it.
@@ -40,28 +42,14 @@ struct Item {
 }
 
 impl Writer {
-    pub(super) fn new(
-        connection: SqliteConnection,
-        positions: Positions,
-        log: Log,
-        stopped: Stopped,
-        counters: Arc<Counters>,
-        lock: File,
-    ) -> Self {
-        Writer { connection, positions, log, stopped, counters, lock }
-    }
-
-    pub(super) fn start(self, queue: mpsc::Receiver<Command>) {
-        tokio::spawn(self.run(queue));
-    }
-
-    async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+    /// Until [`Command::Close`] comes or nobody is left who could ask.
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut closing = None;
         while let Some(first) = queue.recv().await {
             let (items, next) = collect(first, &mut queue);
-            let rows = items.iter().map(|item| item.work.rows()).sum();
+            let weight = items.iter().map(|item| item.work.weight()).sum();
             self.commit(items).await;
-            self.log.notice_commit(rows);
+            self.log.notice_commit(weight);
             match next {
                 Next::Nothing => {}
                 Next::FinishCheckpoint => self.finish_checkpoint().await,
@@ -77,6 +65,9 @@ impl Writer {
             self.turn_away(command);
         }
         self.log.close();
+        if self.checkpointer.await.is_err() {
+            tracing::warn!("the checkpointer ended early; the next start moves the log");
+        }
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, "the database was not closed cleanly; the next start repairs it");
         }
@@ -189,18 +180,18 @@ impl Writer {
 /// The first command and whatever waits behind it, up to the limit of a group.
 fn collect(first: Command, queue: &mut mpsc::Receiver<Command>) -> (Vec<Item>, Next) {
     let mut items = Vec::new();
-    let mut rows = 0;
+    let mut weight = 0;
     let mut command = Some(first);
     while let Some(taken) = command.take() {
         match taken {
             Command::Work { work, reply } => {
-                rows += work.rows();
+                weight += work.weight();
                 items.push(Item { work, reply });
             }
             Command::FinishCheckpoint => return (items, Next::FinishCheckpoint),
             Command::Close { reply } => return (items, Next::Close(reply)),
         }
-        if rows < GROUP_ROWS {
+        if weight < GROUP_WEIGHT {
             command = queue.try_recv().ok();
         }
     }
