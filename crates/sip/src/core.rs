@@ -229,6 +229,10 @@ impl Core {
         self.stack.counters
     }
 
+    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.stack.counters
+    }
+
     /// Legs, transactions and timers that are alive: zero once everything has run out.
     pub fn load(&self) -> (usize, usize, usize) {
         let transactions = self.stack.clients.len() + self.stack.servers.len();

@@ -22,11 +22,15 @@ mod address;
 mod auth_client;
 mod auth_server;
 mod command;
+mod connections;
 mod core;
 mod counters;
 mod credentials;
 mod dialog;
+mod driver;
+mod endpoint;
 mod event;
+mod framing;
 mod legs;
 mod message;
 mod outside;
@@ -35,9 +39,11 @@ mod random;
 mod registrations;
 mod snapshot;
 mod stack;
+mod stream;
 mod tap;
 mod timers;
 mod transactions;
+mod udp;
 mod wire;
 mod writer;
 
@@ -49,10 +55,12 @@ pub use command::{
 pub use core::{Core, CoreConfig, CoreListener, Output, Received, Transmit};
 pub use counters::Counters;
 pub use credentials::Credentials;
+pub use endpoint::{Busy, Endpoint, EndpointConfig, Limits, Listener, StartError};
 pub use event::{
     Direction, End, EndTimer, EndedBy, Event, IncomingCall, OutsideRequest, RegistrationFailure,
     TapRecord,
 };
+pub use framing::{FrameError, Framed, Framer};
 pub use policy::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};
 pub use snapshot::DialogSnapshot;
 pub use wire::{Wire, WireError};
