@@ -1,4 +1,4 @@
 mod callbacks;
-//mod speech;
+mod speech;
 
 fn main() {}
