@@ -107,12 +107,11 @@ impl Clips {
             volume: Volume::new(template.volume.into()).unwrap_or_default(),
         };
         let tenant = self.app.tenants.by_id(tenant).ok_or(FetchFault::Missing)?;
-        let config = self.app.speech_config(&tenant.settings);
-        let speech = self.app.speaker.speak(&config, &text, &style).await.map_err(|error| {
+        let speech = self.app.speaker.speak(&tenant.speech, &text, &style).await.map_err(|error| {
             tracing::warn!(tenant = tenant.id.0, %error, "a template could not be spoken");
             FetchFault::Speech
         })?;
-        Clip::from_pcm(speech.samples.clone(), speech.rate).map_err(|_| FetchFault::Speech)
+        Clip::from_pcm(&speech.samples, speech.rate).map_err(|_| FetchFault::Speech)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -162,7 +161,7 @@ mod tests {
         let mut kept = Kept::default();
         let tenant = TenantId(1);
         // Ten minutes each: six fit into the hour.
-        let long = Clip::from_pcm(vec![0; 8_000 * 600], 8_000).expect("a clip");
+        let long = Clip::from_pcm(&vec![0; 8_000 * 600], 8_000).expect("a clip");
         for id in 0..6 {
             kept.keep(tenant, item(id), long.clone());
         }

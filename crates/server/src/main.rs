@@ -46,8 +46,27 @@ enum Command {
     Sim(simulator::Arguments),
     /// Measure this machine.
     Bench(bench::Arguments),
-    #[command(flatten)]
-    Client(cli::Command),
+    /// Calls: list, show, timeline, cancel.
+    Calls {
+        #[command(flatten)]
+        connection: cli::Connection,
+        #[command(subcommand)]
+        command: cli::Calls,
+    },
+    /// Callbacks: what became of them, and trying again.
+    Callbacks {
+        #[command(flatten)]
+        connection: cli::Connection,
+        #[command(subcommand)]
+        command: cli::Callbacks,
+    },
+    /// Tenants and their settings.
+    Tenants {
+        #[command(flatten)]
+        connection: cli::Connection,
+        #[command(subcommand)]
+        command: cli::Tenants,
+    },
 }
 
 #[derive(clap::Args)]
@@ -79,8 +98,24 @@ async fn run(command: Command) -> Result<ExitCode, ServeError> {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Sim(arguments) => simulator::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
-        Command::Client(command) => command.run().await,
+        Command::Calls { connection, command } => {
+            client(cli::Command::Calls(command), connection).await
+        }
+        Command::Callbacks { connection, command } => {
+            client(cli::Command::Callbacks(command), connection).await
+        }
+        Command::Tenants { connection, command } => {
+            client(cli::Command::Tenants(command), connection).await
+        }
     }
+}
+
+async fn client(
+    command: cli::Command,
+    connection: cli::Connection,
+) -> Result<ExitCode, ServeError> {
+    cli::run(command, &connection, &mut std::io::stdout()).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn failed(error: &ServeError) -> ExitCode {
@@ -94,13 +129,22 @@ fn start_log() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
+/// Printed once; the secret is kept nowhere in clear.
+fn first_run_text(first: &tenants::FirstRun) -> String {
+    format!(
+        "A tenant was made for this first start. Keep its secret, it is shown only now.\n  \
+         app key     {}\n  app secret  {}",
+        first.app_key, first.app_secret
+    )
+}
+
 async fn serve(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let config = config::Config::load(arguments.config.as_deref())?;
     let mut running = serve::start(config).await?;
     if let Some(first) = &running.first_run {
-        eprintln!("{first}");
+        eprintln!("{}", first_run_text(first));
     }
     tracing::info!(http = %running.http, sip = ?running.sip, "offhook takes calls");
     if arguments.announce {

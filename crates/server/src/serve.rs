@@ -27,7 +27,7 @@ use crate::driver::{Clock, Driver, DriverError, Happening, Happenings, Parts, Tr
 use crate::http;
 use crate::http::listener::Listener;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
-use crate::tenants::{FirstRun, provision};
+use crate::tenants::{FirstRun, Provisioner};
 use crate::voices::VoiceLibrary;
 
 /// Requests that may wait for the driver; one more waits in its handler.
@@ -72,7 +72,14 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let (calls, asks, ready) = Calls::channel(ASKS);
     let (doorbell, doorbell_rings) = watch::channel(0);
     let app = open_app(config, &store, calls, doorbell_rings.clone()).await?;
-    let first_run = provision(&app, unix_ms()).await?;
+    let provisioner = Provisioner {
+        store: &store,
+        config: &app.config,
+        access: &app.access,
+        voices: &app.voices,
+        speaker: &app.speaker,
+    };
+    let first_run = provisioner.run(&app.tenants, unix_ms()).await?;
     let config = app.config.clone();
 
     let found = store.recover().await?;
@@ -220,10 +227,10 @@ async fn open_app(
     doorbell: watch::Receiver<u64>,
 ) -> Result<App, ServeError> {
     let sealer = match &config.access.seal_key {
-        Some(key) => Sealer::from_text(key.expose())?,
+        Some(key) => Sealer::from_text(key.reveal())?,
         None => Sealer::from_file(&config.data_directory.join("seal.key"))?,
     };
-    let operator_key = config.access.operator_key.as_ref().map(|key| key.expose().to_owned());
+    let operator_key = config.access.operator_key.as_ref().map(|key| key.reveal().to_owned());
     let access = Access::new(store.clone(), sealer, operator_key.as_deref());
     let voices = config.data_directory.join("voices");
     let voices = VoiceLibrary::open(store.clone(), voices, []).await?;
@@ -236,7 +243,7 @@ async fn open_app(
         access: Arc::new(access),
         tenants: Default::default(),
         voices: Arc::new(voices),
-        speaker: Arc::new(speaker),
+        speaker,
         doorbell,
     })
 }

@@ -18,7 +18,7 @@ use super::schedule::{self, Next, Outcome};
 use super::signature::Algorithm;
 use super::trust::{Permit, parse_callback_url};
 use crate::app::{App, unix_ms};
-use crate::tenants::{SignatureKind, Tenant};
+use crate::tenants::{CALLBACK_SHARED_KEY as SHARED_KEY, SignatureKind, Tenant};
 
 /// Deliveries that are read from the store at once.
 const PAGE: u32 = 128;
@@ -28,9 +28,6 @@ const IN_HAND: usize = 4_096;
 const PER_RECEIVER: usize = 32;
 /// How long nothing is looked for when nothing is due and no bell rings.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// The name of the tenant's shared key among its sealed secrets.
-pub const SHARED_KEY: &str = "callback_shared_key";
 
 pub struct Delivery {
     app: App,

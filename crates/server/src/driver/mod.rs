@@ -260,16 +260,19 @@ impl Driver {
                 let ticket = self.ticket(Waiting::Acceptance(reply));
                 self.input(Input::Accept { ticket, request });
             }
-            Ask::Cancel(serial, reply) => {
+            Ask::Cancel(tenant, serial, reply) => {
+                let foreign =
+                    self.engine.intent(serial).is_some_and(|intent| intent.tenant != tenant);
+                if foreign {
+                    let _ = reply.send(Err(CancelError::NotFound));
+                    return;
+                }
                 let ticket = self.ticket(Waiting::Cancel(reply));
                 self.input(Input::Cancel { ticket, serial });
             }
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
-            }
-            Ask::TenantLimits(tenant, limits) => {
-                self.input(Input::TenantLimits { tenant, limits });
             }
         }
     }

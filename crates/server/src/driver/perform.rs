@@ -55,10 +55,9 @@ impl Driver {
             Claim::Expired { now_ms, limit } => store::Claim::Expired { now_ms, limit },
             Claim::One { serial } => store::Claim::One { serial },
         };
-        let claimed = self.store.claim(what);
-        let happenings = self.happenings.clone();
+        let (store, happenings) = (self.store.clone(), self.happenings.clone());
         tokio::spawn(async move {
-            let calls = claimed.await.map_err(|error: StoreError| error.to_string());
+            let calls = store.claim(what).await.map_err(|error: StoreError| error.to_string());
             happenings.send(Happening::Claimed { claim, calls }).await;
         });
     }

@@ -158,7 +158,7 @@ fn credentials(trunk: &config::Trunk) -> Option<sip::Credentials> {
     let (username, password) = (trunk.username.clone()?, trunk.password.as_ref()?);
     Some(sip::Credentials {
         username,
-        password: password.expose().to_owned(),
+        password: password.reveal().to_owned(),
         realm: trunk.realm.clone(),
     })
 }
