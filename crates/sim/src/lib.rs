@@ -9,16 +9,34 @@
 //! crates `sip` and `media`, and those are judged by foreign programs elsewhere.
 #![forbid(unsafe_code)]
 
+mod audio_leg;
+mod babble;
 pub mod behaviour;
 pub mod callbacks;
+mod carrier;
 pub mod client;
+mod exchange;
+mod fork;
+mod ledger;
 mod moment;
 pub mod numbers;
+mod phone;
 mod random;
+mod registrar;
 mod report;
+mod script;
+mod sdp_edit;
+mod sniff;
+mod sounds;
+mod wire;
 
 pub use behaviour::Behaviour;
 pub use callbacks::{Answer, Callback, CallbackReceiver, Callbacks};
+pub use carrier::{Carrier, CarrierConfig, CarrierError, Digest, KeepAudio};
 pub use client::{Client, ClientError, Reply};
+pub use fork::ForkReport;
 pub use moment::{Moment, process_cpu_time};
+pub use phone::{Over, Phone};
+pub use registrar::Binding;
 pub use report::{CallReport, EndedBy, Heard, RtpReport, Totals};
+pub use script::Acting;

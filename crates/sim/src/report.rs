@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Moment;
+use crate::{ForkReport, Moment};
 
 /// One call as the far end saw it, complete once it has ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub struct CallReport {
     pub digits_heard: String,
     /// Why audio could not be agreed or sent, in words.
     pub media_faults: Vec<String>,
+    /// Where the call was forked: what became of the second phone's 200.
+    pub second_answer: Option<ForkReport>,
     /// What the phone heard, where the carrier keeps audio.
     #[serde(skip)]
     pub heard: Option<Heard>,
