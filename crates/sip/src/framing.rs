@@ -34,6 +34,8 @@ pub struct Framer {
     limit: usize,
     /// Up to here there is no end of the headers.
     scanned: usize,
+    /// Length of the headers, once their end is there.
+    head: Option<usize>,
     blank_lines: usize,
     failed: Option<FrameError>,
 }
@@ -45,6 +47,7 @@ impl Framer {
             buffer: BytesMut::new(),
             limit,
             scanned: 0,
+            head: None,
             blank_lines: 0,
             failed: None,
         }
@@ -97,12 +100,16 @@ impl Framer {
             return Ok(None);
         }
         self.scanned = 0;
+        self.head = None;
         let message = self.buffer.split_to(total).freeze();
         Ok(Some(Framed::Message(message)))
     }
 
     /// The length of the headers with their empty line, once that is there.
     fn find_head(&mut self) -> Result<Option<usize>, FrameError> {
+        if self.head.is_some() {
+            return Ok(self.head);
+        }
         let from = self.scanned.saturating_sub(3);
         let found = self.buffer[from..]
             .windows(4)
@@ -111,6 +118,7 @@ impl Framer {
         let end = found.unwrap_or(self.buffer.len());
         check_lines(&self.buffer[..end], self.scanned)?;
         self.scanned = end;
+        self.head = found;
         if found.is_none() && self.buffer.len() > self.limit {
             return Err(FrameError::TooLong(self.limit));
         }

@@ -182,6 +182,89 @@ fn answer_simple(
 mod tests {
     use super::*;
 
+    use crate::{
+        AcceptInvites, Body, Core, CoreConfig, CoreListener, Output, Policy, Received, Transport,
+    };
+
+    fn events(core: &mut Core) -> Vec<Event> {
+        std::iter::from_fn(|| core.poll())
+            .filter_map(|output| match output {
+                Output::Event(Event::Message(_)) | Output::Transmit(_) => None,
+                Output::Event(event) => Some(event),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_broken_invariant_costs_one_leg() {
+        let now = Instant::now();
+        let bound = "192.0.2.1:5060".parse().unwrap();
+        let config = CoreConfig {
+            listeners: vec![CoreListener {
+                transport: Transport::Udp,
+                bound,
+                public: bound,
+            }],
+            policy: Policy {
+                accept_invites: AcceptInvites::Open,
+                ..Policy::default()
+            },
+            user_agent: None,
+            max_legs: 10,
+            max_message: 65_535,
+        };
+        let mut core = Core::new(config, 1, now);
+        for call in 0..2 {
+            let bytes = format!(
+                "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK{call}\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:b@192.0.2.2>;tag={call}\r\nTo: <sip:a@192.0.2.1>\r\n\
+                 Call-ID: {call}\r\nCSeq: 1 INVITE\r\nContact: <sip:b@192.0.2.2>\r\nContent-Length: 0\r\n\r\n"
+            );
+            let remote = "192.0.2.2:5060".parse().unwrap();
+            let transport = Transport::Udp;
+            let received = Received {
+                transport,
+                local: bound,
+                remote,
+                flow: None,
+                bytes: bytes.into(),
+            };
+            core.received(received, now);
+        }
+        let legs: Vec<LegId> = events(&mut core)
+            .iter()
+            .filter_map(|event| match event {
+                Event::Incoming { leg, .. } => Some(*leg),
+                _ => None,
+            })
+            .collect();
+        let bug = Body {
+            content_type: "x-test/broken-invariant".to_owned(),
+            bytes: "".into(),
+        };
+        core.command(
+            Command::Info {
+                leg: legs[0],
+                body: bug,
+            },
+            now,
+        );
+        let seen = events(&mut core);
+        assert!(
+            matches!(&seen[..], [Event::Ended { leg, end }] if *leg == legs[0] && end.by == EndedBy::Core),
+            "{seen:?}"
+        );
+        assert_eq!(core.counters().panics, 1);
+        core.command(
+            Command::Answer {
+                leg: legs[1],
+                body: None,
+            },
+            now,
+        );
+        assert_eq!(core.load().0, 1, "the other leg goes on");
+    }
+
     /// Stands for a bug in the code of one leg.
     pub(super) fn break_an_invariant(input: &Input) {
         if let Input::Command(Command::Info { body, .. }) = input {
