@@ -182,7 +182,9 @@ fn answer_simple(
 mod tests {
     use super::*;
 
-    use crate::{AcceptInvites, Body, Core, CoreConfig, CoreListener, Output, Policy, Received, Transport};
+    use crate::{
+        AcceptInvites, Body, Core, CoreConfig, CoreListener, Output, Policy, Received, Transport,
+    };
 
     fn events(core: &mut Core) -> Vec<Event> {
         std::iter::from_fn(|| core.poll())
@@ -198,8 +200,15 @@ mod tests {
         let now = Instant::now();
         let bound = "192.0.2.1:5060".parse().unwrap();
         let config = CoreConfig {
-            listeners: vec![CoreListener { transport: Transport::Udp, bound, public: bound }],
-            policy: Policy { accept_invites: AcceptInvites::Open, ..Policy::default() },
+            listeners: vec![CoreListener {
+                transport: Transport::Udp,
+                bound,
+                public: bound,
+            }],
+            policy: Policy {
+                accept_invites: AcceptInvites::Open,
+                ..Policy::default()
+            },
             user_agent: None,
             max_legs: 10,
             max_message: 65_535,
@@ -213,7 +222,13 @@ mod tests {
             );
             let remote = "192.0.2.2:5060".parse().unwrap();
             let transport = Transport::Udp;
-            let received = Received { transport, local: bound, remote, flow: None, bytes: bytes.into() };
+            let received = Received {
+                transport,
+                local: bound,
+                remote,
+                flow: None,
+                bytes: bytes.into(),
+            };
             core.received(received, now);
         }
         let legs: Vec<LegId> = events(&mut core)
@@ -223,15 +238,30 @@ mod tests {
                 _ => None,
             })
             .collect();
-        let bug = Body { content_type: "x-test/broken-invariant".to_owned(), bytes: "".into() };
-        core.command(Command::Info { leg: legs[0], body: bug }, now);
+        let bug = Body {
+            content_type: "x-test/broken-invariant".to_owned(),
+            bytes: "".into(),
+        };
+        core.command(
+            Command::Info {
+                leg: legs[0],
+                body: bug,
+            },
+            now,
+        );
         let seen = events(&mut core);
         assert!(
             matches!(&seen[..], [Event::Ended { leg, end }] if *leg == legs[0] && end.by == EndedBy::Core),
             "{seen:?}"
         );
         assert_eq!(core.counters().panics, 1);
-        core.command(Command::Answer { leg: legs[1], body: None }, now);
+        core.command(
+            Command::Answer {
+                leg: legs[1],
+                body: None,
+            },
+            now,
+        );
         assert_eq!(core.load().0, 1, "the other leg goes on");
     }
 

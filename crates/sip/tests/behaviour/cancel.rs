@@ -35,7 +35,10 @@ fn an_answer_that_crosses_cancel_is_acknowledged_and_hung_up() {
     let ok = reply(&sent, 200, "b", CONTACT, "answer");
     solo.receive(&ok);
     let crossed = solo.sent();
-    assert_eq!(crossed.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["ACK", "BYE"]);
+    assert_eq!(
+        crossed.iter().map(|m| kind(m)).collect::<Vec<_>>(),
+        ["ACK", "BYE"]
+    );
     solo.receive(&reply(&cancel, 481, "b", "", ""));
     assert_eq!(solo.said(), ["180", "ended by Us"]);
     solo.receive(&ok);
@@ -94,7 +97,10 @@ fn the_far_side_cancels() {
     solo.receive(&request(&cancel));
     assert_eq!(solo.sent_kinds(), ["200", "487"]);
     assert_eq!(solo.said(), ["incoming 100", "ended by Peer q850=26"]);
-    let ack = Outside { method: "ACK", ..Outside::default() };
+    let ack = Outside {
+        method: "ACK",
+        ..Outside::default()
+    };
     solo.receive(&request(&ack));
     solo.assert_empty();
 }
@@ -106,9 +112,15 @@ fn a_cancel_that_crosses_our_answer_changes_nothing() {
     let Some(Event::Incoming { leg, .. }) = solo.events.pop_back() else {
         panic!("no call came in")
     };
-    solo.command(Command::Answer { leg, body: Some(Body::sdp("answer")) });
+    solo.command(Command::Answer {
+        leg,
+        body: Some(Body::sdp("answer")),
+    });
     solo.sent();
-    let cancel = Outside { method: "CANCEL", ..Outside::default() };
+    let cancel = Outside {
+        method: "CANCEL",
+        ..Outside::default()
+    };
     solo.receive(&request(&cancel));
     assert_eq!(solo.sent_kinds(), ["200"]);
     assert_eq!(solo.said(), [""; 0]);
@@ -117,7 +129,10 @@ fn a_cancel_that_crosses_our_answer_changes_nothing() {
 #[test]
 fn a_cancel_of_nothing_gets_481() {
     let mut solo = Solo::new(open());
-    let cancel = Outside { method: "CANCEL", ..Outside::default() };
+    let cancel = Outside {
+        method: "CANCEL",
+        ..Outside::default()
+    };
     solo.receive(&request(&cancel));
     assert_eq!(solo.sent_kinds(), ["481"]);
 }

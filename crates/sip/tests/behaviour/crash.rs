@@ -23,12 +23,18 @@ fn resume_sends_the_same_bytes_and_the_leg_lives_on() {
     let (wire, sent) = stored();
     let mut solo = Solo::new(Policy::default());
     let bytes = wire.bytes.clone();
-    solo.command(Command::Resume { wire, credentials: None });
+    solo.command(Command::Resume {
+        wire,
+        credentials: None,
+    });
     assert_eq!(solo.wire[0].bytes, bytes);
     solo.sent();
     solo.receive(&reply(&sent, 180, "b", "", ""));
     solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
-    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
+    solo.command(Command::Acknowledge {
+        leg: LegId(1),
+        body: None,
+    });
     assert_eq!(solo.sent_kinds(), ["ACK"]);
     solo.receive(&in_dialog(&sent, "b", "BYE", 1, "", ""));
     assert_eq!(solo.sent_kinds(), ["200"]);
@@ -79,7 +85,10 @@ fn an_answer_to_an_abandoned_call_is_acknowledged_and_hung_up() {
     solo.receive(&reply(&cancel, 481, "b", "", ""));
     solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
     let bye = solo.sent();
-    assert_eq!(bye.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["ACK", "BYE"]);
+    assert_eq!(
+        bye.iter().map(|m| kind(m)).collect::<Vec<_>>(),
+        ["ACK", "BYE"]
+    );
     solo.receive(&reply(&bye[1], 200, "", "", ""));
     assert_eq!(solo.said(), ["ended by Us"]);
     solo.assert_empty();
@@ -99,7 +108,13 @@ fn an_abandoned_call_that_nobody_knows_ends_by_itself() {
 fn a_stored_dialog_is_acknowledged_and_hung_up() {
     let mut before = Solo::new(Policy::default());
     let sent = before.dial(invite(1));
-    before.receive(&reply(&sent, 200, "b", &format!("{CONTACT}Record-Route: <sip:192.0.2.9;lr>\r\n"), "answer"));
+    before.receive(&reply(
+        &sent,
+        200,
+        "b",
+        &format!("{CONTACT}Record-Route: <sip:192.0.2.9;lr>\r\n"),
+        "answer",
+    ));
     let dialog = before.events.iter().find_map(|event| match event {
         Event::Answered { dialog, .. } => Some(dialog.to_bytes()),
         _ => None,
@@ -126,11 +141,20 @@ fn a_stored_dialog_is_acknowledged_and_hung_up() {
 #[test]
 fn records_that_do_not_fit_end_the_leg_with_a_reason() {
     let (wire, _) = stored();
-    let elsewhere = Wire { local: addr("192.0.2.1:5099"), ..(*wire).clone() };
-    let damaged = Wire { bytes: "INVITE".into(), ..*wire };
+    let elsewhere = Wire {
+        local: addr("192.0.2.1:5099"),
+        ..(*wire).clone()
+    };
+    let damaged = Wire {
+        bytes: "INVITE".into(),
+        ..*wire
+    };
     for wire in [elsewhere, damaged] {
         let mut solo = Solo::new(Policy::default());
-        solo.command(Command::Resume { wire: Box::new(wire), credentials: None });
+        solo.command(Command::Resume {
+            wire: Box::new(wire),
+            credentials: None,
+        });
         assert_eq!(solo.said(), ["ended by Core"]);
         assert!(solo.wire.is_empty());
     }

@@ -29,7 +29,13 @@ fn we_refresh_by_re_invite_where_update_is_unknown() {
     solo.pass(Duration::from_secs(50));
     let refresh = solo.one();
     assert!(refresh.starts_with("INVITE ") && refresh.ends_with("\r\n\r\noffer"));
-    solo.receive(&reply(&refresh, 200, "", &format!("{CONTACT}{extra}"), "answer"));
+    solo.receive(&reply(
+        &refresh,
+        200,
+        "",
+        &format!("{CONTACT}{extra}"),
+        "answer",
+    ));
     assert_eq!(solo.sent_kinds(), ["ACK"]);
     assert_eq!(solo.said(), [""; 0], "a refresh is nothing to report");
 }
@@ -53,7 +59,10 @@ fn a_session_that_the_far_side_does_not_refresh_is_hung_up() {
 #[test]
 fn an_unanswered_refresh_ends_the_call() {
     let mut solo = Solo::new(Policy::default());
-    solo.up(invite(1), "Allow: UPDATE\r\nSession-Expires: 100;refresher=uac\r\n");
+    solo.up(
+        invite(1),
+        "Allow: UPDATE\r\nSession-Expires: 100;refresher=uac\r\n",
+    );
     solo.pass(Duration::from_secs(50 + 32));
     assert_eq!(solo.said(), ["ended by Timeout(NoResponseInDialog)"]);
     solo.assert_empty();
@@ -63,11 +72,22 @@ fn an_unanswered_refresh_ends_the_call() {
 fn we_accept_the_callers_timer_and_refuse_one_that_is_too_short() {
     let mut solo = Solo::new(open());
     let extra = format!("{CONTACT}Supported: timer\r\nSession-Expires: 60\r\n");
-    solo.receive(&request(&Outside { extra: &extra, ..Outside::default() }));
+    solo.receive(&request(&Outside {
+        extra: &extra,
+        ..Outside::default()
+    }));
     let refusal = solo.one();
-    assert_eq!((kind(&refusal).as_str(), header(&refusal, "Min-SE")), ("422", "90"));
+    assert_eq!(
+        (kind(&refusal).as_str(), header(&refusal, "Min-SE")),
+        ("422", "90")
+    );
     let extra = format!("{CONTACT}Supported: timer\r\nSession-Expires: 600\r\n");
-    solo.receive(&request(&Outside { extra: &extra, cseq: 2, branch: "2", ..Outside::default() }));
+    solo.receive(&request(&Outside {
+        extra: &extra,
+        cseq: 2,
+        branch: "2",
+        ..Outside::default()
+    }));
     let Some(Event::Incoming { leg, .. }) = solo.events.pop_back() else {
         panic!("no call came in")
     };

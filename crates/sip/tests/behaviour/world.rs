@@ -66,8 +66,12 @@ pub fn say(event: &Event) -> Option<String> {
         Event::Provisional { status, body, .. } => format!("{status}{}", text(body)),
         Event::Answered { body, .. } => format!("answered{}", text(body)),
         Event::Ended { end, .. } => {
-            let status = end.status.map_or(String::new(), |status| format!(" {status}"));
-            let q850 = end.q850.map_or(String::new(), |cause| format!(" q850={cause}"));
+            let status = end
+                .status
+                .map_or(String::new(), |status| format!(" {status}"));
+            let q850 = end
+                .q850
+                .map_or(String::new(), |cause| format!(" q850={cause}"));
             format!("ended by {:?}{status}{q850}", end.by)
         }
         Event::Offered { body, .. } => format!("offered{}", text(body)),
@@ -132,7 +136,13 @@ impl Solo {
     pub fn up(&mut self, invite: Invite, extra: &str) -> (LegId, String) {
         let leg = invite.leg;
         let sent = self.dial(invite);
-        self.receive(&reply(&sent, 200, "b", &format!("{CONTACT}{extra}"), "answer"));
+        self.receive(&reply(
+            &sent,
+            200,
+            "b",
+            &format!("{CONTACT}{extra}"),
+            "answer",
+        ));
         assert_eq!(self.said(), ["answered answer"]);
         assert!(self.wire.is_empty(), "no ACK before Acknowledge");
         self.command(Command::Acknowledge { leg, body: None });
@@ -189,7 +199,10 @@ impl Solo {
     }
 
     pub fn said(&mut self) -> Vec<String> {
-        self.events.drain(..).filter_map(|event| say(&event)).collect()
+        self.events
+            .drain(..)
+            .filter_map(|event| say(&event))
+            .collect()
     }
 
     /// Nothing is left once everything has run out.
@@ -218,18 +231,28 @@ pub fn text(bytes: &[u8]) -> String {
 pub fn kind(message: &str) -> String {
     let mut words = message.split(' ');
     let first = words.next().unwrap_or_default();
-    let word = if first == "SIP/2.0" { words.next() } else { Some(first) };
+    let word = if first == "SIP/2.0" {
+        words.next()
+    } else {
+        Some(first)
+    };
     word.unwrap_or_default().to_owned()
 }
 
 pub fn header<'a>(message: &'a str, name: &str) -> &'a str {
-    all_headers(message, name).first().copied().unwrap_or_default()
+    all_headers(message, name)
+        .first()
+        .copied()
+        .unwrap_or_default()
 }
 
 pub fn all_headers<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
     let head = message.split("\r\n\r\n").next().unwrap_or_default();
     let lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
-    lines.filter(|(n, _)| *n == name).map(|(_, value)| value).collect()
+    lines
+        .filter(|(n, _)| *n == name)
+        .map(|(_, value)| value)
+        .collect()
 }
 
 /// A response of the scripted far side to a request of ours.
@@ -251,7 +274,14 @@ pub fn reply(request: &str, status: u16, tag: &str, extra: &str, body: &str) -> 
 }
 
 /// A request of the scripted far side inside the dialog that `invite` of ours opened.
-pub fn in_dialog(invite: &str, tag: &str, method: &str, cseq: u32, extra: &str, body: &str) -> String {
+pub fn in_dialog(
+    invite: &str,
+    tag: &str,
+    method: &str,
+    cseq: u32,
+    extra: &str,
+    body: &str,
+) -> String {
     request(&Outside {
         method,
         uri: "sip:100@192.0.2.1:5060",
@@ -296,7 +326,16 @@ impl Default for Outside<'_> {
 pub fn request(o: &Outside) -> String {
     format!(
         "{} {} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK{};rport\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {} {}\r\n{}{}",
-        o.method, o.uri, o.branch, o.from, o.to, o.call_id, o.cseq, o.method, o.extra, content(o.body),
+        o.method,
+        o.uri,
+        o.branch,
+        o.from,
+        o.to,
+        o.call_id,
+        o.cseq,
+        o.method,
+        o.extra,
+        content(o.body),
     )
 }
 
@@ -363,7 +402,11 @@ impl Pair {
 
     fn step(&mut self, until: Instant) -> bool {
         let arrival = self.in_flight.iter().map(|(at, ..)| *at).min();
-        let timers = self.sides.iter().filter_map(|side| side.core.wake_at()).min();
+        let timers = self
+            .sides
+            .iter()
+            .filter_map(|side| side.core.wake_at())
+            .min();
         let next = arrival.into_iter().chain(timers).min();
         let Some(next) = next.filter(|next| *next <= until) else {
             self.sides.iter_mut().for_each(|side| side.now = until);
