@@ -226,6 +226,10 @@ impl Inbound {
         stack: &mut Stack,
     ) -> Option<Leg> {
         let leg = self.dialog.leg;
+        if !self.dialog.is_with(&request) {
+            server.map(|server| stack.respond(server, 481, None, &[], None));
+            return Some(Leg::Inbound(self));
+        }
         let Some((request, server)) = answer_simple(leg, request, server, stack) else {
             return Some(Leg::Inbound(self));
         };

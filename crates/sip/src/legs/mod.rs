@@ -9,6 +9,7 @@ mod outbound;
 mod reliable;
 mod session;
 mod session_timer;
+mod stored;
 
 use std::time::Instant;
 

@@ -9,7 +9,7 @@ use sipx_sip::{HeaderName, Method};
 
 use super::{
     Closing, Input, Leg, Session, answer_simple, end_by, end_of_refusal, ended, invite,
-    reason_header, session::Opening,
+    reason_header, session::Opening, stored::StoredInvite,
 };
 use crate::{
     Body, Command, Credentials, Destination, EndTimer, EndedBy, Event, HangUpCause, Invite, LegId,
@@ -404,7 +404,8 @@ impl Outbound {
         let Some((request, server)) = answer_simple(self.leg, request, server, stack) else {
             return self.stay();
         };
-        let is_answered = matches!(self.state, State::Answered { .. });
+        let is_answered =
+            matches!(&self.state, State::Answered { dialog, .. } if dialog.is_with(&request));
         match request.method {
             Method::Bye if is_answered => {
                 stack.respond(server, 200, None, &[], None);
@@ -523,39 +524,6 @@ impl Outbound {
     #[allow(clippy::unnecessary_wraps)]
     fn stay(self: Box<Self>) -> Option<Leg> {
         Some(Leg::Outbound(self))
-    }
-}
-
-/// What a stored INVITE says about itself.
-struct StoredInvite {
-    uri: String,
-    call_id: String,
-    from_tag: String,
-    cseq: u32,
-    branch: u64,
-    body: Option<Body>,
-}
-
-impl StoredInvite {
-    fn read(bytes: &Bytes) -> Option<StoredInvite> {
-        let limits = sipx_sip::Limits::datagram();
-        let message = sipx_sip::parse_datagram(bytes.clone(), &limits).ok()?;
-        let request = message.as_request()?;
-        let from = typed::<sipx_sip::headers::From>(&request.headers)?;
-        let via = typed::<sipx_sip::Via>(&request.headers)?;
-        let call_id = typed::<sipx_sip::CallId>(&request.headers)?;
-        let content_type = crate::message::text(&request.headers, &HeaderName::ContentType);
-        Some(StoredInvite {
-            uri: String::from_utf8_lossy(&request.uri.to_bytes()).into_owned(),
-            call_id: String::from_utf8(call_id.0).ok()?,
-            from_tag: String::from_utf8(from.0.tag()?.to_vec()).ok()?,
-            cseq: typed::<sipx_sip::CSeq>(&request.headers)?.sequence,
-            branch: via.branch().and_then(crate::message::parse_branch)?,
-            body: content_type.map(|content_type| Body {
-                content_type,
-                bytes: request.body().clone(),
-            }),
-        })
     }
 }
 

@@ -261,6 +261,10 @@ impl Session {
         server: Option<ServerId>,
         stack: &mut Stack,
     ) -> Option<Leg> {
+        if !self.dialog.is_with(&request) {
+            server.map(|server| stack.respond(server, 481, None, &[], None));
+            return self.stay();
+        }
         let Some(id) = server else {
             self.confirmed(&request, stack);
             return self.stay();

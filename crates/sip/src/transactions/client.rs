@@ -325,7 +325,7 @@ impl Stack {
             return;
         };
         // A doubles without bound, E up to T2 (RFC 3261 §17.1.1.2, §17.1.2.2).
-        *interval = *interval * 2;
+        *interval *= 2;
         if !client.is_invite {
             *interval = (*interval).min(T2);
         }

@@ -16,5 +16,6 @@ mod outside_dialogs;
 mod registration;
 mod reliable_provisionals;
 mod session_timer;
+mod storm;
 mod timeouts;
 mod torture;
