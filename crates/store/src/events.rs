@@ -126,6 +126,15 @@ impl Positions {
         self.committed.append(&mut self.given);
     }
 
+    /// Where the open transaction stands, for [`Positions::take_back_to`].
+    pub(crate) fn mark(&self) -> BTreeMap<TenantId, u64> {
+        self.given.clone()
+    }
+
+    pub(crate) fn take_back_to(&mut self, mark: BTreeMap<TenantId, u64>) {
+        self.given = mark;
+    }
+
     pub(crate) fn roll_back(&mut self) {
         self.given.clear();
     }

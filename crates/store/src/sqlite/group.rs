@@ -18,12 +18,11 @@ use crate::batch::{Batch, Committed, EventPosition};
 use crate::callbacks::sqlite::CallbackRow;
 use crate::callbacks::{self, CallbackAttempt, CallbackId};
 use crate::cdrs::{self, CdrRow};
-use crate::counters::Counters;
 use crate::error::ApplyError;
 use crate::events::{self, EventRow, Positions};
 use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
-use crate::timelines::{self, MAX_TIMELINE_BYTES, TimelineRow};
+use crate::timelines::{self, TimelineRow};
 use crate::work::{Edit, Outcome, Work};
 use crate::{meta, secrets, tenants, tokens, voice_recordings, voice_templates};
 
@@ -32,13 +31,12 @@ pub(super) async fn apply(
     connection: &mut SqliteConnection,
     works: impl Iterator<Item = &Work>,
     positions: &mut Positions,
-    counters: &Counters,
 ) -> Result<Vec<Outcome>, ApplyError> {
     let mut outcomes = Vec::new();
     let mut rows = Rows::default();
     for work in works {
         outcomes.push(match work {
-            Work::Submit(batch) => Outcome::Committed(rows.gather(batch, positions, counters)),
+            Work::Submit(batch) => Outcome::Committed(rows.gather(batch, positions)),
             Work::CallbackAttempt(attempt) => {
                 if !rows.attempted.insert(attempt.id) {
                     rows.flush(connection).await?;
@@ -80,12 +78,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn gather(
-        &mut self,
-        batch: &Batch,
-        positions: &mut Positions,
-        counters: &Counters,
-    ) -> Committed {
+    fn gather(&mut self, batch: &Batch, positions: &mut Positions) -> Committed {
         let mut committed = Committed::default();
         for write in &batch.writes {
             match write {
@@ -114,13 +107,8 @@ impl Rows {
                 }
             }
         }
-        for (serial, notes) in &batch.timelines {
-            if notes.len() > MAX_TIMELINE_BYTES {
-                counters.count_timeline_dropped();
-            } else {
-                self.timelines.push(TimelineRow::new(*serial, notes));
-            }
-        }
+        self.timelines
+            .extend(batch.kept_timelines().map(|(serial, notes)| TimelineRow::new(serial, notes)));
         committed
     }
 
