@@ -33,9 +33,9 @@ CREATE TABLE event_positions (
 ";
 
 pub(crate) static INSERT: MultiRow =
-    MultiRow::new("INSERT INTO events (tenant, position, serial, at_ms, body) VALUES ", 5, "");
+    MultiRow::new("INSERT INTO events (tenant, position, serial, at_ms, body) VALUES {rows}", 5);
 pub(crate) static PUT_LAST_POSITION: MultiRow =
-    MultiRow::new("INSERT OR REPLACE INTO event_positions (tenant, last) VALUES ", 2, "");
+    MultiRow::new("INSERT OR REPLACE INTO event_positions (tenant, last) VALUES {rows}", 2);
 
 /// What [`decode`] reads, out of `events` and [`JOIN`].
 pub(crate) const COLUMNS: &str = "events.tenant, events.position, events.serial, events.at_ms, \

@@ -74,7 +74,7 @@ struct Rows {
     callback_attempts: Vec<CallbackAttempt>,
     /// Callbacks that `callback_attempts` is about: one statement advances each once.
     attempted: BTreeSet<CallbackId>,
-    ended: Vec<Serial>,
+    ended: Vec<EndedRow>,
 }
 
 impl Rows {
@@ -102,7 +102,7 @@ impl Rows {
                     committed.positions.push(place);
                 }
                 Write::Ended(cdr) => {
-                    self.ended.push(cdr.intent.serial);
+                    self.ended.push(EndedRow(cdr.intent.serial));
                     self.cdrs.push(CdrRow((**cdr).clone()));
                 }
             }
@@ -139,10 +139,7 @@ impl Rows {
         cdrs::INSERT.execute(connection, rows.cdrs).await?;
         timelines::INSERT.execute(connection, rows.timelines).await?;
         callbacks::sqlite::insert_attempts(connection, rows.callback_attempts).await?;
-        for table in [&intents::DELETE, &attempts::DELETE, &attempts::DELETE_ANSWER] {
-            let ended = rows.ended.iter().copied().map(EndedRow).collect();
-            table.execute(connection, ended).await?;
-        }
+        intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
     }
 }

@@ -5,11 +5,13 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use super::checkpoint::{self, Log};
 use super::{Command, Stopped, group};
@@ -17,6 +19,11 @@ use crate::counters::Counters;
 use crate::error::{ApplyError, CommitError};
 use crate::events::Positions;
 use crate::work::{GROUP_WEIGHT, Outcome, Reply, Work};
+
+/// Pieces of work in a group from which on more are about to come.
+const LOAD: usize = 3;
+/// The least time between the starts of two commits under load.
+const SPACING: Duration = Duration::from_millis(2);
 
 pub(super) struct Writer {
     pub(super) connection: SqliteConnection,
@@ -48,9 +55,12 @@ impl Writer {
     /// Until [`Command::Close`] comes or nobody is left who could ask.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut closing = None;
+        let mut pace = Pace::default();
         while let Some(first) = queue.recv().await {
+            pace.wait().await;
             let (items, next) = collect(first, &mut queue);
             let weight = items.iter().map(|item| item.work.weight()).sum();
+            pace.notice(items.len());
             self.commit(items).await;
             self.log.notice_commit(weight);
             match next {
@@ -213,6 +223,27 @@ impl Writer {
         if let Err(error) = checkpoint::passive(&mut self.connection).await {
             self.stop(Vec::new(), error.to_string());
         }
+    }
+}
+
+/// Spaces commits under load: a commit costs the same for one batch and for a hundred.
+///
+/// A batch that comes alone never waits.
+#[derive(Default)]
+struct Pace {
+    next_start: Option<Instant>,
+}
+
+impl Pace {
+    async fn wait(&mut self) {
+        if let Some(start) = self.next_start.take() {
+            sleep_until(start).await;
+        }
+    }
+
+    /// A group is about to be committed.
+    fn notice(&mut self, pieces: usize) {
+        self.next_start = (pieces >= LOAD).then(|| Instant::now() + SPACING);
     }
 }
 
