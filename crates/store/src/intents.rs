@@ -35,12 +35,16 @@ CREATE INDEX intents_expiring ON intents (queue_deadline_ms) WHERE started = 0;
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
     "INSERT INTO intents (serial, tenant, kind, trunk, priority, called, caller_present, \
-     created_ms, queue_deadline_ms, started, body) VALUES ",
+     created_ms, queue_deadline_ms, started, body) VALUES {rows}",
     11,
-    "",
 );
-pub(crate) static DELETE: MultiRow =
-    MultiRow::new("DELETE FROM intents WHERE serial IN (VALUES ", 1, ")");
+/// What a call that is over leaves behind.
+pub(crate) static DELETE: MultiRow = MultiRow::new(
+    "DELETE FROM intents WHERE serial IN (VALUES {rows});
+     DELETE FROM attempts WHERE serial IN (VALUES {rows});
+     DELETE FROM answers WHERE serial IN (VALUES {rows})",
+    1,
+);
 
 const READY: &str = "UPDATE intents SET started = 1 WHERE serial IN (
     SELECT serial FROM intents WHERE started = 0 AND tenant = ?1 AND trunk = ?2

@@ -134,9 +134,9 @@ impl Memory {
             && let Some((work, reply)) = state.waiting.pop_front()
         {
             weight += work.weight();
-            let outcome = state.committed.apply(&work, &self.counters);
+            let outcome = state.committed.apply(&work);
             if let (Work::Submit(batch), Ok(_)) = (&work, &outcome) {
-                self.counters.count_batch(batch.writes.len());
+                self.counters.count_batch(batch);
             }
             done.push((reply, outcome));
         }

@@ -14,6 +14,7 @@ on_both_backends!(
     positions_have_no_gaps_under_concurrent_submitters,
     waiting_batches_share_a_commit,
     a_refused_batch_leaves_no_row_and_disturbs_nobody,
+    refused_batches_cost_no_commits,
     an_ended_call_leaves_its_record_and_nothing_else,
     notes_are_kept_as_given,
     notes_that_are_too_large_cost_nothing_else,
@@ -83,6 +84,29 @@ async fn a_refused_batch_leaves_no_row_and_disturbs_nobody(fixture: Fixture) {
     store.submit(whole_call(5)).await.unwrap();
     let second_record = store.submit(vec![ended(cdr(intent(5)))]).await;
     assert!(matches!(second_record, Err(CommitError::Conflict { .. })), "one record per call");
+}
+
+/// A client that sends the same call over and over must not cost the others a commit each time.
+async fn refused_batches_cost_no_commits(fixture: Fixture) {
+    let store = &fixture.store;
+    let before = store.counters();
+    let batches: Vec<_> = (0..500)
+        .map(|n| match n % 2 {
+            0 => store.submit(vec![accepted(intent(1)), ringing(TENANT, 1)]),
+            _ => store.submit(vec![accepted(intent(n)), ringing(TENANT, n)]),
+        })
+        .collect();
+    let mut positions = Vec::new();
+    for (n, batch) in batches.into_iter().enumerate() {
+        match batch.await {
+            Ok(committed) => positions.push(committed.positions[0].position),
+            Err(CommitError::Conflict { .. }) => assert!(n == 1 || n > 1 && n % 2 == 0),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(positions, (1..=250).collect::<Vec<_>>(), "the first and each odd one but 1");
+    let commits = store.counters().commits - before.commits;
+    assert!(commits < 250, "it took {commits} commits");
 }
 
 async fn an_ended_call_leaves_its_record_and_nothing_else(fixture: Fixture) {
