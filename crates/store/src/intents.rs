@@ -165,20 +165,23 @@ impl Store {
         }
     }
 
-    /// The natural keys of all unfinished calls.
-    pub async fn natural_keys(&self) -> Result<Vec<NaturalKey>, StoreError> {
+    /// The natural keys of a tenant's unfinished calls, by serial. For a start, and for tenants
+    /// that refuse duplicates only: it reads every unfinished call.
+    pub async fn natural_keys(&self, tenant: TenantId) -> Result<Vec<NaturalKey>, StoreError> {
         match self {
             Store::Sqlite(sqlite) => {
                 let rows = sqlx::query(
                     "SELECT tenant, kind, caller_present, called, serial FROM intents
-                     ORDER BY serial",
+                     WHERE tenant = ?1 ORDER BY serial",
                 )
+                .bind(tenant.0)
                 .fetch_all(&mut *sqlite.reader().await?)
                 .await?;
                 rows.iter().map(natural_key).collect()
             }
             Store::Memory(memory) => Ok(memory.read(|tables| {
-                tables.intents.rows.values().map(|(intent, _)| intent.into()).collect()
+                let all = tables.intents.rows.values().map(|(intent, _)| intent);
+                all.filter(|intent| intent.tenant == tenant).map(NaturalKey::from).collect()
             })),
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -126,8 +126,12 @@ impl Checkpointer {
         if moved.log_pages > BOUND_PAGES
             && let Some(writer) = self.writer.upgrade()
         {
-            // A full queue means that the writer is busy; the next step asks again.
-            writer.try_send(Command::FinishCheckpoint).ok();
+            // Waited for, since only one connection can move the log at a time.
+            let (done, finished) = oneshot::channel();
+            if writer.send(Command::FinishCheckpoint { done }).await.is_ok() {
+                // An error means that the writer is gone, which the loop sees by itself.
+                finished.await.ok();
+            }
         }
         Ok(())
     }

@@ -50,7 +50,9 @@ pub(crate) enum Command {
         reply: Reply,
     },
     /// The log is long: move what is left of it, between two groups, so that it starts again.
-    FinishCheckpoint,
+    FinishCheckpoint {
+        done: oneshot::Sender<()>,
+    },
     Close {
         reply: oneshot::Sender<()>,
     },

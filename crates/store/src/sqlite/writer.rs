@@ -39,7 +39,7 @@ pub(super) struct Writer {
 /// What a group left behind it.
 enum Next {
     Nothing,
-    FinishCheckpoint,
+    FinishCheckpoint(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -65,7 +65,7 @@ impl Writer {
             self.log.notice_commit(weight);
             match next {
                 Next::Nothing => {}
-                Next::FinishCheckpoint => self.finish_checkpoint().await,
+                Next::FinishCheckpoint(done) => self.finish_checkpoint(done).await,
                 Next::Close(reply) => {
                     closing = Some(reply);
                     break;
@@ -204,8 +204,7 @@ impl Writer {
     fn turn_away(&self, command: Command) {
         match command {
             Command::Work { work, reply } => refuse(vec![Item { work, reply }], &self.stop_error()),
-            Command::FinishCheckpoint => {}
-            Command::Close { reply } => {
+            Command::FinishCheckpoint { done: reply } | Command::Close { reply } => {
                 reply.send(()).ok();
             }
         }
@@ -216,13 +215,14 @@ impl Writer {
         CommitError::Stopped { why }
     }
 
-    async fn finish_checkpoint(&mut self) {
+    async fn finish_checkpoint(&mut self, done: oneshot::Sender<()>) {
         if self.stopped.get().is_some() {
             return;
         }
         if let Err(error) = checkpoint::passive(&mut self.connection).await {
             self.stop(Vec::new(), error.to_string());
         }
+        done.send(()).ok();
     }
 }
 
@@ -258,7 +258,7 @@ fn collect(first: Command, queue: &mut mpsc::Receiver<Command>) -> (Vec<Item>, N
                 weight += work.weight();
                 items.push(Item { work, reply });
             }
-            Command::FinishCheckpoint => return (items, Next::FinishCheckpoint),
+            Command::FinishCheckpoint { done } => return (items, Next::FinishCheckpoint(done)),
             Command::Close { reply } => return (items, Next::Close(reply)),
         }
         if weight < GROUP_WEIGHT {

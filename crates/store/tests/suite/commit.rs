@@ -1,6 +1,11 @@
 //! Batches: whole, in order, and several to a commit.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use engine::vocabulary::{Serial, TenantId};
+use engine::writes::Write;
 use store::{Batch, CommitError, MAX_TIMELINE_BYTES, Store};
 use tokio::task::JoinSet;
 
@@ -8,7 +13,6 @@ use crate::fixture::{Fixture, on_both_backends};
 use crate::nouns::{
     TENANT, accepted, attempt, cdr, ended, ended_event, intent, ringing, started, whole_call,
 };
-use engine::writes::Write;
 
 on_both_backends!(
     positions_have_no_gaps_under_concurrent_submitters,
@@ -19,6 +23,7 @@ on_both_backends!(
     notes_are_kept_as_given,
     notes_that_are_too_large_cost_nothing_else,
     an_empty_batch_resolves,
+    a_batch_that_nobody_waits_for_is_stored,
     a_batch_larger_than_every_statement,
 );
 
@@ -122,7 +127,7 @@ async fn an_ended_call_leaves_its_record_and_nothing_else(fixture: Fixture) {
     let recovery = store.recover().await.unwrap();
     assert_eq!(recovery.unfinished_started, []);
     assert_eq!(recovery.waiting, []);
-    assert_eq!(recovery.natural_keys, []);
+    assert_eq!(store.natural_keys(TENANT).await.unwrap(), []);
     assert_eq!(recovery.highest_serial, Some(Serial(1)));
 }
 
@@ -158,6 +163,12 @@ async fn an_empty_batch_resolves(fixture: Fixture) {
     assert_eq!(committed.positions, []);
 }
 
+async fn a_batch_that_nobody_waits_for_is_stored(fixture: Fixture) {
+    drop(fixture.store.submit(vec![ringing(TENANT, 1)]));
+    fixture.store.submit(Vec::new()).await.unwrap();
+    assert_eq!(fixture.store.events(TENANT, 0, 10).await.unwrap().len(), 1);
+}
+
 /// 300 calls in one batch: more rows than one statement takes, and no power of two.
 async fn a_batch_larger_than_every_statement(fixture: Fixture) {
     let store: &Store = &fixture.store;
@@ -169,4 +180,21 @@ async fn a_batch_larger_than_every_statement(fixture: Fixture) {
         assert_eq!(store.intent(Serial(serial)).await.unwrap(), None);
     }
     assert_eq!(store.events(TENANT, 299, 10).await.unwrap().len(), 1);
+}
+
+/// A simulated world polls the memory by hand; everything is ready at once.
+#[test]
+fn the_memory_needs_no_runtime() {
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("it waits for somebody"),
+        }
+    }
+    let store = Store::memory();
+    now(store.submit(whole_call(1))).unwrap();
+    assert!(now(store.cdr(Serial(1))).unwrap().is_some());
+    assert_eq!(now(store.callbacks_due(i64::MAX / 2, 10)).unwrap().len(), 1);
+    now(store.put_meta("node", vec![1])).unwrap();
+    assert_eq!(now(store.recover()).unwrap().highest_serial, Some(Serial(1)));
 }

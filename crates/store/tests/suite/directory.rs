@@ -57,7 +57,7 @@ async fn a_file_that_is_no_database_is_refused() {
     assert!(matches!(refused, StoreError::Database(_)), "{refused}");
 }
 
-/// Both directions: the database finds its rows without the log, and a pause empties the log.
+/// Nothing is left to move: a copy of the one file is a backup.
 #[tokio::test]
 async fn close_leaves_everything_in_the_database() {
     let fixture = Fixture::sqlite().await;
@@ -91,7 +91,7 @@ async fn the_log_stays_bounded_under_load() {
         longest = longest.max(std::fs::metadata(&log).unwrap().len());
     }
     assert!(fixture.store.counters().checkpoints > 0);
-    assert!(longest < 80 * MIB, "the log grew to {} MiB", longest / MIB);
+    assert!(longest < 64 * MIB, "the log grew to {} MiB", longest / MIB);
 }
 
 async fn refusal(directory: &Path) -> StoreError {

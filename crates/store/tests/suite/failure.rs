@@ -1,7 +1,8 @@
 //! A disk that fails (T-4): nothing is accepted any more, nothing is half written.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use engine::vocabulary::{Serial, TenantId};
 use engine::writes::Write;
@@ -66,6 +67,55 @@ async fn write_until_it_fails(directory: &Path) {
     assert!(matches!(put, Err(StoreError::Stopped { .. })));
     assert!(store.intent(Serial(1)).await.unwrap().is_some(), "calls that are up may still read");
     println!("committed={committed} ");
+}
+
+const VICTIM: &str = "OFFHOOK_STORE_KILLED";
+
+/// P1 for a process that is killed while it writes: what it confirmed is there, whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_loses_nothing_that_it_confirmed() {
+    if let Some(directory) = std::env::var_os(VICTIM) {
+        return write_until_killed(Path::new(&directory)).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "failure::a_killed_process_loses_nothing_that_it_confirmed"])
+        .arg("--nocapture")
+        .env(VICTIM, directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let confirmed = lines.filter_map(|line| line.unwrap().strip_prefix("confirmed ")?.parse().ok());
+    let confirmed: Vec<u64> = confirmed.take(300).collect();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+
+    let store = open(directory.path()).await;
+    for serial in &confirmed {
+        assert_eq!(
+            store.cdr(Serial(*serial)).await.unwrap().map(|cdr| cdr.intent.serial.0),
+            Some(*serial)
+        );
+        assert_eq!(store.callbacks_of(Serial(*serial)).await.unwrap().len(), 1);
+    }
+    assert_eq!(confirmed.len(), 300);
+    let events = store.events(TENANT, 0, u32::MAX).await.unwrap();
+    let positions: Vec<u64> = events.iter().map(|(position, _)| *position).collect();
+    assert_eq!(positions, (1..=positions.len() as u64).collect::<Vec<_>>());
+    assert!(positions.len() >= 300);
+}
+
+async fn write_until_killed(directory: &Path) {
+    let store = open(directory).await;
+    for first in (1..).step_by(8) {
+        let batches: Vec<_> =
+            (first..first + 8).map(|serial| (serial, store.submit(whole_call(serial)))).collect();
+        for (serial, batch) in batches {
+            batch.await.unwrap();
+            println!("confirmed {serial}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! After a crash: what was committed is there, what was dialled is told apart from what waits.
 
-use engine::vocabulary::{Serial, TrunkName};
+use engine::vocabulary::{Serial, TenantId, TrunkName};
 use engine::writes::{Unfinished, Write};
 use store::{Claim, IntentState, NaturalKey};
 
@@ -32,7 +32,8 @@ async fn a_start_finds_what_was_committed(fixture: Fixture) {
     assert_eq!(recovery.highest_serial, Some(Serial(9)));
     assert_eq!(recovery.next_queue_deadline_ms, Some(intent(1).queue_deadline_ms));
     let keys: Vec<NaturalKey> = (1..=3).map(|serial| (&intent(serial)).into()).collect();
-    assert_eq!(recovery.natural_keys, keys);
+    assert_eq!(fixture.store.natural_keys(TENANT).await.unwrap(), keys);
+    assert_eq!(fixture.store.natural_keys(TenantId(1)).await.unwrap(), []);
     assert_eq!(fixture.store.cdr(Serial(9)).await.unwrap(), Some(cdr(intent(9))));
     let due = fixture.store.callbacks_due(T0 + 60_000, 10).await.unwrap();
     assert_eq!(due.len(), 1, "its callback is still to be made");
