@@ -20,5 +20,5 @@ mod serials;
 pub mod vocabulary;
 pub mod writes;
 
-pub use engine::{Engine, Start};
+pub use engine::{Engine, NaturalKey, Start};
 pub use request::{Refusal, Reply, Request, Ticket};

@@ -18,6 +18,7 @@ mod speech;
 mod tenants;
 mod voices;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -126,7 +127,12 @@ fn failed(error: &ServeError) -> ExitCode {
 /// Logs go to stderr; `RUST_LOG` chooses, `info` is the default.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 /// Printed once; the secret is kept nowhere in clear.

@@ -23,7 +23,7 @@ use crate::callbacks::tls;
 use crate::calls::Calls;
 use crate::clips::Clips;
 use crate::config::Config;
-use crate::driver::{Clock, Driver, DriverError, Happening, Happenings, Parts, Trunks};
+use crate::driver::{Clock, Driver, DriverError, Found, Happening, Happenings, Parts, Trunks};
 use crate::http;
 use crate::http::listener::Listener;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
@@ -115,7 +115,8 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         tenants: app.tenants.clone(),
         defaults: config.defaults.clone(),
     };
-    let driver = tokio::spawn(Driver::run(parts, found));
+    let natural_keys = natural_keys(&app).await?;
+    let driver = tokio::spawn(Driver::run(parts, Found { recovery: found, natural_keys }));
 
     let (stop_callbacks, stop) = watch::channel(false);
     let settings =
@@ -246,6 +247,20 @@ async fn open_app(
         speaker,
         doorbell,
     })
+}
+
+/// Read only where a tenant refuses duplicates: there may be very many.
+async fn natural_keys(app: &App) -> Result<Vec<store::NaturalKey>, ServeError> {
+    let tenants = app.tenants.all();
+    if !tenants.iter().any(|tenant| tenant.settings.refuse_duplicates) {
+        return Ok(Vec::new());
+    }
+    let refuses = |key: &store::NaturalKey| {
+        tenants.iter().any(|tenant| tenant.id == key.tenant && tenant.settings.refuse_duplicates)
+    };
+    let mut keys = app.store.natural_keys().await?;
+    keys.retain(refuses);
+    Ok(keys)
 }
 
 type Listening = (SocketAddr, Option<SocketAddr>, Vec<JoinHandle<()>>);

@@ -106,6 +106,13 @@ pub struct Parts {
     pub defaults: Defaults,
 }
 
+/// What the last run left on disk.
+pub struct Found {
+    pub recovery: store::Recovery,
+    /// Unfinished calls of tenants that refuse duplicates.
+    pub natural_keys: Vec<store::NaturalKey>,
+}
+
 pub struct Driver {
     engine: Engine,
     clock: Clock,
@@ -174,7 +181,7 @@ impl Driver {
     ///
     /// # Errors
     /// The disk refused a write.
-    pub async fn run(parts: Parts, found: store::Recovery) -> Result<(), DriverError> {
+    pub async fn run(parts: Parts, found: Found) -> Result<(), DriverError> {
         let Parts { mut sip_events, mut asks, happenings, ready, doorbell, .. } = parts;
         let (happenings, mut happened) = happenings;
         let mut driver = Driver {
@@ -233,7 +240,8 @@ impl Driver {
     }
 
     /// Trunks, then what the last run left behind.
-    fn begin(&mut self, found: store::Recovery, tenants: &Tenants, defaults: &Defaults) {
+    fn begin(&mut self, found: Found, tenants: &Tenants, defaults: &Defaults) {
+        let Found { recovery: found, natural_keys } = found;
         let now = self.clock.now();
         for tenant in tenants.all() {
             let (tenant, limits) = (tenant.id, tenant.settings.limits(defaults));
@@ -244,6 +252,11 @@ impl Driver {
         }
         for registration in self.trunks.registrations() {
             self.tell_sip(sip::Command::Register(Box::new(registration)));
+        }
+        for key in natural_keys {
+            let serial = key.serial;
+            let key = (key.tenant, key.kind, key.caller_present, key.called);
+            self.engine.remember_unfinished(key, serial);
         }
         for (tenant, trunk, calls) in found.waiting {
             self.engine.handle(Input::Waiting { tenant, trunk, calls }, now);

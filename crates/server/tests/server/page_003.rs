@@ -1,5 +1,7 @@
 //! The example of page 003, sent as it is printed, and what follows from it.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::Value;
 
 use crate::support::{APP_KEY, PATIENCE, World};
@@ -16,7 +18,7 @@ fn printed(world: &World) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_printed_request_is_answered_as_printed_and_ends_with_its_callback() {
     let world = World::start().await;
-    let reply = world.client.create_voice_notification(&printed(&world)).await.expect("a reply");
+    let reply = world.client.create_voice_notification(&printed(&world), None).await.expect("a reply");
     let serial = reply.call_serial_no().expect("it is accepted");
     assert_eq!(
         reply.body,
@@ -67,18 +69,22 @@ async fn history_has_the_call_as_documented() {
     let world = World::start().await;
     let serial = world.call("8899").await;
     world.released(&serial).await;
-    for task_type in ["0", "3"] {
-        let reply = world
-            .client
-            .query_call_detail_record(&serde_json::json!({
-                "startTime": "1600000000000",
-                "endTime": "1600604800000",
-                "taskType": task_type,
-            }))
-            .await
-            .expect("a reply");
-        let empty: Value = reply.parse().expect("JSON");
-        assert_eq!(empty["retCode"], "1", "nothing happened then: {empty}");
+    let now = i64::try_from(
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis(),
+    )
+    .expect("it fits");
+    let day = 86_400_000;
+    for (task_type, code) in [("0", "0"), ("3", "0"), ("2", "1")] {
+        let query = world.client.query_call_detail_record(now - day, now + day, task_type, 0, 100);
+        let reply: Value = query.await.expect("a reply").parse().expect("JSON");
+        assert_eq!(reply["retCode"], code, "{reply}");
+        if code == "0" {
+            assert_eq!(reply["result"]["total"], 1);
+            let call = &reply["result"]["callInfo"][0];
+            assert_eq!(call["callSerialNo"], serial.as_str());
+            assert_eq!(call["called"], "8899");
+            assert_eq!(call["state"], 3);
+        }
     }
 }
 
