@@ -84,6 +84,9 @@ fn what_is_no_entry() {
         ("hooks.example.com/path", syntax("hooks.example.com/path")),
         ("user@hooks.example.com", syntax("user@hooks.example.com")),
         ("*.example.com", syntax("*.example.com")),
+        ("..", syntax("..")),
+        ("。。", syntax("。。")),
+        ("a..example", syntax("a..example")),
         ("hooks.example.com public", syntax("hooks.example.com public")),
         ("hooks.example.com:99999", syntax("hooks.example.com:99999")),
         ("[fe80::1%25eth0]:80 private", syntax("[fe80::1%25eth0]:80 private")),
@@ -128,6 +131,7 @@ fn what_a_list_permits() {
         ("ftp://hooks.example.com/", Refused::Scheme),
         ("file:///etc/passwd", Refused::Scheme),
         ("http://hooks.example.com:0/", Refused::NoHost),
+        ("http://hooks.example.com../", Refused::NoHost),
     ] {
         assert_eq!(permits(&entries, url), Err(refused), "{url}");
     }
