@@ -1,1 +1,56 @@
+//! Media: SDP, RTP and codecs, on threads of its own.
+//!
+//! [`start`] makes the threads. A *leg* is one far side: a pair of UDP sockets, an SDP session, one stream each way.
+//! [`Media::command`] asks for something, the sink handed to `start` hears [`Event`]s. The usual course of an outbound
+//! call:
+//!
+//! 1. `Offer` → `Offered`: put the SDP into the INVITE.
+//! 2. `Remote` with the SDP of a 183 or 200 → `Negotiated`; audio (silence at first) flows from here on.
+//! 3. `Play`, `Record`, … → `PlayStarted`, `PlayFinished`, `Digit`, …; within three seconds `Flow` says whether audio
+//!    goes each way.
+//! 4. `Close` → `Closed` with the leg's sums.
+//!
+//! Bad input from the network is counted and dropped. A panic costs one leg. Nothing is sent to an address that the
+//! leg's SDP (or, behind NAT, its proven source) does not name.
 
+#![deny(unsafe_code)]
+
+mod batch;
+pub mod clip;
+pub mod codec;
+mod command;
+mod config;
+mod descriptors;
+pub mod detect;
+mod ear;
+mod event;
+mod flow;
+mod inbox;
+mod leg;
+mod leg_ports;
+mod limits;
+mod media;
+mod negotiate;
+mod play;
+mod ports;
+mod prepare;
+mod quality;
+mod recorder;
+mod rtp;
+pub mod sdp;
+mod socket;
+pub mod tone;
+mod voice;
+pub mod wav;
+mod wheel;
+mod worker;
+
+pub use clip::{Clip, ClipError};
+pub use codec::Codec;
+pub use command::{Arrival, Command, LegId, Listen, ListenSink, PlayId, RecordMode};
+pub use config::{Config, LatchMode};
+pub use ear::{Arrivals, Ear};
+pub use event::{Event, EventSink, MediaFault, Stats};
+pub use inbox::Busy;
+pub use limits::{Capacity, Limit};
+pub use media::{Media, StartError, start};

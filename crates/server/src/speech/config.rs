@@ -195,6 +195,26 @@ impl TryFrom<Raw> for SpeechConfig {
 }
 
 impl SpeechConfig {
+    /// These settings with a tenant's choice of engine per language over them.
+    pub fn with_languages(
+        &self,
+        chosen: &BTreeMap<String, String>,
+    ) -> Result<SpeechConfig, ConfigError> {
+        let mut own = self.clone();
+        for (tag, engine) in chosen {
+            let language = Language::ALL.into_iter().find(|language| language.tag() == tag);
+            let language = language.ok_or_else(|| ConfigError::UnknownLanguage(tag.clone()))?;
+            if !self.engines.contains_key(engine) {
+                return Err(ConfigError::UnknownEngine {
+                    language: tag.clone(),
+                    engine: engine.clone(),
+                });
+            }
+            own.languages.insert(language, engine.clone());
+        }
+        Ok(own)
+    }
+
     /// The engine for a text and the language that it is in.
     pub fn engine_for(&self, text: &str) -> Result<(&EngineConfig, Language), CannotSpeak> {
         let language = language_of(text);

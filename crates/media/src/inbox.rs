@@ -1,0 +1,99 @@
+//! The bounded queue into one media thread.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+
+use crate::command::Command;
+use crate::prepare::Prepared;
+
+/// What waits for a media thread.
+pub(crate) enum Input {
+    Command(Command),
+    /// Clips that now have their packets.
+    Prepared(Prepared),
+}
+
+/// Commands wait here until the thread's next millisecond.
+pub(crate) struct Inbox {
+    limit: usize,
+    queue: Mutex<Queue>,
+    thread: OnceLock<Thread>,
+}
+
+#[derive(Default)]
+struct Queue {
+    inputs: VecDeque<Input>,
+    stop: bool,
+}
+
+/// The queue to the leg's media thread is full: try again, or shed load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the media thread has too many commands waiting")]
+pub struct Busy;
+
+impl Inbox {
+    pub(crate) fn new(limit: usize) -> Self {
+        Inbox { limit, queue: Mutex::default(), thread: OnceLock::new() }
+    }
+
+    /// Names the thread that reads; it is woken by what comes in from here on.
+    pub(crate) fn attach(&self, thread: Thread) {
+        self.thread.get_or_init(|| thread);
+    }
+
+    /// `Close` frees resources, so it has room where other commands are refused already.
+    pub(crate) fn command(&self, command: Command) -> Result<(), Busy> {
+        let limit = match command {
+            Command::Close { .. } => self.limit * 2,
+            Command::Offer { .. }
+            | Command::Answer { .. }
+            | Command::Remote { .. }
+            | Command::Reoffered { .. }
+            | Command::Rebind { .. }
+            | Command::Play { .. }
+            | Command::StopPlay { .. }
+            | Command::Record { .. }
+            | Command::StopRecording { .. }
+            | Command::SendDigits { .. }
+            | Command::Listen { .. } => self.limit,
+        };
+        let mut queue = self.lock();
+        if queue.inputs.len() >= limit {
+            return Err(Busy);
+        }
+        queue.inputs.push_back(Input::Command(command));
+        drop(queue);
+        self.wake();
+        Ok(())
+    }
+
+    /// The answer to a request of the thread's own, which are bounded where they are made.
+    pub(crate) fn prepared(&self, prepared: Prepared) {
+        self.lock().inputs.push_back(Input::Prepared(prepared));
+        self.wake();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.lock().stop = true;
+        self.wake();
+    }
+
+    /// Moves all that waits into `inputs` (empty before); false once the thread shall end.
+    pub(crate) fn take(&self, inputs: &mut VecDeque<Input>) -> bool {
+        let mut queue = self.lock();
+        std::mem::swap(&mut queue.inputs, inputs);
+        !queue.stop
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing in here panics while it holds the lock, so a poisoned queue is whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

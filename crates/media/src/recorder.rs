@@ -1,0 +1,261 @@
+//! Recordings: one thread that appends to WAV files while calls are up.
+//!
+//! A file is A-law at 8 kHz, stereo (left received, right sent) or mono, behind a 58-byte header. Audio is handed over
+//! every half second; the writer appends it and then brings the sizes in the header up to date. So a file that a crash
+//! cuts, at any byte, opens in any player and lacks at most the last half second. Where the disk cannot follow, audio is
+//! lost, never delayed into a call: the gap is written as silence once the disk is back, so that both channels keep
+//! their time.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::clip::ALAW_SILENCE;
+use crate::codec::FRAME;
+use crate::command::{LegId, RecordMode};
+use crate::event::Event;
+use crate::wav::{ALAW_HEADER, alaw_header};
+
+/// Frames that a leg gathers before it hands them over: half a second.
+const CHUNK_FRAMES: usize = 25;
+/// Chunks that may wait for the disk: 8 MB of stereo.
+const WAITING: usize = 1024;
+/// Bytes per second and channel.
+const RATE: u64 = 8_000;
+
+type Sink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// A handle to the writing thread; it ends when the last handle is gone and the last recording is closed.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    shared: Arc<Shared>,
+    /// Dropped with the last handle.
+    _alive: Arc<Alive>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    next_id: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    chunks: usize,
+    stop: bool,
+}
+
+enum Message {
+    Open { id: u64, leg: LegId, path: PathBuf, mode: RecordMode, sink: Sink },
+    Chunk { id: u64, lost: usize, bytes: Vec<u8> },
+    Close { id: u64 },
+}
+
+struct Alive(Arc<Shared>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.lock().stop = true;
+        self.0.filled.notify_one();
+    }
+}
+
+impl Recorder {
+    pub(crate) fn start() -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            next_id: AtomicU64::new(0),
+        });
+        let reader = Arc::clone(&shared);
+        thread::Builder::new().name("media-record".into()).spawn(move || write(&reader))?;
+        Ok(Recorder { _alive: Arc::new(Alive(Arc::clone(&shared))), shared })
+    }
+
+    /// Opens a file. Whether that worked is told to `sink`; frames may be pushed at once.
+    pub(crate) fn open(
+        &self,
+        leg: LegId,
+        path: PathBuf,
+        mode: RecordMode,
+        sink: Sink,
+    ) -> Recording {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        self.shared.send(Message::Open { id, leg, path, mode, sink });
+        Recording { recorder: self.clone(), id, mode, gathered: Vec::new(), frames: 0, lost: 0 }
+    }
+}
+
+/// One open recording, on the media thread's side. Dropping it completes the file.
+pub(crate) struct Recording {
+    recorder: Recorder,
+    id: u64,
+    mode: RecordMode,
+    gathered: Vec<u8>,
+    frames: usize,
+    /// Frames that the writer had no room for, before those gathered.
+    lost: usize,
+}
+
+impl Recording {
+    /// 20 ms of each way, as A-law.
+    pub(crate) fn push(&mut self, received: &[u8; FRAME], sent: &[u8; FRAME]) {
+        match self.mode {
+            RecordMode::Both => {
+                self.gathered
+                    .extend(received.iter().zip(sent).flat_map(|(&left, &right)| [left, right]));
+            }
+            RecordMode::Received => self.gathered.extend_from_slice(received),
+        }
+        self.frames += 1;
+        if self.frames == CHUNK_FRAMES {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if self.frames == 0 && self.lost == 0 {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.gathered);
+        if self.recorder.shared.try_chunk(self.id, self.lost, bytes) {
+            self.lost = 0;
+        } else {
+            self.lost += self.frames;
+        }
+        self.frames = 0;
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.hand_over();
+        self.recorder.shared.send(Message::Close { id: self.id });
+    }
+}
+
+impl Shared {
+    /// Opening and closing are bounded by the number of legs and are never refused.
+    fn send(&self, message: Message) {
+        self.lock().messages.push_back(message);
+        self.filled.notify_one();
+    }
+
+    /// False where the disk is too far behind.
+    fn try_chunk(&self, id: u64, lost: usize, bytes: Vec<u8>) -> bool {
+        let mut queue = self.lock();
+        if queue.chunks >= WAITING {
+            return false;
+        }
+        queue.chunks += 1;
+        queue.messages.push_back(Message::Chunk { id, lost, bytes });
+        drop(queue);
+        self.filled.notify_one();
+        true
+    }
+
+    /// The next message; `None` once there are no more to come.
+    fn next(&self) -> Option<Message> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(message) = queue.messages.pop_front() {
+                queue.chunks -= usize::from(matches!(message, Message::Chunk { .. }));
+                return Some(message);
+            }
+            if queue.stop {
+                return None;
+            }
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it holds the lock, so a poisoned queue is whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One file that is being written.
+struct Open {
+    leg: LegId,
+    path: PathBuf,
+    channels: u16,
+    sink: Sink,
+    file: File,
+    data: u64,
+}
+
+fn write(shared: &Shared) {
+    let mut open: HashMap<u64, Open> = HashMap::new();
+    while let Some(message) = shared.next() {
+        match message {
+            Message::Open { id, leg, path, mode, sink } => match create(&path, mode) {
+                Ok((file, channels)) => {
+                    sink(Event::RecordingStarted { leg, path: path.clone() });
+                    open.insert(id, Open { leg, path, channels, sink, file, data: 0 });
+                }
+                Err(error) => {
+                    sink(Event::RecordingFailed { leg, path, reason: error.to_string() });
+                }
+            },
+            // After a failure the leg may still push; the failure was told once.
+            Message::Chunk { id, lost, bytes } => {
+                let Some(recording) = open.get_mut(&id) else { continue };
+                if let Err(error) = recording.append(lost, &bytes)
+                    && let Some(failed) = open.remove(&id)
+                {
+                    let Open { leg, path, sink, .. } = failed;
+                    sink(Event::RecordingFailed { leg, path, reason: error.to_string() });
+                }
+            }
+            Message::Close { id } => {
+                if let Some(Open { leg, path, sink, data, channels, .. }) = open.remove(&id) {
+                    let duration_ms = data * 1000 / (RATE * u64::from(channels));
+                    sink(Event::RecordingDone { leg, path, duration_ms });
+                }
+            }
+        }
+    }
+}
+
+fn create(path: &std::path::Path, mode: RecordMode) -> io::Result<(File, u16)> {
+    let channels = match mode {
+        RecordMode::Both => 2,
+        RecordMode::Received => 1,
+    };
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all_at(&alaw_header(channels, 0), 0)?;
+    Ok((file, channels))
+}
+
+impl Open {
+    fn append(&mut self, lost: usize, bytes: &[u8]) -> io::Result<()> {
+        let silence = vec![ALAW_SILENCE; FRAME * usize::from(self.channels)];
+        for _ in 0..lost {
+            self.write(&silence)?;
+        }
+        self.write(bytes)?;
+        let data = u32::try_from(self.data).map_err(|_| too_long())?;
+        self.file.write_all_at(&alaw_header(self.channels, data), 0)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.data + bytes.len() as u64;
+        if end > u64::from(u32::MAX) - ALAW_HEADER as u64 {
+            return Err(too_long());
+        }
+        self.file.write_all_at(bytes, ALAW_HEADER as u64 + self.data)?;
+        self.data = end;
+        Ok(())
+    }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, "a WAV file holds 4 GiB at most")
+}
