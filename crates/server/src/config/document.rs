@@ -116,7 +116,9 @@ fn read_secret_files(
 
 fn explain(file: &str, error: &config::ConfigError) -> ConfigError {
     let (section, what) = unwrap_error(error);
-    let section = section.replace(".settings", "");
+    // `config` leaves out the dot after an index; `settings` is ours, not the file's.
+    let section = section.replace(']', "].").replace("..", ".").replace(".settings", "");
+    let section = section.trim_end_matches('.').to_owned();
     let (key, what) = match unknown_key(&what) {
         None => (section, what),
         Some((unknown, known)) => {
@@ -138,6 +140,7 @@ fn unwrap_error(error: &config::ConfigError) -> (String, String) {
         config::ConfigError::Type { unexpected, expected, key, .. } => {
             (key.clone().unwrap_or_default(), format!("is {unexpected}, must be {expected}"))
         }
+        config::ConfigError::NotFound(key) => (key.clone(), "is missing".to_owned()),
         other => (String::new(), other.to_string()),
     }
 }
