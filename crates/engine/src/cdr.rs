@@ -1,9 +1,11 @@
 //! The call record: one per accepted call, written once, with its terminal event.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::intent::Intent;
-use crate::vocabulary::CallKind;
+use crate::vocabulary::{CallKind, Now};
 
 /// How a call ended, in words that do not depend on the interface that asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,13 +39,16 @@ pub enum Outcome {
 
 impl Outcome {
     /// `releaseReason` of the voice notification (contract §5.4, decisions.md "Refusals").
-    pub fn voice_notification_reason(self, rang: bool) -> &'static str {
+    pub fn voice_notification_reason(self, reached: Reached) -> &'static str {
         match self {
             Outcome::Played => "1",
             Outcome::CutShort => "0",
             Outcome::NoAnswer | Outcome::Refused => "4",
-            Outcome::Failed | Outcome::Cancelled if rang => "4",
-            Outcome::Failed | Outcome::Cancelled => "6",
+            Outcome::Failed | Outcome::Cancelled => match reached {
+                Reached::Answer => "0",
+                Reached::Ringing => "4",
+                Reached::Nothing => "6",
+            },
             Outcome::NoResource => "8",
             Outcome::QueueTimeout => "9",
             Outcome::Restricted => "10",
@@ -51,6 +56,14 @@ impl Outcome {
             Outcome::Interrupted | Outcome::Unknown => "998",
         }
     }
+}
+
+/// How far a call got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    Nothing,
+    Ringing,
+    Answer,
 }
 
 /// Why a leg ended, as the engine sees it; `sip` hides the protocol's words.
@@ -111,9 +124,15 @@ impl Cdr {
     /// `releaseReason` as the call's interface documents it.
     pub fn release_reason(&self) -> &'static str {
         match self.kind() {
-            CallKind::VoiceNotification => {
-                self.outcome.voice_notification_reason(self.alerting_ms.is_some())
-            }
+            CallKind::VoiceNotification => self.outcome.voice_notification_reason(self.reached()),
+        }
+    }
+
+    pub fn reached(&self) -> Reached {
+        match (self.talking_ms, self.alerting_ms) {
+            (Some(_), _) => Reached::Answer,
+            (None, Some(_)) => Reached::Ringing,
+            (None, None) => Reached::Nothing,
         }
     }
 }
@@ -131,4 +150,80 @@ pub struct MediaSummary {
     pub late_packets: u64,
     /// Estimated MOS of what we received, hundredths (E-model); `None` without packets.
     pub mos_x100: Option<u16>,
+}
+
+/// The longest string of digits that a record keeps; more are events only.
+const DIGITS_KEPT: usize = 128;
+
+/// What is known of a call that is not over yet.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub intent: Intent,
+    pub dialled_ms: Option<i64>,
+    pub alerting_ms: Option<i64>,
+    pub talking_ms: Option<i64>,
+    /// The answer, on the monotonic clock.
+    answered_at: Option<Duration>,
+    pub rounds: u8,
+    digits: String,
+    pub recorded: bool,
+}
+
+/// How a leg ended.
+#[derive(Debug, Clone)]
+pub struct LegEnd {
+    pub cause: Cause,
+    pub sip_status: Option<u16>,
+    pub media: Option<MediaSummary>,
+}
+
+impl Draft {
+    pub fn new(intent: Intent) -> Draft {
+        Draft {
+            intent,
+            dialled_ms: None,
+            alerting_ms: None,
+            talking_ms: None,
+            answered_at: None,
+            rounds: 0,
+            digits: String::new(),
+            recorded: false,
+        }
+    }
+
+    pub fn answered(&mut self, now: Now) {
+        self.talking_ms = Some(now.unix_ms);
+        self.answered_at = Some(now.since_start);
+    }
+
+    pub fn digit(&mut self, digit: char) {
+        if self.digits.len() < DIGITS_KEPT {
+            self.digits.push(digit);
+        }
+    }
+
+    pub fn finish(&self, outcome: Outcome, end: Option<LegEnd>, now: Now) -> Cdr {
+        let talked =
+            self.answered_at.map_or(Duration::ZERO, |at| now.since_start.saturating_sub(at));
+        let (cause, sip_status, media) = match end {
+            Some(end) => (Some(end.cause), end.sip_status, end.media),
+            None => (None, None, None),
+        };
+        Cdr {
+            intent: self.intent.clone(),
+            dialled_ms: self.dialled_ms,
+            alerting_ms: self.alerting_ms,
+            talking_ms: self.talking_ms,
+            // A wall clock that stepped back must not end a call before it began.
+            released_ms: now.unix_ms.max(self.talking_ms.unwrap_or(self.intent.created_ms)),
+            talk_duration_ms: talked.as_millis() as u64,
+            outcome,
+            cause,
+            sip_status,
+            rounds: self.rounds,
+            digits: self.digits.clone(),
+            recorded: self.recorded,
+            media,
+        }
+    }
 }

@@ -15,6 +15,7 @@
 
 #![deny(unsafe_code)]
 
+mod batch;
 pub mod clip;
 pub mod codec;
 mod command;
@@ -23,14 +24,25 @@ mod descriptors;
 pub mod detect;
 mod ear;
 mod event;
+mod flow;
 mod inbox;
+mod leg;
+mod leg_ports;
 mod limits;
 mod media;
+mod negotiate;
+mod play;
+mod ports;
 mod prepare;
+mod quality;
 mod recorder;
+mod rtp;
 pub mod sdp;
+mod socket;
 pub mod tone;
+mod voice;
 pub mod wav;
+mod wheel;
 mod worker;
 
 pub use clip::{Clip, ClipError};

@@ -2,36 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use engine::intent::{Idempotency, Order};
-use engine::vocabulary::{Serial, TenantId, TenantLimits};
-use serde::{Deserialize, Serialize};
+use engine::vocabulary::{Serial, TenantId};
+pub use engine::{Refusal, Request};
 use tokio::sync::{mpsc, oneshot};
 
-/// A call that an interface asks for; it cannot be wrong any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    pub tenant: TenantId,
-    pub limits: TenantLimits,
-    pub idempotency: Option<Idempotency>,
-    pub queue_timeout: Duration,
-    pub order: Order,
-}
-
-/// Why a right request is not accepted now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    QueueFull {
-        retry_after_s: u32,
-    },
-    /// The natural key: the same caller and called are in an unfinished call.
-    Duplicate,
-    /// The `Idempotency-Key` came before with another body.
-    KeyReused,
-    /// The server drains, or its storage failed.
-    Stopping,
-}
+pub use crate::driver::Note;
 
 /// A call that is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +22,6 @@ pub enum CancelError {
     NotFound,
     AlreadyOver,
     Stopping,
-}
-
-/// One entry of a call's timeline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Note {
-    pub at_ms: i64,
-    #[serde(flatten)]
-    pub kind: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What the owner of the engine is asked.

@@ -1,1 +1,42 @@
+//! A simulated telephone network: a carrier, phones, a recogniser, a callback receiver and an HTTP client.
+//!
+//! [`Carrier`] takes calls over real SIP and RTP; the dialled number decides what its phone does ([`numbers`]). What the
+//! far end saw of each call is a [`CallReport`]; what a phone heard is named by a [`Recogniser`]. [`CallbackReceiver`]
+//! keeps callbacks and answers them as scripted; [`Client`] speaks the calling interfaces. [`run`] is all of that as a
+//! process of its own.
+//!
+//! It is the judge in tests, so it shares as little as it can with what it judges: SIP, SDP and codecs come from the
+//! crates `sip` and `media`, and those are judged by foreign programs elsewhere.
+#![forbid(unsafe_code)]
 
+mod audio_leg;
+mod babble;
+pub mod behaviour;
+pub mod callbacks;
+mod carrier;
+pub mod client;
+mod exchange;
+mod fork;
+mod ledger;
+mod moment;
+pub mod numbers;
+mod phone;
+mod random;
+mod registrar;
+mod report;
+mod script;
+mod sdp_edit;
+mod sniff;
+mod sounds;
+mod wire;
+
+pub use behaviour::Behaviour;
+pub use callbacks::{Answer, Callback, CallbackReceiver, Callbacks};
+pub use carrier::{Carrier, CarrierConfig, CarrierError, Digest, KeepAudio};
+pub use client::{Client, ClientError, Reply};
+pub use fork::ForkReport;
+pub use moment::{Moment, process_cpu_time};
+pub use phone::{Over, Phone};
+pub use registrar::Binding;
+pub use report::{CallReport, EndedBy, Heard, RtpReport, Totals};
+pub use script::Acting;

@@ -1,1 +1,67 @@
+//! Legs of telephone calls over SIP: dial, ring, answer, hang up, register.
+//!
+//! # Shape
+//! [`Core`] is pure: it owns transactions, dialogs, legs and registrations, reads no clock and
+//! opens no socket. [`Endpoint`] runs one core in one task and owns the sockets around it.
+//!
+//! # Canonical run loop of a core
+//! 1. [`Core::command`], [`Core::received`], [`Core::transport_failed`] or [`Core::handle_timeout`]
+//!    with the present time;
+//! 2. [`Core::poll`] until it is empty: send what it wants sent, pass events on;
+//! 3. sleep until [`Core::wake_at`] or until there is input, and start again.
+//!
+//! # What never happens here
+//! - Bodies are bytes: nothing in this crate reads SDP.
+//! - No type of the SIP message crate is visible from outside.
+//! - A peer never makes this crate wait: what is too slow is dropped and counted.
+//! - After a `Prepare` nothing leaves before `Send`, after a 2xx nothing before `Acknowledge`
+//!   (or `HangUp`): the caller puts both on disk first.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test says by panicking"))]
 
+mod address;
+mod auth_client;
+mod auth_server;
+mod command;
+mod connections;
+mod core;
+mod counters;
+mod credentials;
+mod dialog;
+mod driver;
+mod endpoint;
+mod event;
+mod framing;
+mod legs;
+mod message;
+mod outside;
+mod policy;
+mod random;
+mod registrations;
+mod snapshot;
+mod stack;
+mod stream;
+mod tap;
+mod timers;
+mod transactions;
+mod udp;
+mod wire;
+mod writer;
+
+pub use address::{Address, AddressError, Uri};
+pub use command::{
+    Body, Command, Destination, FlowId, HangUpCause, Invite, LegId, Registration, RegistrationId,
+    RequestId, Transport,
+};
+pub use core::{Core, CoreConfig, CoreListener, Output, Received, Transmit};
+pub use counters::Counters;
+pub use credentials::Credentials;
+pub use endpoint::{Busy, Endpoint, EndpointConfig, Limits, Listener, StartError};
+pub use event::{
+    Direction, End, EndTimer, EndedBy, Event, IncomingCall, OutsideRequest, RegistrationFailure,
+    TapRecord,
+};
+pub use framing::{FrameError, Framed, Framer};
+pub use policy::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};
+pub use snapshot::DialogSnapshot;
+pub use wire::{Wire, WireError};

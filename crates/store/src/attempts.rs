@@ -33,16 +33,11 @@ CREATE TABLE answers (
 ";
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
-    "INSERT OR REPLACE INTO attempts (serial, leg, trunk, number, at_ms, wire, media) VALUES ",
+    "INSERT OR REPLACE INTO attempts (serial, leg, trunk, number, at_ms, wire, media) VALUES {rows}",
     7,
-    "",
 );
-pub(crate) static DELETE: MultiRow =
-    MultiRow::new("DELETE FROM attempts WHERE serial IN (VALUES ", 1, ")");
 pub(crate) static INSERT_ANSWER: MultiRow =
-    MultiRow::new("INSERT OR REPLACE INTO answers (serial, leg, at_ms, dialog) VALUES ", 4, "");
-pub(crate) static DELETE_ANSWER: MultiRow =
-    MultiRow::new("DELETE FROM answers WHERE serial IN (VALUES ", 1, ")");
+    MultiRow::new("INSERT OR REPLACE INTO answers (serial, leg, at_ms, dialog) VALUES {rows}", 4);
 
 pub(crate) struct AttemptRow(pub(crate) Attempt);
 

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::error::CommitError;
 use crate::memory::Memory;
+use crate::timelines::MAX_TIMELINE_BYTES;
 use crate::work::{Answer, Outcome};
 
 /// Writes that are stored together or not at all.
@@ -32,6 +33,12 @@ impl Batch {
     /// Whether a new call is in it: refused earlier than the writes of calls that are up.
     pub(crate) fn accepts(&self) -> bool {
         self.writes.iter().any(|write| matches!(write, Write::Accepted { .. }))
+    }
+
+    /// The notes that are small enough to be stored.
+    pub(crate) fn kept_timelines(&self) -> impl Iterator<Item = (Serial, &[u8])> {
+        let all = self.timelines.iter().map(|(serial, notes)| (*serial, notes.as_slice()));
+        all.filter(|(_, notes)| notes.len() <= MAX_TIMELINE_BYTES)
     }
 }
 

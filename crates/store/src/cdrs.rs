@@ -26,9 +26,8 @@ CREATE INDEX cdrs_by_time ON cdrs (tenant, created_ms, serial, kind, caller_pres
 ";
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
-    "INSERT INTO cdrs (serial, tenant, created_ms, kind, caller_present, called, body) VALUES ",
+    "INSERT INTO cdrs (serial, tenant, created_ms, kind, caller_present, called, body) VALUES {rows}",
     7,
-    "",
 );
 
 const MATCHING: &str = "FROM cdrs WHERE tenant = ?1 AND created_ms BETWEEN ?2 AND ?3

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::batch::Batch;
+
 /// Totals since the store was opened.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct CountersSnapshot {
@@ -34,17 +36,15 @@ impl Counters {
         self.commits.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn count_batch(&self, writes: usize) {
+    pub(crate) fn count_batch(&self, batch: &Batch) {
+        let dropped = batch.timelines.len() - batch.kept_timelines().count();
         self.batches.fetch_add(1, Relaxed);
-        self.writes.fetch_add(writes as u64, Relaxed);
+        self.writes.fetch_add(batch.writes.len() as u64, Relaxed);
+        self.timelines_dropped.fetch_add(dropped as u64, Relaxed);
     }
 
     pub(crate) fn count_refused(&self) {
         self.refused.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn count_timeline_dropped(&self) {
-        self.timelines_dropped.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn count_checkpoint(&self) {

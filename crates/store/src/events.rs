@@ -33,9 +33,9 @@ CREATE TABLE event_positions (
 ";
 
 pub(crate) static INSERT: MultiRow =
-    MultiRow::new("INSERT INTO events (tenant, position, serial, at_ms, body) VALUES ", 5, "");
+    MultiRow::new("INSERT INTO events (tenant, position, serial, at_ms, body) VALUES {rows}", 5);
 pub(crate) static PUT_LAST_POSITION: MultiRow =
-    MultiRow::new("INSERT OR REPLACE INTO event_positions (tenant, last) VALUES ", 2, "");
+    MultiRow::new("INSERT OR REPLACE INTO event_positions (tenant, last) VALUES {rows}", 2);
 
 /// What [`decode`] reads, out of `events` and [`JOIN`].
 pub(crate) const COLUMNS: &str = "events.tenant, events.position, events.serial, events.at_ms, \
@@ -124,6 +124,15 @@ impl Positions {
 
     pub(crate) fn commit(&mut self) {
         self.committed.append(&mut self.given);
+    }
+
+    /// Where the open transaction stands, for [`Positions::take_back_to`].
+    pub(crate) fn mark(&self) -> BTreeMap<TenantId, u64> {
+        self.given.clone()
+    }
+
+    pub(crate) fn take_back_to(&mut self, mark: BTreeMap<TenantId, u64>) {
+        self.given = mark;
     }
 
     pub(crate) fn roll_back(&mut self) {

@@ -31,11 +31,11 @@ CREATE INDEX idempotency_by_age ON idempotency (accepted_ms);
 /// A key may be used again once it is older than it is kept, also before it was removed; the
 /// number 86400000 is [`KEPT_MS`]. A younger one changes no row, which the caller counts.
 static INSERT: MultiRow = MultiRow::new(
-    "INSERT INTO idempotency (tenant, kind, key, serial, body_sha256, accepted_ms) VALUES ",
-    6,
-    " ON CONFLICT (tenant, kind, key) DO UPDATE SET serial = excluded.serial, \
+    "INSERT INTO idempotency (tenant, kind, key, serial, body_sha256, accepted_ms) VALUES {rows} \
+     ON CONFLICT (tenant, kind, key) DO UPDATE SET serial = excluded.serial, \
      body_sha256 = excluded.body_sha256, accepted_ms = excluded.accepted_ms \
      WHERE idempotency.accepted_ms <= excluded.accepted_ms - 86400000",
+    6,
 );
 
 /// The accepted request that a key belongs to.

@@ -35,12 +35,16 @@ CREATE INDEX intents_expiring ON intents (queue_deadline_ms) WHERE started = 0;
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
     "INSERT INTO intents (serial, tenant, kind, trunk, priority, called, caller_present, \
-     created_ms, queue_deadline_ms, started, body) VALUES ",
+     created_ms, queue_deadline_ms, started, body) VALUES {rows}",
     11,
-    "",
 );
-pub(crate) static DELETE: MultiRow =
-    MultiRow::new("DELETE FROM intents WHERE serial IN (VALUES ", 1, ")");
+/// What a call that is over leaves behind.
+pub(crate) static DELETE: MultiRow = MultiRow::new(
+    "DELETE FROM intents WHERE serial IN (VALUES {rows});
+     DELETE FROM attempts WHERE serial IN (VALUES {rows});
+     DELETE FROM answers WHERE serial IN (VALUES {rows})",
+    1,
+);
 
 const READY: &str = "UPDATE intents SET started = 1 WHERE serial IN (
     SELECT serial FROM intents WHERE started = 0 AND tenant = ?1 AND trunk = ?2
@@ -161,20 +165,23 @@ impl Store {
         }
     }
 
-    /// The natural keys of all unfinished calls.
-    pub async fn natural_keys(&self) -> Result<Vec<NaturalKey>, StoreError> {
+    /// The natural keys of a tenant's unfinished calls, by serial. For a start, and for tenants
+    /// that refuse duplicates only: it reads every unfinished call.
+    pub async fn natural_keys(&self, tenant: TenantId) -> Result<Vec<NaturalKey>, StoreError> {
         match self {
             Store::Sqlite(sqlite) => {
                 let rows = sqlx::query(
                     "SELECT tenant, kind, caller_present, called, serial FROM intents
-                     ORDER BY serial",
+                     WHERE tenant = ?1 ORDER BY serial",
                 )
+                .bind(tenant.0)
                 .fetch_all(&mut *sqlite.reader().await?)
                 .await?;
                 rows.iter().map(natural_key).collect()
             }
             Store::Memory(memory) => Ok(memory.read(|tables| {
-                tables.intents.rows.values().map(|(intent, _)| intent.into()).collect()
+                let all = tables.intents.rows.values().map(|(intent, _)| intent);
+                all.filter(|intent| intent.tenant == tenant).map(NaturalKey::from).collect()
             })),
         }
     }

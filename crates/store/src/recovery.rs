@@ -4,7 +4,6 @@ use engine::vocabulary::{Serial, TenantId, TrunkName};
 use engine::writes::Unfinished;
 
 use crate::error::StoreError;
-use crate::intents::NaturalKey;
 use crate::work::Edit;
 use crate::{Store, attempts};
 
@@ -15,8 +14,6 @@ pub struct Recovery {
     pub unfinished_started: Vec<Unfinished>,
     /// How many wait, by tenant and trunk; claimed as usual.
     pub waiting: Vec<(TenantId, TrunkName, u32)>,
-    /// Of all unfinished calls, by serial.
-    pub natural_keys: Vec<NaturalKey>,
     /// When the first wait is over, ms since 1970.
     pub next_queue_deadline_ms: Option<i64>,
     /// The highest serial that was given to a call whose row is still there.
@@ -31,7 +28,6 @@ impl Store {
         Ok(Recovery {
             unfinished_started: self.unfinished_started().await?,
             waiting: self.waiting().await?,
-            natural_keys: self.natural_keys().await?,
             next_queue_deadline_ms: self.next_queue_deadline_ms().await?,
             highest_serial: self.highest_serial().await?,
         })

@@ -25,7 +25,7 @@ CREATE TABLE timelines (
 ";
 
 pub(crate) static INSERT: MultiRow =
-    MultiRow::new("INSERT OR REPLACE INTO timelines (serial, notes) VALUES ", 2, "");
+    MultiRow::new("INSERT OR REPLACE INTO timelines (serial, notes) VALUES {rows}", 2);
 
 impl Store {
     /// Keeps the notes of a call apart from a batch; replaces those that are there.

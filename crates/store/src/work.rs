@@ -1,6 +1,8 @@
 //! What the one writer does, in the order in which it was asked.
 
 use engine::intent::Intent;
+use engine::vocabulary::TenantId;
+use engine::writes::Write;
 use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Committed};
@@ -11,14 +13,13 @@ use crate::tenants::Tenant;
 use crate::tokens::Token;
 use crate::voice_recordings::VoiceRecording;
 use crate::voice_templates::VoiceTemplate;
-use engine::vocabulary::TenantId;
 
 /// Batches and other work that may wait for the writer; past it, [`CommitError::Busy`].
 pub(crate) const QUEUE_LIMIT: usize = 16_384;
 /// Places that new calls leave free for the writes of calls that are up.
 pub(crate) const QUEUE_RESERVE: usize = QUEUE_LIMIT / 4;
-/// Rows after which a group is closed; what waits longer goes into the next commit.
-pub(crate) const GROUP_ROWS: usize = 8_192;
+/// The weight at which a group is closed; what waits behind it goes into the next commit.
+pub(crate) const GROUP_WEIGHT: usize = 4_096;
 
 pub(crate) type Reply = oneshot::Sender<Result<Outcome, CommitError>>;
 pub(crate) type Answer = oneshot::Receiver<Result<Outcome, CommitError>>;
@@ -73,13 +74,28 @@ pub(crate) enum Outcome {
 }
 
 impl Work {
-    /// A measure for the size of a group.
-    pub(crate) fn rows(&self) -> usize {
+    /// How much it adds to a group and to the log: rows, of which long ones count several times.
+    pub(crate) fn weight(&self) -> usize {
         match self {
-            Work::Submit(batch) => batch.writes.len() + batch.timelines.len(),
+            Work::Submit(batch) => {
+                let notes = batch.timelines.iter().map(|(_, notes)| long(notes.len()));
+                batch.writes.iter().map(weight).chain(notes).sum()
+            }
             Work::CallbackAttempt(_) => 2,
             Work::Claim(claim) => claim.limit(),
             Work::Edit(_) => 1,
         }
     }
+}
+
+fn weight(write: &Write) -> usize {
+    match write {
+        Write::Attempt(attempt) => long(attempt.wire.len() + attempt.media.len()),
+        Write::Answered { dialog, .. } => long(dialog.len()),
+        Write::Accepted { .. } | Write::Event { .. } | Write::Ended(_) => 1,
+    }
+}
+
+fn long(bytes: usize) -> usize {
+    1 + bytes / 1024
 }

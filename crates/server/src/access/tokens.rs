@@ -121,9 +121,11 @@ impl Access {
 
     /// Forgets expired tokens, here and in the store; to be called every few minutes.
     pub async fn expire(&self, now_ms: i64) -> Result<(), StoreError> {
-        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        cache.retain(|_, credential| credential.lives(now_ms));
-        drop(cache);
+        // In a block of its own: the lock must be gone before the wait.
+        {
+            let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+            cache.retain(|_, credential| credential.lives(now_ms));
+        }
         self.store.expire_tokens(now_ms).await.map(|_| ())
     }
 

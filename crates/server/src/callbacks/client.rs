@@ -236,8 +236,7 @@ fn failure(error: &reqwest::Error) -> Failure {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            {
+            if let Some(tls) = tls_error(io) {
                 return Failure::Tls(tls.to_string());
             }
             match io.kind() {
@@ -258,6 +257,12 @@ fn failure(error: &reqwest::Error) -> Failure {
         source = cause.source();
     }
     if error.is_connect() { Failure::Unreachable } else { Failure::Reset }
+}
+
+/// A TLS error travels inside I/O errors, of which `source` skips one.
+fn tls_error(io: &std::io::Error) -> Option<&rustls::Error> {
+    let inner = io.get_ref()?;
+    inner.downcast_ref().or_else(|| inner.downcast_ref::<std::io::Error>().and_then(tls_error))
 }
 
 /// Answers for the one host of its client, with the addresses that were judged; knows no other host.
@@ -314,5 +319,5 @@ impl Pools {
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
+#[path = "client_tests/mod.rs"]
 mod tests;

@@ -1,6 +1,10 @@
-//! The policy of callbacks: who may be called, how a body is signed, when to try again, and one POST.
+//! Callbacks: who may be called, what is posted and how it is signed, when it is tried again, and the
+//! loop that delivers what the event log holds.
+
 pub mod addresses;
 pub mod client;
+pub mod delivery;
+pub mod release;
 pub mod resolver;
 pub mod schedule;
 pub mod signature;

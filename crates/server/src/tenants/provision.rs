@@ -19,7 +19,7 @@ pub const CALLBACK_SHARED_KEY: &str = "callback_shared_key";
 const FIRST_TENANT: TenantId = TenantId(1);
 const FIRST_ACCESS_CODES: [&str; 2] = ["2222201", "95599"];
 /// 8899, 88884432 and the simulated carrier's numbers; 6666614 stays without a route.
-const FIRST_PREFIXES: [&str; 8] = ["0", "1", "2", "3", "5", "7", "8", "9"];
+const FIRST_PREFIXES: [&str; 9] = ["0", "1", "2", "3", "4", "5", "7", "8", "9"];
 /// The port of the printed callback address; a receiver on this machine may take it.
 const FIRST_TRUST: [&str; 2] = ["127.0.0.1:8800 private", "localhost:8800 private"];
 const FIRST_RECORDING: &str = "100001";

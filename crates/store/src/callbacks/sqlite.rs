@@ -51,21 +51,19 @@ const DELIVERED: i64 = 1;
 const DEAD: i64 = 2;
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
-    "INSERT INTO callbacks (tenant, position, serial, url, state, attempts, next_try_ms) VALUES ",
+    "INSERT INTO callbacks (tenant, position, serial, url, state, attempts, next_try_ms) VALUES {rows}",
     7,
-    "",
 );
-pub(crate) static INSERT_ATTEMPT: MultiRow = MultiRow::new(
+/// Each attempt changes two rows; fewer means that its callback does not exist.
+static INSERT_ATTEMPT: MultiRow = MultiRow::new(
     "INSERT INTO callback_attempts (tenant, position, number, at_ms, duration_ms, request, \
-     result, next) VALUES ",
-    8,
-    "",
-);
-static ADVANCE: MultiRow = MultiRow::new(
-    "UPDATE callbacks SET state = new.column3, next_try_ms = new.column4, \
-     attempts = new.column5 FROM (VALUES ",
-    5,
-    ") AS new WHERE callbacks.tenant = new.column1 AND callbacks.position = new.column2",
+         result, next)
+     SELECT column1, column2, column3, column4, column5, column6, column7, column8
+     FROM (VALUES {rows});
+     UPDATE callbacks SET attempts = new.column3, state = new.column9, next_try_ms = new.column10
+     FROM (VALUES {rows}) AS new
+     WHERE callbacks.tenant = new.column1 AND callbacks.position = new.column2",
+    10,
 );
 
 const COLUMNS: &str = "tenant, position, serial, url, state, attempts, next_try_ms";
@@ -95,6 +93,11 @@ struct AttemptRow(CallbackAttempt);
 impl Bind for AttemptRow {
     fn bind(self, to: &mut Values) {
         let attempt = self.0;
+        let (state, next_try_ms) = match attempt.next {
+            CallbackNext::Delivered => (DELIVERED, 0),
+            CallbackNext::RetryAt(at_ms) => (PENDING, at_ms),
+            CallbackNext::Dead => (DEAD, 0),
+        };
         to.push(attempt.id.tenant.0)
             .push(attempt.id.position as i64)
             .push(attempt.number)
@@ -102,28 +105,9 @@ impl Bind for AttemptRow {
             .push(attempt.duration_ms)
             .push(attempt.request)
             .push(rows::json(&attempt.result))
-            .push(rows::json(&attempt.next));
-    }
-}
-
-struct AdvanceRow {
-    id: CallbackId,
-    number: u32,
-    next: CallbackNext,
-}
-
-impl Bind for AdvanceRow {
-    fn bind(self, to: &mut Values) {
-        let (state, next_try_ms) = match self.next {
-            CallbackNext::Delivered => (DELIVERED, 0),
-            CallbackNext::RetryAt(at_ms) => (PENDING, at_ms),
-            CallbackNext::Dead => (DEAD, 0),
-        };
-        to.push(self.id.tenant.0)
-            .push(self.id.position as i64)
+            .push(rows::json(&attempt.next))
             .push(state)
-            .push(next_try_ms)
-            .push(self.number);
+            .push(next_try_ms);
     }
 }
 
@@ -132,14 +116,9 @@ pub(crate) async fn insert_attempts(
     connection: &mut SqliteConnection,
     attempts: Vec<CallbackAttempt>,
 ) -> Result<(), ApplyError> {
-    let expected = attempts.len() as u64;
-    let advances = attempts
-        .iter()
-        .map(|attempt| AdvanceRow { id: attempt.id, number: attempt.number, next: attempt.next })
-        .collect();
+    let expected = 2 * attempts.len() as u64;
     let attempts = attempts.into_iter().map(AttemptRow).collect();
-    INSERT_ATTEMPT.execute(connection, attempts).await?;
-    if ADVANCE.execute(connection, advances).await? == expected {
+    if INSERT_ATTEMPT.execute(connection, attempts).await? == expected {
         Ok(())
     } else {
         Err(ApplyError::Conflict("an attempt of a callback that does not exist".to_owned()))

@@ -15,7 +15,7 @@ use crate::batch::{Batch, Submitted};
 use crate::callbacks::{CallbackDue, CallbackId, CallbackState, Offered};
 use crate::counters::Counters;
 use crate::error::{CommitError, StoreError};
-use crate::work::{Answer, GROUP_ROWS, Outcome, QUEUE_LIMIT, QUEUE_RESERVE, Reply, Work};
+use crate::work::{Answer, GROUP_WEIGHT, Outcome, QUEUE_LIMIT, QUEUE_RESERVE, Reply, Work};
 use tables::Tables;
 
 /// A store that lives as long as its handles.
@@ -128,15 +128,15 @@ impl Memory {
     }
 
     fn commit_group(&self, state: &mut State) {
-        let mut rows = 0;
+        let mut weight = 0;
         let mut done = Vec::new();
-        while rows < GROUP_ROWS
+        while weight < GROUP_WEIGHT
             && let Some((work, reply)) = state.waiting.pop_front()
         {
-            rows += work.rows();
-            let outcome = state.committed.apply(&work, &self.counters);
+            weight += work.weight();
+            let outcome = state.committed.apply(&work);
             if let (Work::Submit(batch), Ok(_)) = (&work, &outcome) {
-                self.counters.count_batch(batch.writes.len());
+                self.counters.count_batch(batch);
             }
             done.push((reply, outcome));
         }

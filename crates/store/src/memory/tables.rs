@@ -10,13 +10,12 @@ use crate::attempts::{Answer, Attempts};
 use crate::batch::{Batch, Committed};
 use crate::callbacks::memory::Callbacks;
 use crate::cdrs::Cdrs;
-use crate::counters::Counters;
 use crate::error::CommitError;
 use crate::events::{Events, Positions};
 use crate::idempotency::{self, IdempotencyKeys};
 use crate::intents::Intents;
 use crate::tenants::Tenant;
-use crate::timelines::{self, MAX_TIMELINE_BYTES};
+use crate::timelines;
 use crate::tokens::Token;
 use crate::voice_recordings::VoiceRecording;
 use crate::voice_templates::VoiceTemplate;
@@ -42,15 +41,11 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn apply(
-        &mut self,
-        work: &Work,
-        counters: &Counters,
-    ) -> Result<Outcome, CommitError> {
+    pub(crate) fn apply(&mut self, work: &Work) -> Result<Outcome, CommitError> {
         match work {
             Work::Submit(batch) => {
                 self.check(batch)?;
-                Ok(Outcome::Committed(self.write(batch, counters)))
+                Ok(Outcome::Committed(self.write(batch)))
             }
             Work::CallbackAttempt(attempt) => {
                 if let Some(what) = self.callbacks.refuses(attempt) {
@@ -95,7 +90,7 @@ impl Tables {
         Ok(())
     }
 
-    fn write(&mut self, batch: &Batch, counters: &Counters) -> Committed {
+    fn write(&mut self, batch: &Batch) -> Committed {
         let mut committed = Committed::default();
         let mut ended = Vec::new();
         for write in &batch.writes {
@@ -132,18 +127,9 @@ impl Tables {
             self.intents.remove(serial);
             self.attempts.remove(serial);
         }
-        self.keep_timelines(batch, counters);
+        let notes = batch.kept_timelines();
+        self.timelines.extend(notes.map(|(serial, notes)| (serial, timelines::deflate(notes))));
         committed
-    }
-
-    fn keep_timelines(&mut self, batch: &Batch, counters: &Counters) {
-        for (serial, notes) in &batch.timelines {
-            if notes.len() > MAX_TIMELINE_BYTES {
-                counters.count_timeline_dropped();
-            } else {
-                self.timelines.insert(*serial, timelines::deflate(notes));
-            }
-        }
     }
 
     fn edit(&mut self, edit: &Edit) -> Result<u64, CommitError> {

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Command, Stopped};
 use crate::counters::Counters;
 
-/// Work after which the log is moved: rows, and what each commit adds by itself.
+/// Weight of the work after which the log is moved, and what each commit adds by itself.
 const STEP: u64 = 4_096;
 const COMMIT_WEIGHT: u64 = 32;
 /// Pages in the log (of 4 KiB: 32 MiB) from which on the writer has to help.
@@ -40,8 +41,8 @@ struct LogState {
 
 impl Log {
     /// Called by the writer after each group.
-    pub(super) fn notice_commit(&self, rows: usize) {
-        let added = rows as u64 + COMMIT_WEIGHT;
+    pub(super) fn notice_commit(&self, weight: usize) {
+        let added = weight as u64 + COMMIT_WEIGHT;
         let weight = self.0.weight.fetch_add(added, Relaxed) + added;
         self.0.commits.fetch_add(1, Relaxed);
         // The first one starts the wait for a pause.
@@ -56,15 +57,16 @@ impl Log {
     }
 }
 
+/// Runs until [`Log::close`].
 pub(super) fn start(
     connection: SqliteConnection,
     log: Log,
     writer: mpsc::WeakSender<Command>,
     stopped: Stopped,
     counters: Arc<Counters>,
-) {
+) -> JoinHandle<()> {
     let checkpointer = Checkpointer { connection, log, writer, stopped, counters };
-    tokio::spawn(checkpointer.run());
+    tokio::spawn(checkpointer.run())
 }
 
 struct Checkpointer {
@@ -124,8 +126,12 @@ impl Checkpointer {
         if moved.log_pages > BOUND_PAGES
             && let Some(writer) = self.writer.upgrade()
         {
-            // A full queue means that the writer is busy; the next step asks again.
-            writer.try_send(Command::FinishCheckpoint).ok();
+            // Waited for, since only one connection can move the log at a time.
+            let (done, finished) = oneshot::channel();
+            if writer.send(Command::FinishCheckpoint { done }).await.is_ok() {
+                // An error means that the writer is gone, which the loop sees by itself.
+                finished.await.ok();
+            }
         }
         Ok(())
     }

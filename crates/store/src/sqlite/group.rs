@@ -18,12 +18,11 @@ use crate::batch::{Batch, Committed, EventPosition};
 use crate::callbacks::sqlite::CallbackRow;
 use crate::callbacks::{self, CallbackAttempt, CallbackId};
 use crate::cdrs::{self, CdrRow};
-use crate::counters::Counters;
 use crate::error::ApplyError;
 use crate::events::{self, EventRow, Positions};
 use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
-use crate::timelines::{self, MAX_TIMELINE_BYTES, TimelineRow};
+use crate::timelines::{self, TimelineRow};
 use crate::work::{Edit, Outcome, Work};
 use crate::{meta, secrets, tenants, tokens, voice_recordings, voice_templates};
 
@@ -32,13 +31,12 @@ pub(super) async fn apply(
     connection: &mut SqliteConnection,
     works: impl Iterator<Item = &Work>,
     positions: &mut Positions,
-    counters: &Counters,
 ) -> Result<Vec<Outcome>, ApplyError> {
     let mut outcomes = Vec::new();
     let mut rows = Rows::default();
     for work in works {
         outcomes.push(match work {
-            Work::Submit(batch) => Outcome::Committed(rows.gather(batch, positions, counters)),
+            Work::Submit(batch) => Outcome::Committed(rows.gather(batch, positions)),
             Work::CallbackAttempt(attempt) => {
                 if !rows.attempted.insert(attempt.id) {
                     rows.flush(connection).await?;
@@ -76,16 +74,11 @@ struct Rows {
     callback_attempts: Vec<CallbackAttempt>,
     /// Callbacks that `callback_attempts` is about: one statement advances each once.
     attempted: BTreeSet<CallbackId>,
-    ended: Vec<Serial>,
+    ended: Vec<EndedRow>,
 }
 
 impl Rows {
-    fn gather(
-        &mut self,
-        batch: &Batch,
-        positions: &mut Positions,
-        counters: &Counters,
-    ) -> Committed {
+    fn gather(&mut self, batch: &Batch, positions: &mut Positions) -> Committed {
         let mut committed = Committed::default();
         for write in &batch.writes {
             match write {
@@ -109,18 +102,13 @@ impl Rows {
                     committed.positions.push(place);
                 }
                 Write::Ended(cdr) => {
-                    self.ended.push(cdr.intent.serial);
+                    self.ended.push(EndedRow(cdr.intent.serial));
                     self.cdrs.push(CdrRow((**cdr).clone()));
                 }
             }
         }
-        for (serial, notes) in &batch.timelines {
-            if notes.len() > MAX_TIMELINE_BYTES {
-                counters.count_timeline_dropped();
-            } else {
-                self.timelines.push(TimelineRow::new(*serial, notes));
-            }
-        }
+        self.timelines
+            .extend(batch.kept_timelines().map(|(serial, notes)| TimelineRow::new(serial, notes)));
         committed
     }
 
@@ -151,10 +139,7 @@ impl Rows {
         cdrs::INSERT.execute(connection, rows.cdrs).await?;
         timelines::INSERT.execute(connection, rows.timelines).await?;
         callbacks::sqlite::insert_attempts(connection, rows.callback_attempts).await?;
-        for table in [&intents::DELETE, &attempts::DELETE, &attempts::DELETE_ANSWER] {
-            let ended = rows.ended.iter().copied().map(EndedRow).collect();
-            table.execute(connection, ended).await?;
-        }
+        intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Sqlite as SqliteDatabase};
 use tokio::sync::{mpsc, oneshot};
 
+use self::writer::Writer;
 use crate::batch::{Batch, Submitted};
 use crate::callbacks::Offered;
 use crate::counters::Counters;
@@ -49,7 +50,9 @@ pub(crate) enum Command {
         reply: Reply,
     },
     /// The log is long: move what is left of it, between two groups, so that it starts again.
-    FinishCheckpoint,
+    FinishCheckpoint {
+        done: oneshot::Sender<()>,
+    },
     Close {
         reply: oneshot::Sender<()>,
     },
@@ -61,7 +64,7 @@ impl Sqlite {
         let file = directory.join("offhook.db");
         let mut connection = options(&file).connect().await?;
         schema::migrate(&mut connection).await?;
-        let last_positions = crate::events::last_positions(&mut connection).await?;
+        let positions = crate::events::last_positions(&mut connection).await?;
         let checkpoints = options(&file).busy_timeout(Duration::ZERO).connect().await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -73,22 +76,23 @@ impl Sqlite {
         let counters = Arc::new(Counters::default());
         let (commands, queue) = mpsc::channel(QUEUE_LIMIT);
         let log = checkpoint::Log::default();
-        checkpoint::start(
+        let checkpointer = checkpoint::start(
             checkpoints,
             log.clone(),
             commands.downgrade(),
             Arc::clone(&stopped),
             Arc::clone(&counters),
         );
-        writer::Writer::new(
+        let writer = Writer {
             connection,
-            last_positions,
+            positions,
             log,
-            Arc::clone(&stopped),
-            Arc::clone(&counters),
+            checkpointer,
+            stopped: Arc::clone(&stopped),
+            counters: Arc::clone(&counters),
             lock,
-        )
-        .start(queue);
+        };
+        tokio::spawn(writer.run(queue));
         Ok(Sqlite { readers, commands, stopped, counters, offered: Mutex::default() })
     }
 

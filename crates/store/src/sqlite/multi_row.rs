@@ -11,11 +11,11 @@ use sqlx::{Arguments as _, AssertSqlSafe, Encode, Type};
 /// Chunks of 1, 2, 4 … 128 rows: 128 rows of 10 columns stay far below SQLite's 32,766 parameters.
 const SIZES: usize = 8;
 
-/// A statement with a list of rows in it: `head (?,?),(?,?) tail`.
+/// Statements over one list of rows, which stands where each of them says `{rows}`. Several
+/// statements cross together.
 pub(crate) struct MultiRow {
-    head: &'static str,
+    template: &'static str,
     columns: usize,
-    tail: &'static str,
     texts: [OnceLock<Arc<str>>; SIZES],
 }
 
@@ -37,11 +37,11 @@ impl Values {
 }
 
 impl MultiRow {
-    pub(crate) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
-        MultiRow { head, columns, tail, texts: [const { OnceLock::new() }; SIZES] }
+    pub(crate) const fn new(template: &'static str, columns: usize) -> Self {
+        MultiRow { template, columns, texts: [const { OnceLock::new() }; SIZES] }
     }
 
-    /// Runs the statement for all rows; says how many rows of the table changed.
+    /// Runs the statements for all rows; says how many rows of their tables changed.
     pub(crate) async fn execute<R: Bind>(
         &self,
         connection: &mut SqliteConnection,
@@ -68,9 +68,14 @@ impl MultiRow {
     /// Safe as SQL: made of constants and placeholders only.
     fn text(&self, size: usize) -> &Arc<str> {
         self.texts[size].get_or_init(|| {
-            let row = format!("({})", vec!["?"; self.columns].join(","));
-            let rows = vec![row; 1 << size].join(",");
-            format!("{}{rows}{}", self.head, self.tail).into()
+            // Numbered, so that each statement of the template gets the same rows.
+            let row = |n: usize| {
+                let first = n * self.columns + 1;
+                let values = (first..first + self.columns).map(|value| format!("?{value}"));
+                format!("({})", values.collect::<Vec<_>>().join(","))
+            };
+            let rows = (0..1 << size).map(row).collect::<Vec<_>>().join(",");
+            self.template.replace("{rows}", &rows).into()
         })
     }
 }

@@ -1,0 +1,207 @@
+//! What the engine hears and what it wants done; between them it only decides.
+
+use crate::cdr::{Cause, MediaSummary};
+use crate::intent::{Intent, PlayItem};
+use crate::request::{Reply, Request, Ticket};
+use crate::vocabulary::{LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
+use crate::writes::{Unfinished, Write};
+
+/// A batch of writes that goes to disk as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BatchNumber(pub u64);
+
+/// Names a claim until its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClaimId(pub u64);
+
+#[derive(Debug)]
+pub enum Input {
+    Accept {
+        ticket: Ticket,
+        request: Box<Request>,
+    },
+    /// The asker has been checked to own the call.
+    Cancel {
+        ticket: Ticket,
+        serial: Serial,
+    },
+    /// The answer to [`Action::Claim`]; empty where nothing fits.
+    Claimed {
+        claim: ClaimId,
+        calls: Vec<Intent>,
+    },
+    /// The answer to [`Action::Fetch`].
+    Fetched {
+        serial: Serial,
+        result: Result<(), FetchFault>,
+    },
+    Leg {
+        leg: LegId,
+        input: LegInput,
+    },
+    TenantLimits {
+        tenant: TenantId,
+        limits: TenantLimits,
+    },
+    Trunk {
+        trunk: TrunkName,
+        pace: Pace,
+        up: bool,
+    },
+    /// A call that the last run of the server left in the middle of dialling or talking.
+    Recovered(Box<Unfinished>),
+    /// Calls that wait on disk, counted at start.
+    Waiting {
+        tenant: TenantId,
+        trunk: TrunkName,
+        calls: u32,
+    },
+    Committed(BatchNumber),
+    /// The disk refused; nothing after it is accepted or dialled.
+    CommitFailed,
+    /// No new calls are dialled; those that are up go on.
+    Drain,
+    /// End everything that is up.
+    HangUpAll,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LegInput {
+    /// The INVITE is built and its port bound; nothing left yet.
+    Prepared {
+        wire: Vec<u8>,
+        media: Vec<u8>,
+    },
+    /// The far side asked for credentials; the INVITE that carries them is built.
+    Challenged {
+        wire: Vec<u8>,
+        media: Vec<u8>,
+    },
+    Ringing,
+    Answered {
+        dialog: Vec<u8>,
+    },
+    PlayStarted,
+    PlayFinished {
+        play: PlayId,
+    },
+    Digit(char),
+    RecordingStarted,
+    RecordingFailed,
+    /// No common codec, a broken session description, no port.
+    MediaFailed(Cause),
+    /// The leg is over; comes exactly once for each leg that was opened.
+    Ended {
+        cause: Cause,
+        sip_status: Option<u16>,
+        media: Option<MediaSummary>,
+    },
+}
+
+/// One `Play`, so that a late end of an earlier one meets nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlayId(pub u32);
+
+/// Why the clips of a call could not be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchFault {
+    /// The recording or template has gone since the call was accepted.
+    Missing,
+    /// The speech engine failed or took too long.
+    Speech,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Add to the current batch.
+    Write(Write),
+    Reply {
+        ticket: Ticket,
+        reply: Reply,
+    },
+    Claim {
+        claim: ClaimId,
+        what: Claim,
+    },
+    /// Have the clips of the playlist ready to send.
+    Fetch {
+        serial: Serial,
+        playlist: Vec<PlayItem>,
+    },
+    /// Bind a port and build the INVITE; send nothing.
+    Open {
+        leg: LegId,
+        serial: Serial,
+        to: Dialled,
+    },
+    /// Send the INVITE that was built last.
+    Dial {
+        leg: LegId,
+    },
+    /// Acknowledge the answer.
+    Acknowledge {
+        leg: LegId,
+    },
+    Record {
+        leg: LegId,
+    },
+    /// Play the fetched clips once, in order.
+    Play {
+        leg: LegId,
+        play: PlayId,
+    },
+    HangUp {
+        leg: LegId,
+    },
+    /// After a restart: the same INVITE from the same port, as a retransmission.
+    Resume {
+        leg: LegId,
+        serial: Serial,
+        wire: Vec<u8>,
+        media: Vec<u8>,
+    },
+    /// After a restart: take back an INVITE whose fate is unknown.
+    Abandon {
+        leg: LegId,
+        serial: Serial,
+        wire: Vec<u8>,
+    },
+    /// After a restart: hang up a call that was up.
+    HangUpStored {
+        leg: LegId,
+        serial: Serial,
+        dialog: Vec<u8>,
+    },
+    /// The record is on disk: let go of clips and notes.
+    Forget {
+        serial: Serial,
+    },
+}
+
+/// Where an INVITE goes and who it says it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialled {
+    pub trunk: TrunkName,
+    pub called: String,
+    pub caller_present: String,
+    /// With the serial it gives Call-ID and From-tag.
+    pub attempt: u32,
+}
+
+/// What is taken out of the backlog, in its own order: priority, then age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    Ready {
+        tenant: TenantId,
+        trunk: TrunkName,
+        limit: u32,
+    },
+    /// Calls whose time in the queue is over.
+    Expired {
+        now_ms: i64,
+        limit: u32,
+    },
+    One {
+        serial: Serial,
+    },
+}

@@ -1,0 +1,162 @@
+//! One room per kind of call. A room decides what its call does next and says so in [`Effects`].
+
+use std::time::Duration;
+
+use crate::action::{Action, FetchFault, LegInput};
+use crate::cdr::{Cause, Cdr, Draft, Outcome};
+use crate::events::EventKind;
+use crate::intent::{Intent, OrderKind};
+use crate::vocabulary::{Deadline, LegId, Now};
+use crate::writes::{Unfinished, Write};
+
+mod voice_notification;
+
+use voice_notification::VoiceNotification;
+
+/// What a room hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallInput {
+    /// It may start: the backlog let it through.
+    Start,
+    Fetched(Result<(), FetchFault>),
+    Leg(LegId, LegInput),
+    Cancel,
+    /// The server stops.
+    Interrupt,
+    /// The room's own deadline.
+    Tick,
+}
+
+/// What a room wants, in order.
+#[derive(Debug)]
+pub struct Effects {
+    pub(crate) list: Vec<Effect>,
+    next_leg: u64,
+}
+
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Write(Write),
+    Event(EventKind),
+    Act(Action),
+    AfterCommit(Action),
+    /// The room is done.
+    Over(Box<Cdr>),
+}
+
+impl Effects {
+    pub(crate) fn new(next_leg: u64) -> Effects {
+        Effects { list: Vec::new(), next_leg }
+    }
+
+    /// A leg number that was never given before.
+    fn new_leg(&mut self) -> LegId {
+        self.next_leg += 1;
+        LegId(self.next_leg)
+    }
+
+    pub(crate) fn last_leg(&self) -> u64 {
+        self.next_leg
+    }
+
+    fn write(&mut self, write: Write) {
+        self.list.push(Effect::Write(write));
+    }
+
+    fn event(&mut self, kind: EventKind) {
+        self.list.push(Effect::Event(kind));
+    }
+
+    fn act(&mut self, action: Action) {
+        self.list.push(Effect::Act(action));
+    }
+
+    fn after_commit(&mut self, action: Action) {
+        self.list.push(Effect::AfterCommit(action));
+    }
+
+    fn over(&mut self, cdr: Cdr) {
+        self.list.push(Effect::Over(Box::new(cdr)));
+    }
+}
+
+/// A call in its room.
+#[derive(Debug)]
+pub enum Room {
+    VoiceNotification(Box<VoiceNotification>),
+    /// A room whose every step breaks an invariant: shows what that costs the others.
+    #[cfg(test)]
+    Broken(Box<Draft>),
+}
+
+impl Room {
+    pub fn new(intent: Intent, now: Now) -> Room {
+        let draft = Draft::new(intent);
+        match draft.intent.order.kind {
+            OrderKind::VoiceNotification { .. } => {
+                Room::VoiceNotification(Box::new(VoiceNotification::new(draft, now)))
+            }
+        }
+    }
+
+    /// The room of a call that the last run left behind, in a state that only ends it.
+    pub fn recover(unfinished: Unfinished, now: Now, out: &mut Effects) -> Room {
+        match unfinished.intent.order.kind {
+            OrderKind::VoiceNotification { .. } => {
+                Room::VoiceNotification(Box::new(VoiceNotification::recover(unfinished, now, out)))
+            }
+        }
+    }
+
+    pub fn handle(&mut self, input: CallInput, now: Now, out: &mut Effects) {
+        match self {
+            Room::VoiceNotification(room) => room.handle(input, now, out),
+            #[cfg(test)]
+            Room::Broken(_) => panic!("a broken invariant, for the test"),
+        }
+    }
+
+    /// `None` only once the call is over.
+    pub fn wake_at(&self) -> Option<Deadline> {
+        match self {
+            Room::VoiceNotification(room) => room.wake_at(),
+            #[cfg(test)]
+            Room::Broken(_) => Some(Duration::MAX),
+        }
+    }
+
+    pub fn draft(&self) -> &Draft {
+        match self {
+            Room::VoiceNotification(room) => &room.draft,
+            #[cfg(test)]
+            Room::Broken(draft) => draft,
+        }
+    }
+}
+
+/// A step that only the machine takes part in (a port, an INVITE in memory, a clip from the cache)
+/// is given this long; a speech engine is the slowest of them.
+const LOCAL_STEP: Duration = Duration::from_secs(30);
+
+/// After this a leg that was told to end is taken as ended: longer than SIP's 64·T1 (32 s).
+const LEG_END: Duration = Duration::from_secs(40);
+
+/// An INVITE younger than this may be sent again as a retransmission (64·T1, RFC 3261 §17.1.1.2).
+const RESUMABLE_MS: i64 = 32_000;
+
+/// What the end of a leg means before anyone answered.
+fn unanswered(cause: Cause, rang: bool) -> Outcome {
+    match cause {
+        Cause::Busy | Cause::Declined => Outcome::Refused,
+        Cause::NoAnswer => Outcome::NoAnswer,
+        Cause::Unavailable | Cause::Released if rang => Outcome::NoAnswer,
+        Cause::NoResource => Outcome::NoResource,
+        Cause::NotFound
+        | Cause::Unavailable
+        | Cause::Released
+        | Cause::TrunkFailed
+        | Cause::MediaFailed
+        | Cause::HungUp
+        | Cause::Internal => Outcome::Failed,
+    }
+}

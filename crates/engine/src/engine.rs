@@ -1,0 +1,585 @@
+//! The engine: every call of this server, one input at a time.
+//!
+//! Canonical loop of a driver:
+//! 1. [`Engine::handle`] with what happened, or [`Engine::handle_timeout`] when [`Engine::wake_at`] has come;
+//! 2. [`Engine::poll`] until `None`, doing each action in order; a [`Write`] is added to the current batch;
+//! 3. when the disk is free, [`Engine::close_batch`], commit, and tell [`Input::Committed`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::action::{Action, BatchNumber, Claim, ClaimId, Input};
+use crate::backlog::{Admission, Backlog};
+use crate::calls::{CallInput, Effect, Effects, Room};
+use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome};
+use crate::events::{Event, EventKind};
+use crate::gate::Gate;
+use crate::intent::{Intent, Order};
+use crate::request::{Refusal, Reply, Request, Ticket};
+use crate::serials::Serials;
+use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId};
+use crate::writes::Write;
+
+mod recent_keys;
+use recent_keys::RecentKeys;
+
+/// How long an intent may wait for its INVITE to be built, so that both go to disk in one commit.
+const INTENT_WAITS: Duration = Duration::from_millis(3);
+
+/// How often calls are looked for whose time in the queue is over.
+const EXPIRY_CHECK: Duration = Duration::from_secs(1);
+
+/// The most calls that one look at the expired ones takes.
+const EXPIRED_LIMIT: u32 = 200;
+
+/// What the engine must know before its first input.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    /// 0 to 1023, different for each node on one database.
+    pub node: u16,
+    pub highest_serial: Option<Serial>,
+    /// Above every leg number of earlier runs.
+    pub first_leg: u64,
+    /// Calls that ports and descriptors allow at the same time.
+    pub capacity: u32,
+}
+
+pub struct Engine {
+    serials: Serials,
+    last_leg: u64,
+    gate: Gate,
+    backlog: Backlog,
+    calls: BTreeMap<Serial, Call>,
+    legs: BTreeMap<LegId, Serial>,
+    timers: BTreeSet<(Deadline, Serial)>,
+    /// Claims that are out for another reason than to start calls.
+    asked: BTreeMap<ClaimId, Asked>,
+    last_asked: u64,
+    expiry_at: Option<Deadline>,
+    keys: RecentKeys,
+    /// Unfinished calls of tenants that refuse duplicates.
+    natural: BTreeMap<NaturalKey, Serial>,
+    mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Running,
+    Draining,
+    /// The disk refused a batch.
+    Broken,
+}
+
+struct Call {
+    room: Room,
+    timer: Option<Deadline>,
+    legs: Vec<LegId>,
+    unwritten: Option<Unwritten>,
+}
+
+/// An accepted intent that is not in a batch yet, and those who wait for it.
+struct Unwritten {
+    write: Write,
+    tickets: Vec<(Ticket, bool)>,
+    until: Deadline,
+}
+
+enum Asked {
+    Expired,
+    Cancel { ticket: Ticket },
+}
+
+/// Tenant, kind, number shown, number called: what makes two calls the same for a client that
+/// repeats itself.
+pub type NaturalKey = (TenantId, CallKind, String, String);
+
+impl Engine {
+    pub fn new(start: Start) -> Engine {
+        Engine {
+            serials: Serials::new(start.node, start.highest_serial),
+            last_leg: start.first_leg,
+            gate: Gate::default(),
+            backlog: Backlog::new(start.capacity),
+            calls: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            last_asked: 1 << 63,
+            expiry_at: None,
+            keys: RecentKeys::default(),
+            natural: BTreeMap::new(),
+            mode: Mode::Running,
+        }
+    }
+
+    /// Due timers fire first, each at its own time, before the input that came after them.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.fire_due(now);
+        self.dispatch(input, now);
+        self.claim(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.fire_due(now);
+        self.claim(now);
+    }
+
+    /// Later than the `now` of the last call.
+    pub fn wake_at(&self, now: Now) -> Option<Deadline> {
+        let calls = self.timers.first().map(|(due, _)| *due);
+        let backlog = self.backlog.wake_at(now.since_start);
+        [calls, backlog, self.expiry_at].into_iter().flatten().min()
+    }
+
+    pub fn poll(&mut self) -> Option<Action> {
+        self.gate.poll()
+    }
+
+    /// What was written so far is one batch; its number comes back in [`Input::Committed`].
+    pub fn close_batch(&mut self) -> BatchNumber {
+        self.gate.close_batch()
+    }
+
+    pub fn live_calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// What was ordered, while the call lives here.
+    pub fn intent(&self, serial: Serial) -> Option<&Intent> {
+        self.calls.get(&serial).map(|call| &call.room.draft().intent)
+    }
+
+    /// Nothing is up and nothing waits for the disk.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.gate.holds_nothing()
+    }
+
+    /// A call on disk counts for the natural key (return code 1) of its tenant.
+    pub fn remember_unfinished(&mut self, key: NaturalKey, serial: Serial) {
+        self.natural.insert(key, serial);
+    }
+
+    fn dispatch(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Accept { ticket, request } => self.accept(ticket, *request, now),
+            Input::Cancel { ticket, serial } => self.cancel(ticket, serial, now),
+            Input::Claimed { claim, calls } => self.claimed(claim, calls, now),
+            Input::Fetched { serial, result } => self.run(serial, CallInput::Fetched(result), now),
+            Input::Leg { leg, input } => {
+                if let Some(serial) = self.legs.get(&leg) {
+                    self.run(*serial, CallInput::Leg(leg, input), now);
+                }
+            }
+            Input::TenantLimits { tenant, limits } => self.backlog.limit_tenant(tenant, limits),
+            Input::Trunk { trunk, pace, up } => self.backlog.set_trunk(trunk, pace, up),
+            Input::Recovered(found) => {
+                let (tenant, serial) = (found.intent.tenant, found.intent.serial);
+                self.backlog.adopt(tenant, &found.intent.order.trunk, now.since_start);
+                let mut effects = Effects::new(self.last_leg);
+                let room = Room::recover(*found, now, &mut effects);
+                self.insert(serial, room, None);
+                self.apply(serial, effects, now);
+            }
+            Input::Waiting { tenant, trunk, calls } => {
+                self.backlog.add_waiting(tenant, trunk, calls);
+                self.watch_expiry(now);
+            }
+            Input::Committed(batch) => self.gate.committed(batch),
+            Input::CommitFailed => self.commit_failed(now),
+            Input::Drain => {
+                self.backlog.drain();
+                if self.mode == Mode::Running {
+                    self.mode = Mode::Draining;
+                }
+            }
+            Input::HangUpAll => self.interrupt_all(now),
+        }
+    }
+
+    fn accept(&mut self, ticket: Ticket, request: Request, now: Now) {
+        match self.refusal_or_replay(&request) {
+            Some(Judged::Refuse(refusal)) => return self.refuse(ticket, refusal),
+            Some(Judged::Replay(serial)) => return self.replay(ticket, serial),
+            None => {}
+        }
+        let Request { tenant, limits, idempotency, queue_timeout, order } = request;
+        self.backlog.limit_tenant(tenant, limits);
+        let admission =
+            self.backlog.admit(tenant, &order.trunk, limits.queue_length, now.since_start);
+        let why = match admission {
+            Admission::Full { retry_after_s } => {
+                return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
+            }
+            Admission::Start => None,
+            Admission::Wait(why) => Some(why),
+        };
+        let serial = self.serials.next(now.unix_ms);
+        if let Some(idempotency) = &idempotency {
+            self.keys.remember(idempotency.clone(), serial, now);
+        }
+        if limits.refuse_duplicates {
+            self.natural.insert(natural_key(tenant, &order), serial);
+        }
+        let queue_deadline_ms = now.later(queue_timeout).unix_ms;
+        let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
+        let write = Write::Accepted {
+            intent: Box::new(intent.clone()),
+            idempotency,
+            started: why.is_none(),
+        };
+        let until = now.since_start + INTENT_WAITS;
+        let unwritten = Unwritten { write, tickets: vec![(ticket, false)], until };
+        match why {
+            None => {
+                self.insert(serial, Room::new(intent, now), Some(unwritten));
+                self.run(serial, CallInput::Start, now);
+            }
+            Some(why) => {
+                self.write_intent(serial, unwritten, now);
+                self.event(tenant, serial, EventKind::Queued { why }, None, now);
+                self.watch_expiry(now);
+            }
+        }
+    }
+
+    fn refusal_or_replay(&self, request: &Request) -> Option<Judged> {
+        if self.mode != Mode::Running {
+            return Some(Judged::Refuse(Refusal::Stopping));
+        }
+        let seen = request.idempotency.as_ref().and_then(|key| self.keys.find(key));
+        match seen {
+            Some((serial, true)) => return Some(Judged::Replay(serial)),
+            Some((_, false)) => return Some(Judged::Refuse(Refusal::KeyReused)),
+            None => {}
+        }
+        let duplicate = request.limits.refuse_duplicates
+            && self.natural.contains_key(&natural_key(request.tenant, &request.order));
+        duplicate.then_some(Judged::Refuse(Refusal::Duplicate))
+    }
+
+    /// The same key and body again: the same reply, not before the intent is on disk.
+    fn replay(&mut self, ticket: Ticket, serial: Serial) {
+        let waiting = self.calls.get_mut(&serial).and_then(|call| call.unwritten.as_mut());
+        match waiting {
+            Some(unwritten) => unwritten.tickets.push((ticket, true)),
+            None => {
+                let reply = Reply::Accepted { serial, replayed: true };
+                self.gate.after_commit(serial, Action::Reply { ticket, reply });
+            }
+        }
+    }
+
+    fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
+        self.gate.now(Action::Reply { ticket, reply: Reply::Refused(refusal) });
+    }
+
+    fn cancel(&mut self, ticket: Ticket, serial: Serial, now: Now) {
+        if self.calls.contains_key(&serial) {
+            self.run(serial, CallInput::Cancel, now);
+            self.gate.now(Action::Reply { ticket, reply: Reply::Cancelled });
+            return;
+        }
+        self.ask(Claim::One { serial }, Asked::Cancel { ticket });
+    }
+
+    fn ask(&mut self, what: Claim, asked: Asked) {
+        self.last_asked += 1;
+        let claim = ClaimId(self.last_asked);
+        self.asked.insert(claim, asked);
+        self.gate.now(Action::Claim { claim, what });
+    }
+
+    fn claimed(&mut self, claim: ClaimId, calls: Vec<Intent>, now: Now) {
+        match self.asked.remove(&claim) {
+            None => {
+                self.backlog.claimed(claim, calls.len() as u32);
+                for intent in calls {
+                    self.start_claimed(intent, now);
+                }
+            }
+            Some(Asked::Expired) => {
+                let more = calls.len() as u32 == EXPIRED_LIMIT;
+                for intent in calls {
+                    self.end_waiting(intent, Outcome::QueueTimeout, now);
+                }
+                self.expiry_at = None;
+                if more {
+                    self.ask_expired(now);
+                }
+                self.watch_expiry(now);
+            }
+            Some(Asked::Cancel { ticket }) => {
+                let Some(intent) = calls.into_iter().next() else {
+                    return self.gate.now(Action::Reply { ticket, reply: Reply::NotFound });
+                };
+                let serial = intent.serial;
+                self.end_waiting(intent, Outcome::Cancelled, now);
+                let reply = Reply::Cancelled;
+                self.gate.after_commit(serial, Action::Reply { ticket, reply });
+            }
+        }
+    }
+
+    fn start_claimed(&mut self, intent: Intent, now: Now) {
+        let serial = intent.serial;
+        if intent.queue_deadline_ms <= now.unix_ms {
+            self.backlog.ended(intent.tenant, &intent.order.trunk);
+            self.record(Draft::new(intent).finish(Outcome::QueueTimeout, None, now), now);
+            return;
+        }
+        self.insert(serial, Room::new(intent, now), None);
+        self.run(serial, CallInput::Start, now);
+    }
+
+    /// A call that ends in the queue: no room ever saw it.
+    fn end_waiting(&mut self, intent: Intent, outcome: Outcome, now: Now) {
+        self.backlog.remove_waiting(intent.tenant, &intent.order.trunk);
+        self.record(Draft::new(intent).finish(outcome, None, now), now);
+    }
+
+    fn claim(&mut self, now: Now) {
+        if self.mode != Mode::Running {
+            return;
+        }
+        for (claim, what) in self.backlog.claims(now.since_start) {
+            self.gate.now(Action::Claim { claim, what });
+        }
+    }
+
+    fn watch_expiry(&mut self, now: Now) {
+        if self.expiry_at.is_none() && !self.backlog.nothing_waits() && self.mode == Mode::Running {
+            self.expiry_at = Some(now.since_start + EXPIRY_CHECK);
+        }
+    }
+
+    fn ask_expired(&mut self, now: Now) {
+        let what = Claim::Expired { now_ms: now.unix_ms, limit: EXPIRED_LIMIT };
+        self.ask(what, Asked::Expired);
+    }
+
+    fn fire_due(&mut self, now: Now) {
+        while let Some((due, serial)) = self.timers.first().copied() {
+            if due > now.since_start {
+                break;
+            }
+            self.timers.pop_first();
+            let at = Now {
+                since_start: due,
+                unix_ms: now.unix_ms - (now.since_start - due).as_millis() as i64,
+            };
+            self.fire(serial, at);
+        }
+        if self.expiry_at.is_some_and(|due| due <= now.since_start) {
+            self.expiry_at = None;
+            if self.mode == Mode::Running && !self.backlog.nothing_waits() {
+                self.ask_expired(now);
+            }
+        }
+        self.keys.forget_old(now);
+    }
+
+    fn fire(&mut self, serial: Serial, at: Now) {
+        let Some(call) = self.calls.get_mut(&serial) else { return };
+        call.timer = None;
+        if call.unwritten.as_ref().is_some_and(|unwritten| unwritten.until <= at.since_start) {
+            self.flush_intent(serial, at);
+        }
+        self.run(serial, CallInput::Tick, at);
+    }
+
+    fn insert(&mut self, serial: Serial, room: Room, unwritten: Option<Unwritten>) {
+        let call = Call { room, timer: None, legs: Vec::new(), unwritten };
+        self.calls.insert(serial, call);
+    }
+
+    /// Lets a room take one step. A panic in it costs this call only: the call is out of the map
+    /// while its room runs, its legs are hung up and it is reported as failed.
+    fn run(&mut self, serial: Serial, input: CallInput, now: Now) {
+        let Some(mut call) = self.calls.remove(&serial) else { return };
+        let mut effects = Effects::new(self.last_leg);
+        let step = AssertUnwindSafe(|| call.room.handle(input, now, &mut effects));
+        let held = catch_unwind(step).is_ok();
+        if !held {
+            effects = Effects::new(self.last_leg);
+            let end = LegEnd { cause: Cause::Internal, sip_status: None, media: None };
+            let hang_ups = call.legs.iter().map(|leg| Action::HangUp { leg: *leg });
+            effects.list.extend(hang_ups.map(Effect::Act));
+            let cdr = call.room.draft().finish(Outcome::Failed, Some(end), now);
+            effects.list.push(Effect::Over(Box::new(cdr)));
+        }
+        self.calls.insert(serial, call);
+        self.apply(serial, effects, now);
+    }
+
+    fn apply(&mut self, serial: Serial, effects: Effects, now: Now) {
+        self.last_leg = effects.last_leg();
+        for effect in effects.list {
+            match effect {
+                Effect::Write(write) => {
+                    self.flush_intent(serial, now);
+                    self.gate.now(Action::Write(write));
+                }
+                Effect::Event(kind) => {
+                    self.flush_intent(serial, now);
+                    let Some(call) = self.calls.get(&serial) else { continue };
+                    let tenant = call.room.draft().intent.tenant;
+                    self.event(tenant, serial, kind, None, now);
+                }
+                Effect::Act(action) => {
+                    self.own_leg(serial, &action);
+                    self.gate.act(serial, action);
+                }
+                Effect::AfterCommit(action) => self.gate.after_commit(serial, action),
+                Effect::Over(cdr) => {
+                    self.flush_intent(serial, now);
+                    self.over(serial, *cdr, now);
+                }
+            }
+        }
+        self.set_timer(serial);
+    }
+
+    fn own_leg(&mut self, serial: Serial, action: &Action) {
+        let (Action::Open { leg, .. }
+        | Action::Resume { leg, .. }
+        | Action::Abandon { leg, .. }
+        | Action::HangUpStored { leg, .. }) = action
+        else {
+            return;
+        };
+        self.legs.insert(*leg, serial);
+        if let Some(call) = self.calls.get_mut(&serial) {
+            call.legs.push(*leg);
+        }
+    }
+
+    fn set_timer(&mut self, serial: Serial) {
+        let Some(call) = self.calls.get_mut(&serial) else { return };
+        let unwritten = call.unwritten.as_ref().map(|unwritten| unwritten.until);
+        let next = [call.room.wake_at(), unwritten].into_iter().flatten().min();
+        if next == call.timer {
+            return;
+        }
+        if let Some(timer) = call.timer.take() {
+            self.timers.remove(&(timer, serial));
+        }
+        if let Some(next) = next {
+            self.timers.insert((next, serial));
+            call.timer = Some(next);
+        }
+    }
+
+    fn flush_intent(&mut self, serial: Serial, now: Now) {
+        let unwritten = self.calls.get_mut(&serial).and_then(|call| call.unwritten.take());
+        if let Some(unwritten) = unwritten {
+            self.write_intent(serial, unwritten, now);
+        }
+    }
+
+    fn write_intent(&mut self, serial: Serial, unwritten: Unwritten, now: Now) {
+        let Unwritten { write, tickets, .. } = unwritten;
+        if let Write::Accepted { intent, .. } = &write {
+            let tenant = intent.tenant;
+            let accepted = EventKind::Accepted {
+                called: intent.order.called.clone(),
+                caller_present: intent.order.caller_present.clone(),
+            };
+            self.gate.now(Action::Write(write));
+            self.event(tenant, serial, accepted, None, now);
+        }
+        for (ticket, replayed) in tickets {
+            let reply = Reply::Accepted { serial, replayed };
+            self.gate.after_commit(serial, Action::Reply { ticket, reply });
+        }
+    }
+
+    fn event(
+        &mut self,
+        tenant: TenantId,
+        serial: Serial,
+        kind: EventKind,
+        callback: Option<String>,
+        now: Now,
+    ) {
+        let event = Event { tenant, serial: Some(serial), at_ms: now.unix_ms, kind };
+        self.gate.now(Action::Write(Write::Event { event, callback }));
+    }
+
+    fn over(&mut self, serial: Serial, cdr: Cdr, now: Now) {
+        let Some(call) = self.calls.remove(&serial) else { return };
+        if let Some(timer) = call.timer {
+            self.timers.remove(&(timer, serial));
+        }
+        for leg in &call.legs {
+            self.legs.remove(leg);
+        }
+        self.backlog.ended(cdr.intent.tenant, &cdr.intent.order.trunk);
+        self.record(cdr, now);
+    }
+
+    /// The terminal event and the record, in one batch.
+    fn record(&mut self, cdr: Cdr, now: Now) {
+        let serial = cdr.intent.serial;
+        let key = natural_key(cdr.intent.tenant, &cdr.intent.order);
+        if self.natural.get(&key) == Some(&serial) {
+            self.natural.remove(&key);
+        }
+        let callback = cdr.intent.order.callback_url.clone();
+        let ended = EventKind::Ended { cdr: Box::new(cdr.clone()) };
+        self.event(cdr.intent.tenant, serial, ended, callback, now);
+        self.gate.now(Action::Write(Write::Ended(Box::new(cdr))));
+        self.gate.after_commit(serial, Action::Forget { serial });
+    }
+
+    /// Nothing that waited for the disk is done; calls that waited with it are ended.
+    fn commit_failed(&mut self, now: Now) {
+        self.mode = Mode::Broken;
+        self.backlog.drain();
+        let mut stranded = BTreeSet::new();
+        for action in self.gate.drop_held() {
+            match action {
+                Action::Reply { ticket, reply: Reply::Accepted { .. } } => {
+                    self.refuse(ticket, Refusal::Stopping);
+                }
+                Action::Dial { leg } | Action::Acknowledge { leg } => {
+                    stranded.extend(self.legs.get(&leg).copied());
+                }
+                Action::Write(_)
+                | Action::Reply { .. }
+                | Action::Claim { .. }
+                | Action::Fetch { .. }
+                | Action::Open { .. }
+                | Action::Record { .. }
+                | Action::Play { .. }
+                | Action::HangUp { .. }
+                | Action::Resume { .. }
+                | Action::Abandon { .. }
+                | Action::HangUpStored { .. }
+                | Action::Forget { .. } => {}
+            }
+        }
+        for serial in stranded {
+            self.run(serial, CallInput::Interrupt, now);
+        }
+    }
+
+    fn interrupt_all(&mut self, now: Now) {
+        let serials: Vec<Serial> = self.calls.keys().copied().collect();
+        for serial in serials {
+            self.run(serial, CallInput::Interrupt, now);
+        }
+    }
+}
+
+enum Judged {
+    Refuse(Refusal),
+    Replay(Serial),
+}
+
+fn natural_key(tenant: TenantId, order: &Order) -> NaturalKey {
+    (tenant, order.call_kind(), order.caller_present.clone(), order.called.clone())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! What enters from the interfaces, and what the engine answers.
+
+use std::time::Duration;
+
+use crate::intent::{Idempotency, Order};
+use crate::vocabulary::{Serial, TenantId, TenantLimits};
+
+/// A checked order of a tenant, with the limits that hold for it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub tenant: TenantId,
+    pub limits: TenantLimits,
+    pub idempotency: Option<Idempotency>,
+    /// How long it may wait in the queue.
+    pub queue_timeout: Duration,
+    pub order: Order,
+}
+
+/// Names the one who waits for a reply; the driver's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The intent is on disk. `replayed`: an earlier request with the same key made the call.
+    Accepted {
+        serial: Serial,
+        replayed: bool,
+    },
+    Refused(Refusal),
+    /// A cancel took effect: the call is ended or is being hung up.
+    Cancelled,
+    /// No unfinished call has that serial.
+    NotFound,
+}
+
+/// Why a request starts no call. Nothing of it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The tenant's queue is at its bound.
+    QueueFull { retry_after_s: u32 },
+    /// An unfinished call has the same kind, caller and called (return code 1).
+    Duplicate,
+    /// The idempotency key came before with another body (HTTP 422).
+    KeyReused,
+    /// The server drains, or cannot write to its disk.
+    Stopping,
+}

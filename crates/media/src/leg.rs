@@ -1,0 +1,405 @@
+//! One leg: an SDP session, two sockets, a stream each way. Driven by its thread: commands, and a tick every 20 ms.
+
+mod incoming;
+mod local;
+mod outgoing;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::batch::Batch;
+use crate::clip::Clip;
+use crate::codec::{Codec, FRAME_MS};
+use crate::command::{LegId, ListenSink, PlayId, RecordMode};
+use crate::config::Config;
+use crate::event::{Event, MediaFault, Stats};
+use crate::flow::{Flow, Packets};
+use crate::inbox::Inbox;
+use crate::negotiate::{self, Agreement};
+use crate::prepare::{Prepared, Preparer};
+use crate::quality;
+use crate::recorder::{Recorder, Recording};
+use crate::rtp::digits::DigitReceiver;
+use crate::rtp::playout::Playout;
+use crate::rtp::reception::Reception;
+use crate::rtp::rtcp::FarEnd;
+use crate::rtp::source::Source;
+use crate::rtp::stream::OutStream;
+use crate::sdp::{self, Direction, Format};
+use crate::socket::Pair;
+use crate::voice::Voice;
+
+use local::Local;
+
+/// Ticks between two RTCP reports: 5 s (RFC 3550 §6.2).
+const REPORT_TICKS: u64 = 250;
+/// Ticks between two looks at the RTCP socket: 0.5 s.
+const RTCP_TICKS: u64 = 25;
+/// One-way delay of our own making: a packet's length and the far side's jitter buffer as we build ours.
+const OWN_DELAY_MS: f32 = 80.0;
+
+/// What all legs of a thread share.
+pub(crate) struct Shared {
+    pub config: Config,
+    /// What SDP names: the public address, else the bound one.
+    pub address: IpAddr,
+    pub cname: String,
+    pub preparer: Preparer,
+    pub recorder: Recorder,
+    pub sink: Arc<dyn Fn(Event) + Send + Sync>,
+    pub inbox: Weak<Inbox>,
+}
+
+/// What a leg needs from around for one step.
+pub(crate) struct Context<'a> {
+    pub shared: &'a Shared,
+    pub batch: &'a mut Batch,
+    pub out: &'a mut Vec<Event>,
+}
+
+/// One 20 ms step of a thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tick {
+    pub number: u64,
+    /// When it should happen.
+    pub due: Instant,
+}
+
+pub(crate) struct Leg {
+    pub id: LegId,
+    pair: Pair,
+    local: Local,
+    codecs: Vec<Codec>,
+    session: Session,
+    source: Source,
+    voice: Voice,
+    stream: OutStream,
+    reception: Reception,
+    digits: DigitReceiver,
+    far_end: FarEnd,
+    /// Where RTCP comes from, behind NAT.
+    rtcp_source: Option<SocketAddr>,
+    flow: Flow,
+    hearing: Hearing,
+    counters: Counters,
+    last_tick: Option<u64>,
+    /// Spreads the legs' reports over time.
+    report_phase: u64,
+}
+
+/// Offer and answer.
+enum Session {
+    /// Our offer is out, or about to be.
+    Offering { offered: Vec<Format> },
+    /// `offered`: our offer that the far side may still answer, or answer otherwise (forks, 183 then 200).
+    Agreed { agreement: Agreement, offered: Option<Vec<Format>> },
+}
+
+/// Who hears what the leg receives. The jitter buffer exists while somebody does.
+#[derive(Default)]
+struct Hearing {
+    playout: Option<Playout>,
+    listener: Option<ListenSink>,
+    recording: Option<Recording>,
+}
+
+/// What is counted in no other part.
+#[derive(Default)]
+struct Counters {
+    send_errors: u64,
+    late_ticks: u64,
+    skipped_ticks: u64,
+    foreign_packets: u64,
+    invalid_packets: u64,
+    rtcp_sent: u64,
+}
+
+impl Leg {
+    /// A leg that has an offer to make.
+    pub(crate) fn offering(
+        id: LegId,
+        pair: Pair,
+        codecs: Vec<Codec>,
+        dtmf: bool,
+        cx: &mut Context<'_>,
+    ) -> Self {
+        let local = Local::new(SocketAddr::new(cx.shared.address, pair.port));
+        let session = Session::Offering { offered: Vec::new() };
+        let mut leg = Self::new(id, pair, local, Vec::new(), session, cx.shared);
+        leg.offer(codecs, dtmf, cx);
+        leg
+    }
+
+    /// A leg that comes back on its port after a restart with `own`, our last description of it.
+    pub(crate) fn rebound(
+        id: LegId,
+        pair: Pair,
+        own: &sdp::Description,
+        sdp: Bytes,
+        cx: &mut Context<'_>,
+    ) -> Self {
+        let rtp = SocketAddr::new(cx.shared.address, pair.port);
+        let local = Local::resumed(rtp, own.session_id.clone(), own.version);
+        let offered = own.audio.formats.clone();
+        let session = Session::Offering { offered };
+        let leg = Self::new(id, pair, local, Codec::ALL.to_vec(), session, cx.shared);
+        cx.out.push(Event::Offered { leg: id, sdp, port: leg.pair.port });
+        leg
+    }
+
+    /// A leg that answers the far side's offer. Gives the port back where they do not agree.
+    pub(crate) fn answering(
+        id: LegId,
+        pair: Pair,
+        codecs: Vec<Codec>,
+        offer: &sdp::Description,
+        tick: u64,
+        cx: &mut Context<'_>,
+    ) -> Result<Self, (Pair, MediaFault)> {
+        let local = Local::new(SocketAddr::new(cx.shared.address, pair.port));
+        let session = Session::Offering { offered: Vec::new() };
+        let mut leg = Self::new(id, pair, local, codecs, session, cx.shared);
+        match leg.answer_to(offer, tick, cx) {
+            Ok(()) => Ok(leg),
+            Err(fault) => Err((leg.pair, fault)),
+        }
+    }
+
+    fn new(
+        id: LegId,
+        pair: Pair,
+        local: Local,
+        codecs: Vec<Codec>,
+        session: Session,
+        shared: &Shared,
+    ) -> Self {
+        let config = &shared.config;
+        Leg {
+            id,
+            pair,
+            local,
+            codecs,
+            session,
+            source: Source::new(config.latching),
+            voice: Voice::new(id),
+            stream: OutStream::new(),
+            reception: Reception::default(),
+            digits: DigitReceiver::default(),
+            far_end: FarEnd::default(),
+            rtcp_source: None,
+            flow: Flow::new(ticks(config.flow_check), ticks(config.media_timeout)),
+            hearing: Hearing::default(),
+            counters: Counters::default(),
+            last_tick: None,
+            report_phase: rand::random_range(0..REPORT_TICKS),
+        }
+    }
+
+    /// Makes an offer, the first or a further one.
+    pub(crate) fn offer(&mut self, codecs: Vec<Codec>, dtmf: bool, cx: &mut Context<'_>) {
+        let formats = negotiate::offer(&codecs, dtmf);
+        self.codecs = codecs;
+        let sdp = self.local.describe(formats.clone(), Direction::SendRecv, Vec::new());
+        match &mut self.session {
+            Session::Offering { offered } => *offered = formats,
+            Session::Agreed { offered, .. } => *offered = Some(formats),
+        }
+        cx.out.push(Event::Offered { leg: self.id, sdp, port: self.pair.port });
+    }
+
+    /// The far side answers our offer.
+    pub(crate) fn remote(
+        &mut self,
+        bytes: &[u8],
+        tick: u64,
+        cx: &mut Context<'_>,
+    ) -> Result<(), MediaFault> {
+        let offered = match &self.session {
+            Session::Offering { offered } => offered.clone(),
+            Session::Agreed { offered, .. } => offered.clone().ok_or(MediaFault::NotOffered)?,
+        };
+        let answer = sdp::parse(bytes)?;
+        let agreement = negotiate::accept(&answer, &offered, self.local.is_ipv4())?;
+        self.agree(agreement, Some(offered), tick, cx);
+        Ok(())
+    }
+
+    /// The far side makes an offer in a running session.
+    pub(crate) fn answer(
+        &mut self,
+        bytes: &[u8],
+        tick: u64,
+        cx: &mut Context<'_>,
+    ) -> Result<(), MediaFault> {
+        self.answer_to(&sdp::parse(bytes)?, tick, cx)
+    }
+
+    fn answer_to(
+        &mut self,
+        offer: &sdp::Description,
+        tick: u64,
+        cx: &mut Context<'_>,
+    ) -> Result<(), MediaFault> {
+        let (agreement, formats) = negotiate::answer(offer, &self.codecs, self.local.is_ipv4())?;
+        let sdp = self.local.describe(formats, agreement.direction, offer.media.clone());
+        cx.out.push(Event::Answered { leg: self.id, sdp, port: self.pair.port });
+        self.agree(agreement, None, tick, cx);
+        Ok(())
+    }
+
+    fn agree(
+        &mut self,
+        agreement: Agreement,
+        offered: Option<Vec<Format>>,
+        tick: u64,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(remote) = agreement.remote {
+            self.source.name(remote);
+        }
+        cx.out.push(Event::Negotiated {
+            leg: self.id,
+            codec: agreement.codec,
+            remote: agreement.remote,
+            direction: agreement.direction,
+            ptime: agreement.ptime,
+        });
+        self.session = Session::Agreed { agreement, offered };
+        self.flow.negotiated(tick, self.packets());
+    }
+
+    pub(crate) fn play(
+        &mut self,
+        play: PlayId,
+        clips: Arc<[Clip]>,
+        times: u8,
+        cx: &mut Context<'_>,
+    ) -> Result<(), MediaFault> {
+        self.voice.play(play, clips, times, cx.out)
+    }
+
+    pub(crate) fn stop_play(&mut self, cx: &mut Context<'_>) {
+        self.voice.stop(cx.out);
+    }
+
+    pub(crate) fn send_digits(&mut self, digits: &str) -> Result<(), MediaFault> {
+        self.voice.send_digits(digits)
+    }
+
+    pub(crate) fn prepared(&mut self, prepared: &Prepared, cx: &mut Context<'_>) {
+        self.voice.prepared(prepared, cx.out);
+    }
+
+    pub(crate) fn record(
+        &mut self,
+        path: PathBuf,
+        mode: RecordMode,
+        cx: &mut Context<'_>,
+    ) -> Result<(), MediaFault> {
+        if self.hearing.recording.is_some() {
+            return Err(MediaFault::AlreadyRecording);
+        }
+        let sink = Arc::clone(&cx.shared.sink);
+        self.hearing.recording = Some(cx.shared.recorder.open(self.id, path, mode, sink));
+        self.hearing.playout.get_or_insert_with(Playout::new);
+        Ok(())
+    }
+
+    /// Completes the file; the recorder tells when that is done.
+    pub(crate) fn stop_recording(&mut self) {
+        self.hearing.recording = None;
+        if self.hearing.listener.is_none() {
+            self.hearing.playout = None;
+        }
+    }
+
+    pub(crate) fn listen(&mut self, sink: ListenSink) {
+        self.hearing.listener = Some(sink);
+        self.hearing.playout.get_or_insert_with(Playout::new);
+    }
+
+    /// The next 20 ms: hear, say, report.
+    pub(crate) fn tick(&mut self, tick: Tick, cx: &mut Context<'_>) {
+        self.catch_up(tick.number);
+        self.receive_rtp(cx);
+        if let Some(pressed) = self.digits.tick() {
+            self.tell_digit(pressed, cx.out);
+        }
+        self.say_and_hear(tick, cx);
+        if (tick.number + self.report_phase).is_multiple_of(RTCP_TICKS) {
+            self.receive_rtcp(cx);
+        }
+        if (tick.number + self.report_phase).is_multiple_of(REPORT_TICKS) {
+            self.send_report(false, cx.shared);
+        }
+        let packets = self.packets();
+        if let Some(flowing) = self.flow.tick(tick.number, packets) {
+            cx.out.push(Event::Flow {
+                leg: self.id,
+                received: flowing.received,
+                sent: flowing.sent,
+                packets_in: packets.received,
+                packets_out: packets.sent,
+            });
+        }
+    }
+
+    /// The leg ends in good order.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
+        self.receive_rtp(cx);
+        self.receive_rtcp(cx);
+        self.hear_the_rest();
+        self.voice.stop(cx.out);
+        self.send_report(true, cx.shared);
+    }
+
+    /// Takes the leg apart: its port, for quarantine, and its sums. An open recording is completed.
+    pub(crate) fn dismantle(self) -> (Pair, Stats) {
+        let stats = self.stats();
+        (self.pair, stats)
+    }
+
+    fn agreement(&self) -> Option<&Agreement> {
+        match &self.session {
+            Session::Offering { .. } => None,
+            Session::Agreed { agreement, .. } => Some(agreement),
+        }
+    }
+
+    fn packets(&self) -> Packets {
+        Packets { received: self.reception.packets, sent: self.stream.packets }
+    }
+
+    fn stats(&self) -> Stats {
+        let round_trip_ms = self.far_end.round_trip.map(|time| time.as_secs_f32() * 1000.0);
+        let delay = OWN_DELAY_MS + round_trip_ms.unwrap_or_default() / 2.0;
+        let heard = self.reception.packets > 0;
+        Stats {
+            packets_sent: self.stream.packets,
+            bytes_sent: self.stream.bytes,
+            send_errors: self.counters.send_errors,
+            late_ticks: self.counters.late_ticks,
+            skipped_ticks: self.counters.skipped_ticks,
+            packets_received: self.reception.packets,
+            bytes_received: self.reception.bytes,
+            lost: self.reception.lost(),
+            jitter_ms: self.reception.jitter_ms(),
+            foreign_packets: self.counters.foreign_packets,
+            invalid_packets: self.counters.invalid_packets,
+            ssrc_changes: self.reception.ssrc_changes,
+            rtcp_sent: self.counters.rtcp_sent,
+            rtcp_received: self.far_end.packets,
+            round_trip_ms,
+            remote_loss: self.far_end.loss,
+            mos: heard.then(|| quality::mos(self.reception.loss(), delay)),
+        }
+    }
+}
+
+fn ticks(time: Duration) -> u64 {
+    (time.as_millis() as u64).div_ceil(u64::from(FRAME_MS))
+}

@@ -1,0 +1,147 @@
+//! What comes in: RTP from the leg's own source, RTCP, digits. All else is counted and dropped.
+
+use std::net::SocketAddr;
+
+use rtp_types::RtpPacket;
+
+use super::{Context, Leg};
+use crate::batch::{self, Datagram};
+use crate::codec::{Codec, FRAME};
+use crate::command::Arrival;
+use crate::event::Event;
+use crate::rtp::digits::Pressed;
+use crate::rtp::playout::Playout;
+use crate::rtp::reception::{Head, Received};
+use crate::sdp::FormatKind;
+
+/// Batches taken from a socket per tick: more than a far side can mean, and a bound on what a flood costs the other legs.
+const BATCHES: usize = 4;
+
+impl Leg {
+    pub(super) fn receive_rtp(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..BATCHES {
+            let count = cx.batch.receive(&self.pair.rtp);
+            for index in 0..count {
+                self.rtp(&cx.batch.datagram(index), cx.out);
+            }
+            if count < batch::SIZE {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn receive_rtcp(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..BATCHES {
+            let count = cx.batch.receive(&self.pair.rtcp);
+            for index in 0..count {
+                self.rtcp(&cx.batch.datagram(index));
+            }
+            if count < batch::SIZE {
+                return;
+            }
+        }
+    }
+
+    fn rtp(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
+        let (Ok(packet), Some(agreement)) = (RtpPacket::parse(datagram.bytes), self.agreement())
+        else {
+            return self.drop_invalid(datagram.from);
+        };
+        let codec = agreement.codec;
+        // Before the source is judged: what was not agreed must not prove anybody.
+        let Some(kind) = agreement.incoming(packet.payload_type()) else {
+            return self.drop_invalid(datagram.from);
+        };
+        let head = Head {
+            ssrc: packet.ssrc(),
+            sequence: packet.sequence_number(),
+            timestamp: packet.timestamp(),
+        };
+        if !self.source.admits(datagram.from, head.ssrc, head.sequence, datagram.arrived) {
+            self.counters.foreign_packets += 1;
+            return;
+        }
+        let payload = packet.payload();
+        let clock = match kind {
+            FormatKind::Audio(codec) => Some(codec.clock()),
+            FormatKind::TelephoneEvent(_) | FormatKind::ComfortNoise | FormatKind::Unknown => None,
+        };
+        let received = self.reception.packet(head, payload.len(), clock, datagram.arrived);
+        if received.new_stream {
+            self.restart_stream(out);
+        }
+        match kind {
+            FormatKind::Audio(codec) => self.audio(head, codec, payload, received),
+            FormatKind::TelephoneEvent(clock) => {
+                // Some count in the audio's clock whatever their SDP says; only Opus makes that a difference, and there
+                // the SDP is right.
+                let clock = if codec == Codec::Opus { clock } else { codec.clock() };
+                let pressed = self.digits.packet(head.timestamp, payload, clock);
+                pressed.into_iter().flatten().for_each(|pressed| self.tell_digit(pressed, out));
+            }
+            FormatKind::ComfortNoise | FormatKind::Unknown => {}
+        }
+    }
+
+    fn audio(&mut self, head: Head, codec: Codec, payload: &[u8], received: Received) {
+        if let Some(listener) = &mut self.hearing.listener {
+            let Head { sequence, timestamp, .. } = head;
+            listener.packet(Arrival { sequence, timestamp, delay: received.delay });
+        }
+        if let Some(playout) = &mut self.hearing.playout
+            && !payload.is_empty()
+        {
+            playout.packet(head.timestamp, codec, payload);
+        }
+    }
+
+    fn rtcp(&mut self, datagram: &Datagram<'_>) {
+        let expected = match self.source.moved_to() {
+            None => {
+                self.agreement().and_then(|agreement| agreement.remote_rtcp) == Some(datagram.from)
+            }
+            // Behind NAT RTCP has a port of its own: the first one of the proven host.
+            Some(source) => {
+                source.ip() == datagram.from.ip()
+                    && self.rtcp_source.is_none_or(|known| known == datagram.from)
+            }
+        };
+        if !expected {
+            self.counters.foreign_packets += 1;
+        } else if self.far_end.packet(datagram.bytes, self.stream.ssrc, datagram.arrived) {
+            self.rtcp_source = Some(datagram.from);
+        } else {
+            self.counters.invalid_packets += 1;
+        }
+    }
+
+    pub(super) fn tell_digit(&self, pressed: Pressed, out: &mut Vec<Event>) {
+        let duration_ms = pressed.duration.as_millis() as u32;
+        out.push(Event::Digit { leg: self.id, digit: pressed.digit, duration_ms });
+    }
+
+    fn restart_stream(&mut self, out: &mut Vec<Event>) {
+        if let Some(pressed) = self.digits.restart() {
+            self.tell_digit(pressed, out);
+        }
+        if let Some(playout) = &mut self.hearing.playout {
+            playout.restart();
+        }
+    }
+
+    fn drop_invalid(&mut self, from: SocketAddr) {
+        if self.source.destination() == Some(from) {
+            self.counters.invalid_packets += 1;
+        } else {
+            self.counters.foreign_packets += 1;
+        }
+    }
+
+    /// Plays out what the jitter buffer still holds: the leg ends, and its last word shall be heard.
+    pub(super) fn hear_the_rest(&mut self) {
+        let frames = self.hearing.playout.as_ref().map_or(0, Playout::remaining_frames);
+        for _ in 0..frames {
+            self.hearing.hear(&[crate::clip::ALAW_SILENCE; FRAME]);
+        }
+    }
+}

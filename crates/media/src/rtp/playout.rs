@@ -1,0 +1,260 @@
+//! From packets as they come to audio as it is played: a jitter buffer of 60 ms.
+//!
+//! Used where somebody hears a leg (a recording, a listener). Payloads wait in the order of their timestamps and are
+//! decoded when their time has come, so that codecs with memory see them in order. What is missing is silence. A stream
+//! whose timing moves for good (a route change, a timestamp jump) is followed.
+
+use std::collections::VecDeque;
+
+use crate::codec::{Codec, Decoder, FRAME, FRAME_MS};
+
+/// How long packets wait, in samples at 8 kHz: 60 ms.
+const DELAY: i64 = 3 * FRAME as i64;
+/// A packet further ahead than this is of a stream whose timestamps jumped: 400 ms.
+const FURTHEST: i64 = 20 * FRAME as i64;
+/// Packets kept waiting at most.
+const LONGEST: usize = 48;
+/// So many late packets in a row mean that the stream has moved.
+const MOVED: u8 = 5;
+
+/// One leg's jitter buffer and decoder.
+pub(crate) struct Playout {
+    decoder: Option<Decoder>,
+    waiting: VecDeque<Waiting>,
+    position: Option<Position>,
+    /// Decoded and not played yet.
+    decoded: Vec<i16>,
+    late_in_a_row: u8,
+}
+
+struct Waiting {
+    /// In samples at 8 kHz, on the unwrapped time line of the stream.
+    at: i64,
+    codec: Codec,
+    payload: Box<[u8]>,
+}
+
+/// Where playing stands on the stream's time line.
+#[derive(Clone, Copy)]
+struct Position {
+    /// The next sample to be played.
+    next: i64,
+    /// The last RTP timestamp seen, and the same unwrapped, in units of its clock.
+    timestamp: u32,
+    unwrapped: i64,
+}
+
+impl Playout {
+    pub(crate) fn new() -> Self {
+        Playout {
+            decoder: None,
+            waiting: VecDeque::new(),
+            position: None,
+            decoded: Vec::new(),
+            late_in_a_row: 0,
+        }
+    }
+
+    /// The stream restarted: its timestamps have nothing to do with those before.
+    pub(crate) fn restart(&mut self) {
+        self.waiting.clear();
+        self.position = None;
+        self.late_in_a_row = 0;
+    }
+
+    /// Takes one audio packet.
+    pub(crate) fn packet(&mut self, timestamp: u32, codec: Codec, payload: &[u8]) {
+        let unit = i64::from(codec.clock() / 8_000);
+        let position = match &mut self.position {
+            Some(position) => {
+                let step = timestamp.wrapping_sub(position.timestamp).cast_signed();
+                position.unwrapped += i64::from(step);
+                position.timestamp = timestamp;
+                position
+            }
+            None => {
+                let unwrapped = i64::from(timestamp);
+                let next = unwrapped / unit - DELAY;
+                self.position.insert(Position { next, timestamp, unwrapped })
+            }
+        };
+        let at = position.unwrapped / unit;
+        let late = at < position.next;
+        self.late_in_a_row = if late { self.late_in_a_row + 1 } else { 0 };
+        if at - position.next > FURTHEST || self.late_in_a_row >= MOVED {
+            position.next = at - DELAY;
+            self.waiting.clear();
+            self.late_in_a_row = 0;
+        } else if late {
+            return;
+        }
+        self.insert(Waiting { at, codec, payload: payload.into() });
+    }
+
+    /// The next 20 ms.
+    pub(crate) fn pull(&mut self, out: &mut [i16; FRAME]) {
+        out.fill(0);
+        let Some(mut next) = self.position.map(|position| position.next) else { return };
+        let mut filled = 0;
+        while filled < FRAME {
+            if !self.decoded.is_empty() {
+                let count = self.decoded.len().min(FRAME - filled);
+                out[filled..filled + count].copy_from_slice(&self.decoded[..count]);
+                self.decoded.drain(..count);
+                filled += count;
+                next += count as i64;
+                continue;
+            }
+            match self.waiting.front() {
+                Some(packet) if packet.at < next + (FRAME - filled) as i64 => {
+                    // Missing audio before the packet stays silent.
+                    let gap = (packet.at - next).clamp(0, (FRAME - filled) as i64);
+                    filled += gap as usize;
+                    next += gap;
+                    self.decode_front();
+                }
+                Some(_) | None => {
+                    next += (FRAME - filled) as i64;
+                    filled = FRAME;
+                }
+            }
+        }
+        if let Some(position) = &mut self.position {
+            position.next = next;
+        }
+    }
+
+    /// Frames until all that waits has been played.
+    pub(crate) fn remaining_frames(&self) -> usize {
+        let (Some(position), Some(last)) = (self.position, self.waiting.back()) else {
+            return self.decoded.len().div_ceil(FRAME);
+        };
+        let samples = (last.at - position.next).clamp(0, FURTHEST) as usize + FRAME;
+        samples.div_ceil(FRAME)
+    }
+
+    fn insert(&mut self, packet: Waiting) {
+        let place = self
+            .waiting
+            .iter()
+            .rposition(|known| known.at <= packet.at)
+            .map_or(0, |before| before + 1);
+        let doubled =
+            place.checked_sub(1).is_some_and(|before| self.waiting[before].at == packet.at);
+        if !doubled && self.waiting.len() < LONGEST {
+            self.waiting.insert(place, packet);
+        }
+    }
+
+    fn decode_front(&mut self) {
+        let Some(packet) = self.waiting.pop_front() else { return };
+        if self.decoder.as_ref().is_none_or(|decoder| decoder.codec() != packet.codec) {
+            self.decoder = Some(Decoder::new(packet.codec));
+        }
+        let Some(decoder) = &mut self.decoder else { return };
+        // What cannot be decoded is silent, as if it were lost.
+        let intact = decoder.decode(&packet.payload, &mut self.decoded);
+        tracing::trace!(?intact, ms = FRAME_MS, "decoded");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A PCMA payload whose every sample decodes to much the same, apart for each `n`.
+    fn payload(n: u8) -> Vec<u8> {
+        vec![0x80 | n; FRAME]
+    }
+
+    fn level(n: u8) -> i16 {
+        audio_codec_algorithms::decode_alaw(0x80 | n)
+    }
+
+    fn pull(playout: &mut Playout) -> i16 {
+        let mut out = [0; FRAME];
+        playout.pull(&mut out);
+        assert!(out.iter().all(|&sample| sample == out[0]), "one frame, one level: {out:?}");
+        out[0]
+    }
+
+    fn play(packets: &[(u32, u8)], frames: usize) -> Vec<i16> {
+        let mut playout = Playout::new();
+        for &(timestamp, n) in packets {
+            playout.packet(timestamp, Codec::Pcma, &payload(n));
+        }
+        (0..frames).map(|_| pull(&mut playout)).collect()
+    }
+
+    #[test]
+    fn audio_comes_sixty_ms_after_its_packet_in_order_without_doubles() {
+        let played = play(&[(0, 1), (320, 3), (160, 2), (320, 3), (480, 4)], 8);
+        assert_eq!(played, [0, 0, 0, level(1), level(2), level(3), level(4), 0]);
+    }
+
+    #[test]
+    fn a_lost_packet_is_silence_of_its_length() {
+        assert_eq!(play(&[(0, 1), (480, 4)], 7), [0, 0, 0, level(1), 0, 0, level(4)]);
+    }
+
+    #[test]
+    fn timestamps_wrap() {
+        let start = u32::MAX - 159;
+        assert_eq!(play(&[(start, 1), (0, 2), (160, 3)], 6)[3..], [level(1), level(2), level(3)]);
+    }
+
+    #[test]
+    fn a_packet_after_its_time_is_dropped_and_a_stream_that_stays_late_is_followed() {
+        let mut playout = Playout::new();
+        playout.packet(0, Codec::Pcma, &payload(1));
+        for _ in 0..20 {
+            pull(&mut playout);
+        }
+        for n in 1..MOVED {
+            playout.packet(u32::from(n) * 160, Codec::Pcma, &payload(2));
+        }
+        assert_eq!(pull(&mut playout), 0);
+        playout.packet(u32::from(MOVED) * 160, Codec::Pcma, &payload(3));
+        let played: Vec<i16> = (0..4).map(|_| pull(&mut playout)).collect();
+        assert_eq!(played, [0, 0, 0, level(3)]);
+    }
+
+    #[test]
+    fn a_jump_of_the_timestamps_is_followed() {
+        let mut playout = Playout::new();
+        playout.packet(0, Codec::Pcma, &payload(1));
+        playout.packet(1_000_000, Codec::Pcma, &payload(2));
+        let played: Vec<i16> = (0..4).map(|_| pull(&mut playout)).collect();
+        assert_eq!(played, [0, 0, 0, level(2)]);
+    }
+
+    #[test]
+    fn any_packet_length_fills_frames() {
+        let mut playout = Playout::new();
+        for n in 0..6u32 {
+            playout.packet(n * 80, Codec::Pcma, &payload(1)[..80]);
+        }
+        playout.packet(480, Codec::Pcma, &[0x82; 480]);
+        let played: Vec<i16> = (0..10).map(|_| pull(&mut playout)).collect();
+        assert_eq!(played[3..9], [level(1), level(1), level(1), level(2), level(2), level(2)]);
+        assert_eq!(played[9], 0);
+    }
+
+    #[test]
+    fn a_flood_is_bounded() {
+        let mut playout = Playout::new();
+        for n in 0..100_000u32 {
+            playout.packet(n % 3000, Codec::Pcma, &payload(1));
+        }
+        assert!(playout.waiting.len() <= LONGEST);
+    }
+
+    #[test]
+    fn what_waits_can_be_played_out_at_the_end() {
+        let mut playout = Playout::new();
+        playout.packet(0, Codec::Pcma, &payload(1));
+        playout.packet(160, Codec::Pcma, &payload(2));
+        let rest: Vec<i16> = (0..playout.remaining_frames()).map(|_| pull(&mut playout)).collect();
+        assert_eq!(rest, [0, 0, 0, level(1), level(2)]);
+    }
+}

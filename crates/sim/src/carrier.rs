@@ -1,0 +1,328 @@
+//! The carrier: lines, exchange and books under one handle.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use media::{Clip, Codec};
+use sip::{
+    AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Endpoint, EndpointConfig, Policy,
+};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::audio_leg::Switchboard;
+use crate::exchange::{Exchange, ExchangeConfig, Line};
+use crate::phone::Phone;
+use crate::script::{Acting, Part};
+use crate::sounds::Sounds;
+use crate::wire::{self, Order, WireConfig};
+use crate::{Behaviour, Binding, CallReport, Totals};
+
+/// How long calls get to end in order when the carrier is shut down.
+const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// How much of what phones hear is kept for [`CallReport::heard`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAudio {
+    /// Nothing: for load, where only the packets count.
+    None,
+    /// Of the last so many calls that ended.
+    Last(usize),
+    All,
+}
+
+/// Who may call and register.
+#[derive(Clone, Debug)]
+pub struct Digest {
+    pub realm: String,
+    /// User names and passwords.
+    pub users: BTreeMap<String, String>,
+}
+
+/// A carrier's settings; [`CarrierConfig::default`] is a carrier on free ports of 127.0.0.1.
+#[derive(Clone, Debug)]
+pub struct CarrierConfig {
+    /// Where calls come in over UDP; port 0 takes a free one.
+    pub sip_udp: SocketAddr,
+    /// Likewise over TCP; `None`: not at all.
+    pub sip_tcp: Option<SocketAddr>,
+    /// Where phones send and receive audio.
+    pub media_ip: IpAddr,
+    pub media_threads: usize,
+    /// What phones accept, in their order of preference.
+    pub codecs: Vec<Codec>,
+    /// The same seed gives the same ringing times, losses, tags and sounds.
+    pub seed: u64,
+    /// Credentials that INVITE and REGISTER must show; `None`: anybody may call.
+    pub digest: Option<Digest>,
+    /// Whether REGISTER is taken.
+    pub accept_registrations: bool,
+    /// What numbers do that should do something else than [`crate::numbers`] says.
+    pub behaviours: BTreeMap<String, Behaviour>,
+    pub keep_audio: KeepAudio,
+    /// How much is kept of each call, from the first packet on.
+    pub keep_for: Duration,
+    /// Share of SIP datagrams that the network loses, each way: 0.0 (none) to 1.0.
+    pub loss: f32,
+    /// Calls at a time above which INVITEs get 503.
+    pub max_calls: usize,
+}
+
+impl Default for CarrierConfig {
+    fn default() -> CarrierConfig {
+        CarrierConfig {
+            sip_udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            sip_tcp: None,
+            media_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            media_threads: 1,
+            codecs: Codec::ALL.to_vec(),
+            seed: 1,
+            digest: None,
+            accept_registrations: false,
+            behaviours: BTreeMap::new(),
+            keep_audio: KeepAudio::Last(100),
+            keep_for: Duration::from_secs(120),
+            loss: 0.0,
+            max_calls: 20_000,
+        }
+    }
+}
+
+/// Why a carrier cannot start: its configuration or the machine is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum CarrierError {
+    #[error(
+        "the simulated carrier cannot bind UDP {address}: {source}; is another process using it?"
+    )]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("the simulated carrier's TCP line: {0}")]
+    Tcp(#[from] sip::StartError),
+    #[error("the simulated phones' audio: {0}")]
+    Media(#[from] media::StartError),
+    #[error("loss is {0}; it is a share from 0.0 to 1.0")]
+    Loss(f32),
+}
+
+/// A running carrier. Dropped without [`Carrier::shut_down`] it cuts its calls off.
+pub struct Carrier {
+    exchange: Arc<Exchange>,
+    udp: SocketAddr,
+    tcp: Option<SocketAddr>,
+    wire: mpsc::Sender<Order>,
+    endpoint: Option<(Endpoint, JoinHandle<()>)>,
+    /// The port of [`Behaviour::Deaf`] stays bound, so that nobody else gets its audio.
+    _nobody: UdpSocket,
+}
+
+impl Carrier {
+    /// Opens the lines. Needs a tokio runtime; the media threads are the carrier's own.
+    pub async fn start(config: CarrierConfig) -> Result<Carrier, CarrierError> {
+        if !(0.0..=1.0).contains(&config.loss) {
+            return Err(CarrierError::Loss(config.loss));
+        }
+        let at = SocketAddr::new(config.media_ip, 0);
+        let bind = |source| CarrierError::Bind { address: at, source };
+        let nobody = UdpSocket::bind(at).map_err(bind)?;
+        let lost = Arc::new(AtomicU64::new(0));
+        let board = Switchboard::start(
+            media::Config {
+                threads: config.media_threads,
+                bind: config.media_ip,
+                ..Default::default()
+            },
+            config.codecs.clone(),
+        )?;
+        let exchange_config = ExchangeConfig {
+            seed: config.seed,
+            behaviours: config.behaviours.clone(),
+            keep_audio: config.keep_audio,
+            keep_for: config.keep_for,
+            lost: Arc::clone(&lost),
+            nobody: nobody.local_addr().map_err(bind)?.port(),
+        };
+        let exchange = Arc::new(Exchange::new(exchange_config, board, Sounds::new(config.seed)));
+        let (udp, wire) = start_wire(&config, &exchange, lost)?;
+        let endpoint = match config.sip_tcp {
+            Some(address) => Some(start_tcp(&config, address, &exchange).await?),
+            None => None,
+        };
+        let tcp = endpoint.as_ref().and_then(|(endpoint, _)| {
+            endpoint.local_addresses().first().map(|(_, address)| *address)
+        });
+        Ok(Carrier { exchange, udp, tcp, wire, endpoint, _nobody: nobody })
+    }
+
+    pub fn udp_address(&self) -> SocketAddr {
+        self.udp
+    }
+
+    /// `None` where no TCP was asked for.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// From now on `person` answers calls to `number`, instead of what the number does by itself.
+    ///
+    /// ```no_run
+    /// # fn f(carrier: &sim::Carrier) {
+    /// carrier.answer_with("5551", |phone| Box::pin(async move {
+    ///     phone.answer().await?;
+    ///     phone.press("1").await?;
+    ///     phone.until_over().await
+    /// }));
+    /// # }
+    /// ```
+    pub fn answer_with(
+        &self,
+        number: impl Into<String>,
+        person: impl for<'p> Fn(&'p mut Phone) -> Acting<'p> + Send + Sync + 'static,
+    ) {
+        self.exchange.cast(number.into(), Part::Person(Arc::new(person)));
+    }
+
+    /// From now on `number` behaves so.
+    pub fn behave(&self, number: impl Into<String>, behaviour: Behaviour) {
+        self.exchange.cast(number.into(), Part::Behaviour(behaviour));
+    }
+
+    /// Calls that have ended, in the order of their ends.
+    pub fn calls(&self) -> Vec<CallReport> {
+        self.exchange.ledger().calls()
+    }
+
+    /// Calls that ring or are up.
+    pub fn live_calls(&self) -> usize {
+        self.exchange.live_calls()
+    }
+
+    /// The first ended call that satisfies `predicate`, among those there are and those to come.
+    pub async fn call_ended(&self, predicate: impl Fn(&CallReport) -> bool) -> CallReport {
+        self.exchange.ledger().ended_with(predicate).await
+    }
+
+    /// Returns when the totals satisfy `predicate`; looked at whenever a call has ended.
+    pub async fn totals_reached(&self, predicate: impl Fn(&Totals) -> bool) -> Totals {
+        self.exchange.ledger().totals_reached(predicate).await
+    }
+
+    /// Each call as it ends. A subscriber that is too slow misses some and is told how many.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<CallReport>> {
+        self.exchange.ledger().subscribe()
+    }
+
+    pub fn totals(&self) -> Totals {
+        Totals {
+            events_dropped: self.exchange.events_dropped(),
+            datagrams_lost: self.exchange.datagrams_lost(),
+            ..self.exchange.ledger().totals()
+        }
+    }
+
+    /// Who is registered, by user.
+    pub fn registrations(&self) -> BTreeMap<String, Binding> {
+        self.exchange.registrations()
+    }
+
+    /// The voicemail's greeting, as it is played.
+    pub fn greeting(&self) -> Clip {
+        self.exchange.sounds().greeting.clone()
+    }
+
+    /// Forgets ended calls and totals. Calls that are up are reported when they end.
+    pub fn clear(&self) {
+        self.exchange.ledger().clear();
+    }
+
+    /// Hangs up what is up and closes the lines.
+    pub async fn shut_down(mut self) {
+        self.exchange.close(SHUT_DOWN_LIMIT).await;
+        if let Some((endpoint, pump)) = self.endpoint.take() {
+            endpoint.shut_down().await;
+            pump.abort();
+        }
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        if let Some((_, pump)) = &self.endpoint {
+            pump.abort();
+        }
+        if self.wire.try_send(Order::Close).is_err() {
+            tracing::debug!("the simulated carrier's line is closed already, or overloaded");
+        }
+    }
+}
+
+fn start_wire(
+    config: &CarrierConfig,
+    exchange: &Arc<Exchange>,
+    lost: Arc<AtomicU64>,
+) -> Result<(SocketAddr, mpsc::Sender<Order>), CarrierError> {
+    let (judge, listener) = (Arc::clone(exchange), Arc::clone(exchange));
+    let (orders, orders_out) = wire::orders();
+    let line = Line::Udp(orders.clone());
+    let started = wire::start(
+        WireConfig {
+            bind: config.sip_udp,
+            policy: policy(config),
+            seed: config.seed,
+            loss: config.loss,
+            max_legs: config.max_calls,
+            lost,
+            reaches: Box::new(move |invite| judge.reaches(invite)),
+            on_event: Box::new(move |event| listener.event(&line, event)),
+        },
+        orders_out,
+    );
+    let bind = |source| CarrierError::Bind { address: config.sip_udp, source };
+    Ok((started.map_err(bind)?, orders))
+}
+
+async fn start_tcp(
+    config: &CarrierConfig,
+    address: SocketAddr,
+    exchange: &Arc<Exchange>,
+) -> Result<(Endpoint, JoinHandle<()>), CarrierError> {
+    let listener =
+        sip::Listener { transport: sip::Transport::Tcp, bind: address, public_address: None };
+    let (endpoint, mut events) = Endpoint::start(EndpointConfig {
+        listeners: vec![listener],
+        limits: sip::Limits { max_legs: config.max_calls, ..sip::Limits::default() },
+        policy: policy(config),
+        user_agent: Some("offhook-sim".to_owned()),
+        seed: config.seed.wrapping_add(1),
+    })
+    .await?;
+    let (line, exchange) = (Line::Tcp(endpoint.clone()), Arc::clone(exchange));
+    let pump = tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            exchange.event(&line, event);
+        }
+    });
+    Ok((endpoint, pump))
+}
+
+fn policy(config: &CarrierConfig) -> Policy {
+    let digest = config.digest.as_ref().map(|digest| DigestPolicy {
+        realm: digest.realm.clone(),
+        users: digest
+            .users
+            .iter()
+            .map(|(user, password)| {
+                (user.clone(), DigestUser::from_password(user, &digest.realm, password))
+            })
+            .collect(),
+    });
+    let accept_register = match (config.accept_registrations, &digest) {
+        (false, _) => AcceptRegister::Never,
+        (true, None) => AcceptRegister::Open,
+        (true, Some(digest)) => AcceptRegister::Digest(digest.clone()),
+    };
+    let accept_invites = digest.map_or(AcceptInvites::Open, AcceptInvites::Digest);
+    Policy { accept_invites, accept_register }
+}

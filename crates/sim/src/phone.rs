@@ -1,0 +1,455 @@
+//! A simulated phone in one call. What a person does with it is a sequence of awaits:
+//!
+//! ```no_run
+//! # async fn person(phone: &mut sim::Phone) -> Result<(), sim::Over> {
+//! # use std::time::Duration;
+//! phone.ring_for(Duration::from_secs(2)).await?;
+//! phone.answer().await?;
+//! phone.press("1").await?;
+//! phone.wait(Duration::from_secs(5)).await?;
+//! phone.hang_up().await
+//! # }
+//! ```
+//!
+//! Between the steps the phone does what phones do by themselves: it answers re-INVITEs, notes digits, and learns that
+//! the caller has hung up, which ends the sequence with [`Over`].
+
+mod finish;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::Clip;
+use sip::{Body, Command, HangUpCause, IncomingCall, LegId};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::audio_leg::{AudioError, AudioLeg};
+use crate::exchange::{Exchange, Line, Notice};
+use crate::fork::ForkReport;
+use crate::{EndedBy, Moment};
+
+pub(crate) use finish::Log;
+
+/// The call has ended: whatever the phone was about to do is moot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the call is over")]
+pub struct Over;
+
+/// A phone in one call.
+pub struct Phone {
+    exchange: Arc<Exchange>,
+    line: Line,
+    leg: LegId,
+    call: Box<IncomingCall>,
+    notices: mpsc::Receiver<Notice>,
+    audio: AudioLeg,
+    stage: Stage,
+    log: Log,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing said, or ringing.
+    Early,
+    /// 200 sent.
+    Answered,
+    Over,
+}
+
+/// What the phone's owner may wait for.
+#[derive(Debug)]
+enum Happening {
+    /// Something that matters to nobody else.
+    Nothing,
+    Media(media::Event),
+    /// ACK for our 200.
+    Confirmed,
+    /// The caller's answer to our re-INVITE; `None`: refused.
+    OfferAnswered(Option<Bytes>),
+}
+
+#[derive(PartialEq)]
+enum Played {
+    Whole,
+    InPart,
+}
+
+enum Received {
+    Notice(Option<Notice>),
+    Media(media::Event),
+    TimeIsUp,
+}
+
+impl Phone {
+    pub(crate) fn new(
+        exchange: Arc<Exchange>,
+        line: Line,
+        leg: LegId,
+        call: Box<IncomingCall>,
+        notices: mpsc::Receiver<Notice>,
+        invite_at: Moment,
+    ) -> Phone {
+        let audio = exchange.audio_leg();
+        let log = Log::new(invite_at);
+        Phone { exchange, line, leg, call, notices, audio, stage: Stage::Early, log }
+    }
+
+    /// The caller's number: user part of From.
+    pub fn caller(&self) -> &str {
+        self.call.from.user()
+    }
+
+    /// The number that was dialled: user part of the Request-URI.
+    pub fn number(&self) -> &str {
+        &self.call.request_user
+    }
+
+    /// The INVITE, as the crate `sip` read it.
+    pub fn call(&self) -> &IncomingCall {
+        &self.call
+    }
+
+    /// 180, once.
+    pub async fn ring(&mut self) -> Result<(), Over> {
+        self.sip(Command::Ring { leg: self.leg, body: None })
+    }
+
+    /// Rings for so long; zero does not ring at all.
+    pub async fn ring_for(&mut self, time: Duration) -> Result<(), Over> {
+        if time.is_zero() {
+            return Ok(());
+        }
+        self.ring().await?;
+        self.wait(time).await
+    }
+
+    /// 183 with early media; what [`Phone::play`] plays is then heard before the answer.
+    pub async fn early_media(&mut self) -> Result<(), Over> {
+        let body = self.description().await?;
+        self.sip(Command::Progress { leg: self.leg, body: Some(Body::sdp(body)) })
+    }
+
+    /// 200. Where no audio can be agreed the call is refused with 488 instead.
+    pub async fn answer(&mut self) -> Result<(), Over> {
+        let body = self.description().await?;
+        self.answer_with(Some(body)).await
+    }
+
+    /// 200 with this session description, or without any.
+    pub(crate) async fn answer_with(&mut self, sdp: Option<Bytes>) -> Result<(), Over> {
+        let body = sdp.map(Body::sdp);
+        self.sip(Command::Answer { leg: self.leg, body })?;
+        self.answered();
+        Ok(())
+    }
+
+    /// Refuses the call; `status` is 300 to 699.
+    pub async fn refuse(&mut self, status: u16) -> Result<(), Over> {
+        let (leg, reason, headers) = (self.leg, None, Vec::new());
+        self.log.status = Some(status);
+        self.sip(Command::Refuse { leg, status, reason, headers })?;
+        self.until_over().await
+    }
+
+    /// Does nothing for so long: the phone hears, and answers what has to be answered.
+    pub async fn wait(&mut self, time: Duration) -> Result<(), Over> {
+        let until = Instant::now() + time;
+        while self.next_until(Some(until)).await?.is_some() {}
+        Ok(())
+    }
+
+    /// Waits until the caller has hung up or given up. Never returns `Ok`.
+    pub async fn until_over(&mut self) -> Result<(), Over> {
+        loop {
+            self.next().await?;
+        }
+    }
+
+    /// Plays a clip to its end.
+    pub async fn play(&mut self, clip: &Clip) -> Result<(), Over> {
+        self.play_until(clip, None).await.map(drop)
+    }
+
+    /// Repeats a clip until the time is up.
+    pub async fn play_for(&mut self, clip: &Clip, time: Duration) -> Result<(), Over> {
+        let until = Instant::now() + time;
+        while self.play_until(clip, Some(until)).await? == Played::Whole {}
+        self.wait(until - Instant::now()).await
+    }
+
+    async fn play_until(&mut self, clip: &Clip, until: Option<Instant>) -> Result<Played, Over> {
+        let clips: Arc<[Clip]> = Arc::from([clip.clone()]);
+        let play = match self.audio.play(clips) {
+            Ok(play) => play,
+            Err(error) => {
+                self.log.fault(&error);
+                return Ok(Played::InPart);
+            }
+        };
+        loop {
+            match self.next_until(until).await? {
+                Some(Happening::Media(media::Event::PlayFinished { play: ended, .. }))
+                    if ended == play =>
+                {
+                    return Ok(Played::Whole);
+                }
+                Some(Happening::Media(media::Event::Failed { .. })) => return Ok(Played::InPart),
+                Some(
+                    Happening::Media(_)
+                    | Happening::Nothing
+                    | Happening::Confirmed
+                    | Happening::OfferAnswered(_),
+                ) => {}
+                None => {
+                    if let Err(error) = self.audio.stop_play() {
+                        self.log.fault(&error);
+                    }
+                    return Ok(Played::InPart);
+                }
+            }
+        }
+    }
+
+    /// Presses digits (`0`–`9`, `*`, `#`, `A`–`D`) and returns when the last has left.
+    pub async fn press(&mut self, digits: &str) -> Result<(), Over> {
+        if let Err(error) = self.audio.press(digits) {
+            self.log.fault(&error);
+            return Ok(());
+        }
+        loop {
+            match self.next().await? {
+                Happening::Media(media::Event::DigitsSent { .. }) => {
+                    self.log.digits_sent.push_str(digits);
+                    return Ok(());
+                }
+                Happening::Media(media::Event::Failed { .. }) => return Ok(()),
+                Happening::Media(_)
+                | Happening::Nothing
+                | Happening::Confirmed
+                | Happening::OfferAnswered(_) => {}
+            }
+        }
+    }
+
+    /// Hangs up, or refuses with 480 where the call was not answered.
+    pub async fn hang_up(&mut self) -> Result<(), Over> {
+        self.sip(Command::HangUp { leg: self.leg, cause: HangUpCause::Normal })?;
+        self.log.ended_by.get_or_insert(EndedBy::Phone);
+        self.until_over().await
+    }
+
+    /// Offers the session anew in a re-INVITE; whether the caller took it. `edit` changes the offer.
+    pub(crate) async fn reinvite(&mut self, edit: fn(&[u8]) -> Bytes) -> Result<bool, Over> {
+        let offer = {
+            let Phone { audio, log, .. } = self;
+            audio.offer(&mut |event| log.media(&event)).await
+        };
+        let offer = match offer {
+            Ok(offer) => edit(&offer),
+            Err(error) => {
+                self.log.fault(&error);
+                return Ok(false);
+            }
+        };
+        self.sip(Command::Offer { leg: self.leg, body: Body::sdp(offer) })?;
+        loop {
+            match self.next().await? {
+                Happening::OfferAnswered(Some(sdp)) => {
+                    self.remote(sdp);
+                    return Ok(true);
+                }
+                Happening::OfferAnswered(None) => return Ok(false),
+                Happening::Nothing | Happening::Media(_) | Happening::Confirmed => {}
+            }
+        }
+    }
+
+    /// Has the 200 sent when the caller's CANCEL arrives, ahead of it. `false` over TCP, where nothing overtakes.
+    pub(crate) async fn answer_on_cancel(&mut self) -> Result<bool, Over> {
+        let body = Some(Body::sdp(self.description().await?));
+        let call_id = self.call.call_id.clone();
+        Ok(self.line.answer_on_cancel(self.leg, call_id, body))
+    }
+
+    /// Waits for the ACK of a 200 that the line sends by itself.
+    pub(crate) async fn until_confirmed(&mut self) -> Result<(), Over> {
+        while !matches!(self.next().await?, Happening::Confirmed) {}
+        self.answered();
+        Ok(())
+    }
+
+    /// The caller gets no message of this call any more, nor does the phone. `false` over TCP.
+    pub(crate) fn vanish(&mut self) -> bool {
+        let gone = self.line.swallow(self.call.call_id.clone());
+        if gone {
+            self.log.ended_by = Some(EndedBy::Lost);
+            self.stage = Stage::Over;
+        }
+        gone
+    }
+
+    /// A second phone answered the same INVITE: its fate goes into the report.
+    pub(crate) fn note_fork(&mut self, second: watch::Receiver<ForkReport>) {
+        self.log.fork = Some(second);
+    }
+
+    pub(crate) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    /// Our session description: the answer to the INVITE's offer, or an offer where it had none.
+    pub(crate) async fn description(&mut self) -> Result<Bytes, Over> {
+        self.description_for(self.offer()).await
+    }
+
+    /// The INVITE's offer.
+    pub(crate) fn offer(&self) -> Option<Bytes> {
+        self.call.body.as_ref().map(|body| body.bytes.clone())
+    }
+
+    /// As [`Phone::description`], of another offer.
+    pub(crate) async fn description_for(&mut self, offer: Option<Bytes>) -> Result<Bytes, Over> {
+        let Phone { audio, log, .. } = self;
+        if let Some(described) = &log.described {
+            return Ok(described.clone());
+        }
+        let mut meanwhile = |event: media::Event| log.media(&event);
+        let sdp = match offer {
+            Some(offer) => audio.answer(offer, &mut meanwhile).await,
+            None => audio.offer(&mut meanwhile).await,
+        };
+        match sdp {
+            Ok(sdp) => {
+                self.log.described = Some(sdp.clone());
+                Ok(sdp)
+            }
+            Err(error) => {
+                let status = if error == AudioError::Busy { 503 } else { 488 };
+                self.log.fault(&error);
+                self.refuse(status).await?;
+                Err(Over)
+            }
+        }
+    }
+
+    /// Waits for the next thing that happens, and does what phones do by themselves.
+    async fn next(&mut self) -> Result<Happening, Over> {
+        Ok(self.next_until(None).await?.unwrap_or(Happening::Nothing))
+    }
+
+    /// As [`Phone::next`], `None` once the time is up.
+    async fn next_until(&mut self, until: Option<Instant>) -> Result<Option<Happening>, Over> {
+        if self.stage == Stage::Over {
+            return Err(Over);
+        }
+        // Only receiving is cut off by the time limit: what was received is dealt with to its end.
+        let received = tokio::select! {
+            notice = self.notices.recv() => Received::Notice(notice),
+            event = self.audio.next() => Received::Media(event),
+            () = sleep_until(until) => Received::TimeIsUp,
+        };
+        match received {
+            Received::Notice(Some(notice)) => self.noticed(notice).await.map(Some),
+            Received::Notice(None) => self.over(EndedBy::Carrier).map(Some),
+            Received::Media(event) => {
+                self.log.media(&event);
+                Ok(Some(Happening::Media(event)))
+            }
+            Received::TimeIsUp => Ok(None),
+        }
+    }
+
+    async fn noticed(&mut self, notice: Notice) -> Result<Happening, Over> {
+        match notice {
+            Notice::Confirmed(sdp) => {
+                if let Some(sdp) = sdp {
+                    self.remote(sdp);
+                }
+                Ok(Happening::Confirmed)
+            }
+            Notice::Offered(offer) => {
+                self.answer_offer(offer).await?;
+                Ok(Happening::Nothing)
+            }
+            Notice::OfferAnswered(sdp) => Ok(Happening::OfferAnswered(sdp)),
+            Notice::Ended(end) => {
+                let by = finish::ended_by(&end, self.stage == Stage::Answered);
+                self.over(by)
+            }
+            Notice::Closing => {
+                self.sip(Command::HangUp { leg: self.leg, cause: HangUpCause::Shutdown })?;
+                self.log.ended_by.get_or_insert(EndedBy::Carrier);
+                Ok(Happening::Nothing)
+            }
+        }
+    }
+
+    /// Answers the caller's re-INVITE; without an offer in it the answer is one.
+    async fn answer_offer(&mut self, offer: Option<Bytes>) -> Result<(), Over> {
+        let Phone { audio, log, .. } = self;
+        let mut meanwhile = |event: media::Event| log.media(&event);
+        let sdp = match offer {
+            Some(offer) => audio.answer(offer, &mut meanwhile).await,
+            None => audio.offer(&mut meanwhile).await,
+        };
+        match sdp {
+            Ok(sdp) => {
+                let body = Some(Body::sdp(sdp));
+                self.sip(Command::AnswerOffer { leg: self.leg, body })
+            }
+            Err(error) => {
+                self.log.fault(&error);
+                self.sip(Command::RefuseOffer { leg: self.leg, status: 488 })
+            }
+        }
+    }
+
+    fn remote(&mut self, sdp: Bytes) {
+        if let Err(error) = self.audio.remote(sdp) {
+            self.log.fault(&error);
+        }
+    }
+
+    fn answered(&mut self) {
+        self.stage = Stage::Answered;
+        self.log.answered_at.get_or_insert_with(Moment::now);
+    }
+
+    fn over(&mut self, by: EndedBy) -> Result<Happening, Over> {
+        self.stage = Stage::Over;
+        self.log.ended_by.get_or_insert(by);
+        Err(Over)
+    }
+
+    fn sip(&mut self, command: Command) -> Result<(), Over> {
+        if self.stage == Stage::Over {
+            return Err(Over);
+        }
+        if self.line.command(command) {
+            return Ok(());
+        }
+        self.log.fault_text("the simulated carrier's SIP line is overloaded: use fewer calls");
+        self.over(EndedBy::Carrier).map(drop)
+    }
+}
+
+impl Drop for Phone {
+    /// Also where the person on the phone panicked: no leg and no entry stays behind.
+    fn drop(&mut self) {
+        // A phone that vanished still has a leg: it hangs up into the void. One that is over is not heard.
+        let command = Command::HangUp { leg: self.leg, cause: HangUpCause::Normal };
+        if !self.line.command(command) {
+            tracing::debug!("the simulated carrier's SIP line is overloaded or closed");
+        }
+        self.exchange.forget(&self.line, self.leg);
+    }
+}
+
+async fn sleep_until(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}

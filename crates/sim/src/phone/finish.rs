@@ -1,0 +1,169 @@
+//! The end of a phone's call: what it noted becomes the report.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::Stats;
+use sip::End;
+use tokio::sync::watch;
+
+use super::{Phone, Stage};
+use crate::audio_leg::AudioError;
+use crate::fork::ForkReport;
+use crate::{CallReport, EndedBy, Heard, Moment, RtpReport};
+
+/// How long after a hang-up of ours its end may take: 64·T1 and a little.
+const END_LIMIT: Duration = Duration::from_secs(40);
+/// Faults noted per call.
+const MAX_FAULTS: usize = 8;
+/// Digits noted per call.
+const MAX_DIGITS: usize = 256;
+
+/// What a phone notes during its call.
+pub(crate) struct Log {
+    pub invite_at: Moment,
+    pub answered_at: Option<Moment>,
+    pub ended_by: Option<EndedBy>,
+    pub status: Option<u16>,
+    /// Our session description, made once.
+    pub described: Option<Bytes>,
+    pub digits_sent: String,
+    digits_heard: String,
+    pub fork: Option<watch::Receiver<ForkReport>>,
+    codec: Option<media::Codec>,
+    sources: BTreeSet<SocketAddr>,
+    faults: Vec<String>,
+}
+
+impl Log {
+    pub fn new(invite_at: Moment) -> Log {
+        Log {
+            invite_at,
+            answered_at: None,
+            ended_by: None,
+            status: None,
+            described: None,
+            digits_sent: String::new(),
+            digits_heard: String::new(),
+            fork: None,
+            codec: None,
+            sources: BTreeSet::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    pub fn media(&mut self, event: &media::Event) {
+        match event {
+            media::Event::Negotiated { codec, remote, .. } => {
+                self.codec = Some(*codec);
+                self.sources.extend(*remote);
+            }
+            media::Event::Digit { digit, .. } if self.digits_heard.len() < MAX_DIGITS => {
+                self.digits_heard.push(*digit);
+            }
+            media::Event::Failed { fault, .. } => self.fault_text(&fault.to_string()),
+            media::Event::LegPanicked { .. } => self.fault_text("the phone's media leg panicked"),
+            media::Event::Offered { .. }
+            | media::Event::Answered { .. }
+            | media::Event::PlayStarted { .. }
+            | media::Event::PlayFinished { .. }
+            | media::Event::PlayStopped { .. }
+            | media::Event::Digit { .. }
+            | media::Event::DigitsSent { .. }
+            | media::Event::Flow { .. }
+            | media::Event::RecordingStarted { .. }
+            | media::Event::RecordingFailed { .. }
+            | media::Event::RecordingDone { .. }
+            | media::Event::Closed { .. } => {}
+        }
+    }
+
+    pub fn fault(&mut self, error: &AudioError) {
+        self.fault_text(&error.to_string());
+    }
+
+    pub fn fault_text(&mut self, text: &str) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(text.to_owned());
+        }
+    }
+}
+
+/// Who ended the call, by what SIP says and whether our 200 had left.
+pub(super) fn ended_by(end: &End, answered: bool) -> EndedBy {
+    match end.by {
+        sip::EndedBy::Us => EndedBy::Phone,
+        sip::EndedBy::Peer if answered => EndedBy::Caller,
+        sip::EndedBy::Peer => EndedBy::Cancel,
+        sip::EndedBy::Timeout(_) | sip::EndedBy::Transport | sip::EndedBy::Core => EndedBy::Lost,
+    }
+}
+
+impl Phone {
+    /// Ends the call where it is not over, lets go of the audio, and reports.
+    pub(crate) async fn finish(mut self) {
+        let ended_early = self.stage == Stage::Over;
+        let ended_at = Moment::now();
+        if !ended_early && self.hang_up_within_limit().await.is_err() {
+            self.log.fault_text("the caller did not let go of the call");
+        }
+        let ended_at = if ended_early { ended_at } else { Moment::now() };
+        let stats = {
+            let Phone { audio, log, .. } = &mut self;
+            audio.close(&mut |event| log.media(&event)).await
+        };
+        let report = self.report(ended_at, &stats.unwrap_or_default());
+        self.exchange.ledger().ended(report);
+    }
+
+    async fn hang_up_within_limit(&mut self) -> Result<(), tokio::time::error::Elapsed> {
+        let ended = tokio::time::timeout(END_LIMIT, self.hang_up()).await;
+        ended.map(|over| debug_assert!(over.is_err(), "a hang-up returns when the call is over"))
+    }
+
+    fn report(&self, ended_at: Moment, stats: &Stats) -> CallReport {
+        let call = &self.call;
+        let asserted =
+            call.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("p-asserted-identity"));
+        let keeps = self.exchange.keeps_audio();
+        CallReport {
+            call_id: call.call_id.clone(),
+            from_user: call.from.user().to_owned(),
+            to_user: call.request_user.clone(),
+            source: call.source,
+            asserted_identity: asserted.map(|(_, value)| value.clone()),
+            authenticated: call.authenticated.clone(),
+            invites: 1,
+            dialogs: 1,
+            invite_at: self.log.invite_at,
+            answered_at: self.log.answered_at,
+            ended_at,
+            ended_by: self.log.ended_by.unwrap_or(EndedBy::Carrier),
+            status: self.log.status,
+            codec: self.log.codec.map(|codec| codec.name().to_owned()),
+            rtp: self.rtp_report(stats),
+            digits_sent: self.log.digits_sent.clone(),
+            digits_heard: self.log.digits_heard.clone(),
+            media_faults: self.log.faults.clone(),
+            second_answer: self.log.fork.as_ref().map(|fork| *fork.borrow()),
+            heard: keeps.then(|| Heard::new(self.audio.heard())),
+        }
+    }
+
+    fn rtp_report(&self, stats: &Stats) -> RtpReport {
+        let arrivals = self.audio.arrivals();
+        let heard = stats.packets_received > 0;
+        RtpReport {
+            packets: stats.packets_received,
+            late_packets: arrivals.late,
+            worst_delay_us: u64::try_from(arrivals.worst.as_micros()).unwrap_or(u64::MAX),
+            lost: stats.lost,
+            foreign_packets: stats.foreign_packets,
+            sources: if heard { self.log.sources.clone() } else { BTreeSet::new() },
+            ssrcs: if heard { 1 + stats.ssrc_changes } else { 0 },
+            packets_sent: stats.packets_sent,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What simulated phones play by themselves: greeting, beep, ring-back tone.
+
+use media::{Clip, tone};
+
+use crate::babble;
+use crate::random::Random;
+
+/// Made once per carrier and shared by its phones.
+#[derive(Clone)]
+pub(crate) struct Sounds {
+    /// Three seconds of speech-like sound.
+    pub greeting: Clip,
+    /// 440 Hz for half a second.
+    pub beep: Clip,
+    /// 425 Hz, one second of it and four of silence.
+    pub ringback: Clip,
+}
+
+const RATE: u32 = tone::RATE;
+
+impl Sounds {
+    pub fn new(seed: u64) -> Sounds {
+        let clip = |samples: &[i16]| {
+            Clip::from_pcm(samples, RATE).expect("8 kHz is a rate and there are samples")
+        };
+        let mut random = Random::for_name(seed, "greeting");
+        let mut ringback = tone::sine(425.0, 1000, 6_000);
+        ringback.extend(tone::silence(4000));
+        Sounds {
+            greeting: clip(&babble::speech(&mut random, 3 * RATE as usize)),
+            beep: clip(&tone::sine(440.0, 500, 10_000)),
+            ringback: clip(&ringback),
+        }
+    }
+}

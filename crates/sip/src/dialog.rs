@@ -1,0 +1,391 @@
+//! One dialog (RFC 3261 §12): its identity, where its requests go and how they are numbered.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use sipx_sip::{HeaderName, Host};
+
+use crate::{
+    Body, Destination, DialogSnapshot, FlowId, LegId, Transport,
+    message::{Request, Response, split_values, texts, uri_of},
+    stack::Stack,
+    transactions::{ClientKey, NewClient, Owner},
+    writer::{ALLOW, Writer},
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Dialog {
+    pub leg: LegId,
+    pub call_id: String,
+    pub local_tag: String,
+    pub remote_tag: String,
+    pub local_party: String,
+    pub remote_party: String,
+    pub target: String,
+    pub routes: Vec<String>,
+    pub local_cseq: u32,
+    pub invite_cseq: u32,
+    pub remote_cseq: Option<u32>,
+    transport: Transport,
+    local: SocketAddr,
+    /// The address that was dialled, or that the INVITE came from.
+    remote: SocketAddr,
+    flow: Option<FlowId>,
+    /// Our Contact; a dialog from the store has none, it only says goodbye.
+    contact: Option<String>,
+}
+
+/// CSeq numbers that requests after the snapshot may have used up.
+const CSEQ_GAP: u32 = 1000;
+
+impl Dialog {
+    /// The dialog that a response to our INVITE opens. `None` where the response cannot open one.
+    pub fn as_caller(
+        stack: &Stack,
+        leg: LegId,
+        invite: &[u8],
+        to: Destination,
+        response: &Response,
+    ) -> Option<Dialog> {
+        let lines = InviteLines::read(invite)?;
+        let mut routes = split_values(&texts(&response.headers, &HeaderName::RecordRoute));
+        routes.reverse();
+        Some(Dialog {
+            leg,
+            local_tag: lines.local_tag()?.to_owned(),
+            remote_tag: response.to_tag.clone().unwrap_or_default(),
+            target: contact_uri(&response.headers).unwrap_or(lines.uri),
+            local_party: lines.from,
+            remote_party: response.to.clone(),
+            call_id: lines.call_id,
+            routes,
+            local_cseq: response.cseq,
+            invite_cseq: response.cseq,
+            remote_cseq: None,
+            transport: to.transport,
+            local: to
+                .local
+                .or_else(|| stack.local_for(to.addr, to.transport))?,
+            remote: to.addr,
+            flow: to.flow,
+            contact: Some(lines.contact),
+        })
+    }
+
+    /// The dialog that an INVITE from the far side opens.
+    pub fn as_callee(leg: LegId, invite: &Request, local_tag: String, contact: String) -> Dialog {
+        let source = invite.source;
+        Dialog {
+            leg,
+            call_id: invite.call_id.clone(),
+            remote_tag: invite.from_tag.clone().unwrap_or_default(),
+            local_party: format!("{};tag={local_tag}", invite.to),
+            local_tag,
+            remote_party: invite.from.clone(),
+            target: contact_uri(&invite.headers)
+                .or_else(|| uri_of(&invite.from))
+                .unwrap_or_default(),
+            routes: split_values(&texts(&invite.headers, &HeaderName::RecordRoute)),
+            local_cseq: 0,
+            invite_cseq: invite.cseq,
+            remote_cseq: Some(invite.cseq),
+            transport: source.transport,
+            local: source.local,
+            remote: source.remote,
+            flow: source.flow,
+            contact: Some(contact),
+        }
+    }
+
+    /// A dialog of an earlier process, only good for ACK and BYE.
+    pub fn restored(snapshot: DialogSnapshot) -> Dialog {
+        Dialog {
+            leg: snapshot.leg,
+            call_id: snapshot.call_id,
+            local_tag: snapshot.local_tag,
+            remote_tag: snapshot.remote_tag,
+            local_party: snapshot.local_party,
+            remote_party: snapshot.remote_party,
+            target: snapshot.target,
+            routes: snapshot.routes,
+            local_cseq: snapshot.local_cseq.saturating_add(CSEQ_GAP),
+            invite_cseq: snapshot.invite_cseq,
+            remote_cseq: snapshot.remote_cseq,
+            transport: snapshot.transport,
+            local: snapshot.local,
+            remote: snapshot.remote,
+            flow: None,
+            contact: None,
+        }
+    }
+
+    pub fn snapshot(&self) -> DialogSnapshot {
+        DialogSnapshot {
+            leg: self.leg,
+            call_id: self.call_id.clone(),
+            local_tag: self.local_tag.clone(),
+            remote_tag: self.remote_tag.clone(),
+            local_party: self.local_party.clone(),
+            remote_party: self.remote_party.clone(),
+            target: self.target.clone(),
+            routes: self.routes.clone(),
+            local_cseq: self.local_cseq,
+            invite_cseq: self.invite_cseq,
+            remote_cseq: self.remote_cseq,
+            transport: self.transport,
+            local: self.local,
+            remote: self.remote,
+        }
+    }
+
+    pub fn contact(&self) -> Option<&str> {
+        self.contact.as_deref()
+    }
+
+    /// Whether a request comes from the party that this dialog is with: our own half of the
+    /// dialog's identity may be guessable, theirs is not ours to guess (RFC 3261 §12.2.2).
+    pub fn is_with(&self, request: &Request) -> bool {
+        request.from_tag.as_deref().unwrap_or_default() == self.remote_tag
+    }
+
+    /// A request from the far side: `false` where it is older than one that was seen.
+    pub fn accept_cseq(&mut self, cseq: u32) -> bool {
+        let in_order = self.remote_cseq.is_none_or(|last| cseq > last);
+        if in_order {
+            self.remote_cseq = Some(cseq);
+        }
+        in_order
+    }
+
+    /// Target refresh (RFC 3261 §12.2): re-INVITE and UPDATE may move the far side's Contact.
+    pub fn refresh_target(&mut self, headers: &sipx_sip::Headers) {
+        if let Some(target) = contact_uri(headers) {
+            self.target = target;
+        }
+    }
+
+    /// The next hop. An address literal in the first Route or in the Contact is followed, unless it
+    /// is one that cannot be reached from here while the peer's own can: then the peer is behind
+    /// NAT. Names are not looked up inside the core: they lead to the peer that was dialled.
+    pub fn destination(&self) -> Destination {
+        let hop = self.routes.first().unwrap_or(&self.target);
+        let addr = literal_address(hop)
+            .filter(|_| !self.transport.is_reliable())
+            .filter(|addr| addr.is_ipv4() == self.local.is_ipv4())
+            .filter(|addr| is_reachable(addr.ip()) || !is_reachable(self.remote.ip()))
+            .unwrap_or(self.remote);
+        Destination {
+            addr,
+            transport: self.transport,
+            local: Some(self.local),
+            flow: self.flow,
+        }
+    }
+
+    /// The ACK of a 2xx (RFC 3261 §13.2.2.4): the CSeq of its INVITE, a branch of its own.
+    pub fn ack(
+        &mut self,
+        stack: &mut Stack,
+        cseq: u32,
+        body: Option<&Body>,
+        headers: &[(String, String)],
+    ) -> Bytes {
+        let branch = stack.random.next();
+        self.build(stack, "ACK", branch, cseq, headers, body)
+    }
+
+    /// Starts a request inside the dialog and returns its key and CSeq.
+    pub fn send(
+        &mut self,
+        stack: &mut Stack,
+        method: &str,
+        owner: Owner,
+        headers: &[(String, String)],
+        body: Option<&Body>,
+    ) -> (ClientKey, u32) {
+        self.local_cseq += 1;
+        let cseq = self.local_cseq;
+        let branch = stack.random.next();
+        let key = ClientKey {
+            branch,
+            is_cancel: false,
+        };
+        let bytes = self.build(stack, method, branch, cseq, headers, body);
+        stack.start_client(NewClient {
+            key,
+            owner,
+            is_invite: method == "INVITE",
+            bytes,
+            to: self.destination(),
+        });
+        (key, cseq)
+    }
+
+    pub fn send_bye(
+        &mut self,
+        stack: &mut Stack,
+        owner: Owner,
+        reason: Option<&str>,
+        headers: &[(String, String)],
+    ) -> ClientKey {
+        let mut all = headers.to_vec();
+        all.extend(reason.map(|reason| ("Reason".to_owned(), reason.to_owned())));
+        self.send(stack, "BYE", owner, &all, None).0
+    }
+
+    /// The Request-URI of requests in this dialog, which digest responses are computed over.
+    pub fn request_uri(&self) -> &str {
+        match self.routes.first() {
+            Some(route) if !is_loose(route) => route.trim_matches(['<', '>']),
+            Some(_) | None => &self.target,
+        }
+    }
+
+    fn build(
+        &self,
+        stack: &Stack,
+        method: &str,
+        branch: u64,
+        cseq: u32,
+        headers: &[(String, String)],
+        body: Option<&Body>,
+    ) -> Bytes {
+        let mut writer = Writer::request(method, self.request_uri())
+            .header("Via", stack.via(self.destination(), branch))
+            .header("Max-Forwards", "70");
+        for route in self.route_set() {
+            writer = writer.header("Route", route);
+        }
+        writer = writer
+            .header("From", &self.local_party)
+            .header("To", &self.remote_party)
+            .header("Call-ID", &self.call_id)
+            .header("CSeq", format!("{cseq} {method}"));
+        if matches!(method, "INVITE" | "UPDATE") {
+            writer = writer
+                .maybe("Contact", self.contact.as_ref())
+                .header("Allow", ALLOW)
+                .header("Supported", "timer");
+        }
+        writer
+            .maybe("User-Agent", stack.config.user_agent.as_ref())
+            .headers(headers)
+            .finish(body)
+    }
+
+    /// RFC 3261 §12.2.1.1: behind a strict router the target goes to the end of the routes.
+    fn route_set(&self) -> Vec<String> {
+        match self.routes.split_first() {
+            Some((first, rest)) if !is_loose(first) => {
+                let target = format!("<{}>", self.target);
+                rest.iter().cloned().chain([target]).collect()
+            }
+            Some(_) | None => self.routes.clone(),
+        }
+    }
+}
+
+/// The dialog of a fork that was not taken: only to acknowledge it and hang up.
+pub(crate) fn surplus_dialog(
+    stack: &Stack,
+    owner: Owner,
+    invite: &[u8],
+    to: Destination,
+    response: &Response,
+) -> Option<Dialog> {
+    Dialog::as_caller(stack, owner.leg()?, invite, to, response)
+}
+
+/// The lines of an INVITE of ours that its dialogs are made of.
+struct InviteLines {
+    uri: String,
+    from: String,
+    call_id: String,
+    contact: String,
+}
+
+impl InviteLines {
+    fn read(invite: &[u8]) -> Option<InviteLines> {
+        let text = String::from_utf8_lossy(invite);
+        let (head, _) = text.split_once("\r\n\r\n")?;
+        let value = |name: &str| {
+            let mut lines = head.split("\r\n");
+            lines.find_map(|line| line.strip_prefix(name).map(str::to_owned))
+        };
+        Some(InviteLines {
+            uri: head.split(' ').nth(1)?.to_owned(),
+            from: value("From: ")?,
+            call_id: value("Call-ID: ")?,
+            contact: value("Contact: ")?,
+        })
+    }
+
+    fn local_tag(&self) -> Option<&str> {
+        self.from.rsplit_once(";tag=").map(|(_, tag)| tag)
+    }
+}
+
+fn contact_uri(headers: &sipx_sip::Headers) -> Option<String> {
+    let contacts = split_values(&texts(headers, &HeaderName::Contact));
+    contacts.first().and_then(|contact| uri_of(contact))
+}
+
+fn is_loose(route: &str) -> bool {
+    let uri = uri_of(route).unwrap_or_default();
+    uri.split(';').skip(1).any(|param| {
+        param
+            .split('=')
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("lr"))
+    })
+}
+
+fn literal_address(value: &str) -> Option<SocketAddr> {
+    let uri = uri_of(value)?;
+    let uri = sipx_sip::Uri::parse(Bytes::from(uri)).ok()?;
+    let ip: IpAddr = match uri.host()? {
+        Host::Name(_) => return None,
+        host => host.to_string().trim_matches(['[', ']']).parse().ok()?,
+    };
+    Some(SocketAddr::new(ip, uri.port().unwrap_or(5060)))
+}
+
+/// Whether an address may be meant for the whole network rather than for the peer's own.
+fn is_reachable(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            !(ip.is_private()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || ip.is_broadcast()
+                || ip.is_multicast())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || ip.is_unique_local())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_address_literals_only() {
+        let port = |text: &str| literal_address(text).map(|addr| addr.to_string());
+        assert_eq!(
+            port("<sip:x@10.0.0.1:5070;lr>").as_deref(),
+            Some("10.0.0.1:5070")
+        );
+        assert_eq!(port("sip:[::1]").as_deref(), Some("[::1]:5060"));
+        assert_eq!(port("<sip:x@example.com>"), None);
+    }
+
+    #[test]
+    fn knows_a_loose_router() {
+        assert!(is_loose("<sip:p@h;lr>"));
+        assert!(is_loose("<sip:p@h;transport=tcp;LR=on>"));
+        assert!(!is_loose("<sip:lr@h>"));
+    }
+}

@@ -1,0 +1,257 @@
+//! The loop of the endpoint's task: the canonical run loop of [`crate::Core`] over real sockets.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
+
+use tokio::{net::UdpSocket, sync::mpsc};
+
+use crate::{
+    Event, Limits, Transport,
+    connections::{Connections, Sent},
+    core::{Core, Output, Received, Transmit},
+    endpoint::{Order, Shared, dropped_so_far},
+    stream::{self, Closed, Connection, StreamEvent, StreamLimits},
+};
+
+pub(crate) struct Driver {
+    pub core: Core,
+    pub sockets: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    pub datagrams: mpsc::Receiver<Received>,
+    pub streams: mpsc::Receiver<StreamEvent>,
+    /// For new connections' tasks.
+    pub stream_events: mpsc::Sender<StreamEvent>,
+    pub orders: mpsc::Receiver<Order>,
+    pub events: mpsc::Sender<Event>,
+    pub limits: Limits,
+    pub stream_limits: StreamLimits,
+    pub dropped: Arc<AtomicU64>,
+    pub shared: Arc<Shared>,
+    pub connections: Connections,
+    /// Events that the caller has not taken yet.
+    pub backlog: VecDeque<Event>,
+}
+
+/// Inputs of one kind that are handled before the others get their turn.
+const BATCH: usize = 64;
+
+enum Woken {
+    Orders(Vec<Order>),
+    Datagrams(Vec<Received>),
+    Streams(Vec<StreamEvent>),
+    /// A timer is due, or the caller has room again.
+    Other,
+    /// The last handle is gone.
+    Abandoned,
+}
+
+impl Driver {
+    pub async fn run(mut self) {
+        loop {
+            match self.wait().await {
+                Woken::Orders(orders) => {
+                    for order in orders {
+                        match order {
+                            Order::Command(command) => self.core.command(command, Instant::now()),
+                            Order::ShutDown(done) => {
+                                self.flush();
+                                drop(self);
+                                let _ = done.send(());
+                                return;
+                            }
+                        }
+                    }
+                }
+                Woken::Datagrams(datagrams) => {
+                    for datagram in datagrams {
+                        self.core.received(datagram, Instant::now());
+                    }
+                }
+                Woken::Streams(events) => {
+                    for event in events {
+                        self.stream_event(event);
+                        // A pipelined batch must not outgrow the writer before it is sent.
+                        self.flush();
+                    }
+                }
+                Woken::Other => self.core.handle_timeout(Instant::now()),
+                Woken::Abandoned => return,
+            }
+            self.flush();
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let wake_at = self.core.wake_at().map(tokio::time::Instant::from_std);
+        let sleep = async {
+            match wake_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut orders = Vec::new();
+        let mut datagrams = Vec::new();
+        let mut streams = Vec::new();
+        let behind = !self.backlog.is_empty();
+        tokio::select! {
+            count = self.orders.recv_many(&mut orders, BATCH) => match count {
+                0 => Woken::Abandoned,
+                _ => Woken::Orders(orders),
+            },
+            _ = self.datagrams.recv_many(&mut datagrams, BATCH) => Woken::Datagrams(datagrams),
+            _ = self.streams.recv_many(&mut streams, BATCH) => Woken::Streams(streams),
+            () = sleep => Woken::Other,
+            permit = self.events.reserve(), if behind => {
+                match permit {
+                    Ok(permit) => {
+                        if let Some(event) = self.backlog.pop_front() {
+                            permit.send(event);
+                        }
+                    }
+                    // Nobody listens any more.
+                    Err(_) => self.backlog.clear(),
+                }
+                Woken::Other
+            }
+        }
+    }
+
+    /// Does what the core wants done.
+    fn flush(&mut self) {
+        while let Some(output) = self.core.poll() {
+            match output {
+                Output::Transmit(message) => self.transmit(message),
+                Output::Event(event) => self.backlog.push_back(event),
+            }
+        }
+        while let Some(event) = self.backlog.pop_front() {
+            if let Err(refused) = self.events.try_send(event) {
+                if let mpsc::error::TrySendError::Full(event) = refused {
+                    self.backlog.push_front(event);
+                }
+                break;
+            }
+        }
+        self.core
+            .set_congested(self.backlog.len() > self.limits.events / 2);
+        let mut counters = self.core.counters();
+        counters.queue_full = dropped_so_far(&self.dropped);
+        self.shared.publish(counters);
+    }
+
+    fn transmit(&mut self, message: Transmit) {
+        match message.transport {
+            Transport::Udp => {
+                let mut sockets = self.sockets.iter();
+                let socket = sockets.find(|(bound, _)| *bound == message.local);
+                let sent = socket
+                    .map(|(_, socket)| socket.try_send_to(&message.bytes, message.remote).is_ok());
+                if sent != Some(true) {
+                    self.core.counters_mut().send_failed += 1;
+                }
+            }
+            Transport::Tcp => self.transmit_stream(&message),
+        }
+    }
+
+    fn transmit_stream(&mut self, message: &Transmit) {
+        let (queue, max) = (self.limits.writer_queue, self.limits.max_connections);
+        match self.connections.send(message, queue, max) {
+            Sent::Handed => {}
+            Sent::Full(flow) => self.closed(flow, Closed::NotReading),
+            Sent::Open => {
+                let (remote, local) = (message.remote, message.local);
+                let events = self.stream_events.clone();
+                let limit = self.limits.connect_timeout;
+                tokio::spawn(stream::connect(remote, local, limit, events));
+            }
+            Sent::Refused => {
+                self.core.counters_mut().connections_refused += 1;
+                self.unreachable(message.remote);
+            }
+        }
+    }
+
+    fn stream_event(&mut self, event: StreamEvent) {
+        match event {
+            StreamEvent::Message(received) => self.core.received(received, Instant::now()),
+            StreamEvent::Accepted {
+                stream,
+                remote,
+                local,
+            } => {
+                if self.connections.len() >= self.limits.max_connections {
+                    self.core.counters_mut().connections_refused += 1;
+                    return;
+                }
+                self.core.counters_mut().connections_accepted += 1;
+                self.open(stream, remote, local);
+            }
+            StreamEvent::Connected {
+                stream,
+                remote,
+                local,
+            } => {
+                self.core.counters_mut().connections_opened += 1;
+                let waiting = self.connections.opened(remote);
+                let flow = self.open(stream, remote, local);
+                let connection = self.connections.get(flow);
+                let all_taken = connection
+                    .is_some_and(|connection| waiting.into_iter().all(|b| connection.send(b)));
+                if !all_taken {
+                    self.closed(flow, Closed::NotReading);
+                }
+            }
+            StreamEvent::ConnectFailed { remote } => {
+                self.core.counters_mut().connect_failed += 1;
+                self.connections.opened(remote);
+                self.unreachable(remote);
+            }
+            StreamEvent::Closed { flow, why } => self.closed(flow, why),
+        }
+    }
+
+    fn open(
+        &mut self,
+        stream: tokio::net::TcpStream,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> crate::FlowId {
+        let flow = self.connections.next_id();
+        let (limits, events) = (self.stream_limits, self.stream_events.clone());
+        let connection = Connection::start(stream, flow, remote, local, limits, events);
+        self.connections.insert(flow, connection);
+        flow
+    }
+
+    fn closed(&mut self, flow: crate::FlowId, why: Closed) {
+        let Some(remote) = self.connections.remove(flow) else {
+            return;
+        };
+        let counters = self.core.counters_mut();
+        match why {
+            Closed::ByPeer => {}
+            Closed::Silent => counters.connections_timed_out += 1,
+            Closed::NotReading => counters.connections_not_reading += 1,
+            Closed::BadFraming => counters.connections_broken_framing += 1,
+            Closed::BareLineFeed => {
+                counters.bare_line_feed += 1;
+                counters.connections_broken_framing += 1;
+            }
+            Closed::Oversize => {
+                counters.oversize += 1;
+                counters.connections_broken_framing += 1;
+            }
+        }
+        tracing::debug!(flow = flow.0, ?why, "a SIP connection was closed");
+        self.unreachable(remote);
+    }
+
+    fn unreachable(&mut self, remote: SocketAddr) {
+        self.core
+            .transport_failed(Transport::Tcp, remote, Instant::now());
+    }
+}

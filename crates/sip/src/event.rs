@@ -1,0 +1,178 @@
+//! What the core tells the caller.
+
+use std::{net::SocketAddr, time::Instant};
+
+use bytes::Bytes;
+
+use crate::{
+    Address, Body, DialogSnapshot, FlowId, LegId, RegistrationId, RequestId, Transport, Wire,
+};
+
+/// Everything that happens to legs and registrations.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The INVITE of `Prepare`: put it on disk, then `Send`.
+    Prepared { leg: LegId, wire: Box<Wire> },
+    /// 401 or 407 was answered by a new INVITE: put it on disk, then `Send`.
+    Challenged { leg: LegId, wire: Box<Wire> },
+    /// 101 to 199; each fork shows its own.
+    Provisional {
+        leg: LegId,
+        status: u16,
+        body: Option<Body>,
+    },
+    /// The first 2xx: put the dialog on disk, then `Acknowledge`.
+    Answered {
+        leg: LegId,
+        dialog: Box<DialogSnapshot>,
+        body: Option<Body>,
+    },
+    /// Exactly once for each leg that was prepared, resumed or came in.
+    Ended { leg: LegId, end: End },
+    /// The far side's re-INVITE or UPDATE; no body asks us for an offer.
+    Offered { leg: LegId, body: Option<Body> },
+    /// The answer to our `Offer`.
+    OfferAnswered { leg: LegId, body: Option<Body> },
+    /// The far side keeps the session as it was.
+    OfferRefused { leg: LegId, status: u16 },
+    /// The ACK for our 2xx; a body is the answer to our offer in it.
+    Confirmed {
+        leg: LegId,
+        dialog: Box<DialogSnapshot>,
+        body: Option<Body>,
+    },
+    /// No ACK came for our 2xx within 64·T1; a BYE has been sent and `Ended` follows.
+    NoAck { leg: LegId },
+    /// INFO from the far side; it has been answered 200.
+    Info { leg: LegId, body: Option<Body> },
+    /// An INVITE that policy let in.
+    Incoming {
+        leg: LegId,
+        request: Box<IncomingCall>,
+    },
+    Registered {
+        id: RegistrationId,
+        /// Seconds until it would lapse; refreshed by the core before that.
+        expires: u32,
+    },
+    RegistrationFailed {
+        id: RegistrationId,
+        failure: RegistrationFailure,
+    },
+    /// The registrar confirmed the removal, or did not answer it.
+    Unregistered { id: RegistrationId },
+    /// A request outside any dialog that policy let through; answer with `Respond` within 30 s.
+    Request(Box<OutsideRequest>),
+    /// Every message on the wire, for timelines.
+    Message(TapRecord),
+}
+
+/// How a leg ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The final status of the INVITE where it was refused.
+    pub status: Option<u16>,
+    /// The reason phrase, or a sentence that says what happened.
+    pub reason: String,
+    pub by: EndedBy,
+    /// From the far side's Reason header (RFC 3326).
+    pub q850: Option<u16>,
+    /// Seconds, from Retry-After.
+    pub retry_after: Option<u32>,
+    /// Whether a 18x was seen (dialled) or sent (inbound).
+    pub was_ringing: bool,
+}
+
+/// Who ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    Us,
+    Peer,
+    Timeout(EndTimer),
+    /// The message could not be delivered: connection refused, lost or too slow.
+    Transport,
+    /// The request could not be built, or a broken invariant cost this leg.
+    Core,
+}
+
+/// Which time limit ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndTimer {
+    /// Timer B: nothing at all answered the INVITE for 64·T1.
+    NoResponse,
+    /// A CANCEL was not followed by a final response within 64·T1.
+    NoResponseToCancel,
+    /// No ACK for our 2xx within 64·T1.
+    NoAck,
+    /// No PRACK for our reliable provisional within 64·T1.
+    NoPrack,
+    /// The session was not refreshed (RFC 4028).
+    SessionExpired,
+    /// A request inside the dialog was not answered (Timer F).
+    NoResponseInDialog,
+}
+
+/// A new call from the far side.
+#[derive(Clone, Debug)]
+pub struct IncomingCall {
+    pub from: Address,
+    pub to: Address,
+    /// User part of the Request-URI, percent-decoded.
+    pub request_user: String,
+    pub call_id: String,
+    pub source: SocketAddr,
+    pub transport: Transport,
+    /// The bound address that it came in on.
+    pub local: SocketAddr,
+    /// The user that a digest policy recognised.
+    pub authenticated: Option<String>,
+    /// Every header as it came, except credentials.
+    pub headers: Vec<(String, String)>,
+    pub body: Option<Body>,
+}
+
+/// A request outside any dialog.
+#[derive(Clone, Debug)]
+pub struct OutsideRequest {
+    pub id: RequestId,
+    pub method: String,
+    pub from: Address,
+    pub to: Address,
+    pub source: SocketAddr,
+    pub transport: Transport,
+    pub local: SocketAddr,
+    /// The connection that it came over.
+    pub flow: Option<FlowId>,
+    pub authenticated: Option<String>,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<Body>,
+}
+
+/// Why a registration is not up, and when it is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationFailure {
+    /// The registrar's status; `None` where none came.
+    pub status: Option<u16>,
+    pub reason: String,
+    /// Seconds until the next try.
+    pub retry_in: u32,
+}
+
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Received,
+    Sent,
+}
+
+/// One message on the wire. Values of Authorization headers are blanked.
+#[derive(Clone, Debug)]
+pub struct TapRecord {
+    pub leg: Option<LegId>,
+    pub at: Instant,
+    pub direction: Direction,
+    pub transport: Transport,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub bytes: Bytes,
+}

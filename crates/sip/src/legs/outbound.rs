@@ -1,0 +1,556 @@
+//! Prepared ──Send──▶ Calling ──first 2xx──▶ Answered ──Acknowledge──▶ a session
+//!    ▲  └─HangUp─▶ over  │ └─refused, timer B─▶ over    └──HangUp─▶ ACK, BYE, closing
+//!    └────401, 407───────┤
+//!                        └─HangUp─▶ Cancelling (CANCEL waits for a 1xx) ──487, limit──▶ over
+//!                                        └──2xx crossed it──▶ ACK, BYE, closing
+
+use bytes::Bytes;
+use sipx_sip::{HeaderName, Method};
+
+use super::{
+    Closing, Input, Leg, Session, answer_simple, end_by, end_of_refusal, ended, invite,
+    reason_header, session::Opening, stored::StoredInvite,
+};
+use crate::{
+    Body, Command, Credentials, Destination, EndTimer, EndedBy, Event, HangUpCause, Invite, LegId,
+    Wire,
+    auth_client::AuthClient,
+    dialog::Dialog,
+    message::{Request, Response, lists, typed},
+    stack::Stack,
+    timers::{GIVE_UP, LegTimer, TimerHandle, TimerKey},
+    transactions::{ClientKey, Failure, NewClient, Owner, Purpose, ServerId, follow_up},
+};
+
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    leg: LegId,
+    call_id: String,
+    from_tag: String,
+    request_uri: String,
+    /// The present INVITE as it is on disk and on the wire.
+    invite: Bytes,
+    cseq: u32,
+    key: ClientKey,
+    to: Destination,
+    auth: AuthClient,
+    offer: Option<Body>,
+    early: Vec<Early>,
+    was_ringing: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Prepared,
+    Calling,
+    Cancelling {
+        cause: HangUpCause,
+        cancel: Cancel,
+    },
+    Answered {
+        dialog: Box<Dialog>,
+        opening: Opening,
+    },
+}
+
+/// RFC 3261 §9.1: no CANCEL before the far side has answered anything.
+#[derive(Debug)]
+enum Cancel {
+    AwaitsProvisional,
+    Sent { limit: TimerHandle },
+}
+
+/// A fork that rings.
+#[derive(Debug)]
+struct Early {
+    dialog: Dialog,
+    /// The last reliable provisional that was acknowledged (RFC 3262).
+    rseq: Option<u32>,
+}
+
+const MAX_FORKS: usize = 16;
+
+impl Outbound {
+    /// Builds the INVITE and reports it; nothing is sent.
+    pub fn prepare(invite: Invite, stack: &mut Stack) -> Option<Leg> {
+        let leg = invite.leg;
+        let refuse = |stack: &mut Stack, reason: &str| {
+            ended(stack, leg, end_by(EndedBy::Core, reason, false));
+            None
+        };
+        let Some(to) = resolved(invite.destination, stack) else {
+            return refuse(stack, "no listener of ours fits the destination");
+        };
+        if stack.has_dialog(&invite.call_id, &invite.from_tag) {
+            return refuse(stack, "another leg has this Call-ID and tag");
+        }
+        let branch = stack.random.next();
+        let bytes = match invite::first(stack, &invite, to, branch) {
+            Ok(bytes) => bytes,
+            Err(reason) => return refuse(stack, &reason),
+        };
+        stack.add_dialog(&invite.call_id, &invite.from_tag, leg);
+        let outbound = Outbound {
+            leg,
+            call_id: invite.call_id,
+            from_tag: invite.from_tag,
+            request_uri: invite.request_uri.to_string(),
+            invite: bytes,
+            cseq: 1,
+            key: key(branch),
+            to,
+            auth: AuthClient::new(invite.credentials, to.addr.ip()),
+            offer: invite.body,
+            early: Vec::new(),
+            was_ringing: false,
+            state: State::Prepared,
+        };
+        let wire = outbound.wire();
+        stack.event(Event::Prepared { leg, wire });
+        Some(Leg::Outbound(Box::new(outbound)))
+    }
+
+    /// After a restart: the stored INVITE again, as if just sent.
+    pub fn resume(wire: Wire, credentials: Option<Credentials>, stack: &mut Stack) -> Option<Leg> {
+        let mut outbound = Outbound::stored(wire, credentials, stack)?;
+        outbound.start(stack);
+        Some(Leg::Outbound(Box::new(outbound)))
+    }
+
+    /// After a restart: CANCEL the stored INVITE and hear what still comes.
+    pub fn abandon(wire: Wire, stack: &mut Stack) -> Option<Leg> {
+        let mut outbound = Outbound::stored(wire, None, stack)?;
+        stack.adopt_client(outbound.client());
+        let cause = HangUpCause::Failure;
+        let cancel = outbound.send_cancel(cause, stack);
+        outbound.state = State::Cancelling { cause, cancel };
+        Some(Leg::Outbound(Box::new(outbound)))
+    }
+
+    /// `None` (and `Ended`) where the record does not fit this process.
+    fn stored(wire: Wire, credentials: Option<Credentials>, stack: &mut Stack) -> Option<Outbound> {
+        let leg = wire.leg;
+        let read = StoredInvite::read(&wire.bytes);
+        let reason = match (&read, stack.is_bound(wire.local, wire.transport)) {
+            (None, _) => "the stored INVITE cannot be read",
+            (Some(_), false) => "the socket of the stored INVITE is not bound",
+            (Some(_), true) => "",
+        };
+        let Some(read) = read.filter(|_| reason.is_empty()) else {
+            ended(stack, leg, end_by(EndedBy::Core, reason, false));
+            return None;
+        };
+        stack.add_dialog(&read.call_id, &read.from_tag, leg);
+        let to = Destination {
+            addr: wire.remote,
+            transport: wire.transport,
+            local: Some(wire.local),
+            flow: None,
+        };
+        Some(Outbound {
+            leg,
+            call_id: read.call_id,
+            from_tag: read.from_tag,
+            request_uri: read.uri,
+            invite: wire.bytes,
+            cseq: read.cseq,
+            key: key(read.branch),
+            to,
+            auth: AuthClient::new(credentials, wire.remote.ip()),
+            offer: read.body,
+            early: Vec::new(),
+            was_ringing: false,
+            state: State::Calling,
+        })
+    }
+
+    pub fn identity(&self) -> (&str, &str) {
+        (&self.call_id, &self.from_tag)
+    }
+
+    pub fn handle(self: Box<Self>, input: Input, stack: &mut Stack) -> Option<Leg> {
+        match input {
+            Input::Command(command) => self.command(command, stack),
+            Input::Response {
+                key,
+                purpose: Purpose::Invite,
+                response,
+            } if key == self.key => self.response(&response, stack),
+            Input::Response { .. } => self.stay(),
+            Input::Failed {
+                purpose, failure, ..
+            } => self.failed(purpose, failure, stack),
+            Input::Request { request, server } => self.request(request, server, stack),
+            Input::Due { timer, .. } => match (timer, &self.state) {
+                (LegTimer::CancelLimit, State::Cancelling { .. }) => {
+                    stack.drop_client(self.key);
+                    let by = EndedBy::Timeout(EndTimer::NoResponseToCancel);
+                    self.over(by, "no final response to our CANCEL", stack)
+                }
+                _ => self.stay(),
+            },
+            Input::Cancelled { .. } => self.stay(),
+        }
+    }
+
+    fn command(mut self: Box<Self>, command: Command, stack: &mut Stack) -> Option<Leg> {
+        match (command, std::mem::replace(&mut self.state, State::Prepared)) {
+            (Command::Send { .. }, State::Prepared) => {
+                self.start(stack);
+                self.stay()
+            }
+            (Command::HangUp { .. }, State::Prepared) => {
+                self.over(EndedBy::Us, "hung up before it was sent", stack)
+            }
+            (Command::HangUp { cause, .. }, State::Calling) => {
+                let cancel = if stack.clients.is_proceeding(self.key) {
+                    self.send_cancel(cause, stack)
+                } else {
+                    Cancel::AwaitsProvisional
+                };
+                self.state = State::Cancelling { cause, cancel };
+                self.stay()
+            }
+            (Command::HangUp { cause, .. }, State::Answered { dialog, .. }) => {
+                self.hang_up_answered(*dialog, cause, "hung up", stack)
+            }
+            (Command::Acknowledge { body, .. }, State::Answered { dialog, opening }) => {
+                Some(self.acknowledge(*dialog, opening, body, stack))
+            }
+            (_, state) => {
+                self.state = state;
+                self.stay()
+            }
+        }
+    }
+
+    fn response(mut self: Box<Self>, response: &Response, stack: &mut Stack) -> Option<Leg> {
+        match std::mem::replace(&mut self.state, State::Calling) {
+            State::Calling => match response.status {
+                ..=199 => self.provisional(response, stack),
+                200..=299 => self.answered(response, stack),
+                300.. => self.refused(response, stack),
+            },
+            State::Cancelling { cause, cancel } => match (response.status, cancel) {
+                (..=199, Cancel::AwaitsProvisional) => {
+                    let cancel = self.send_cancel(cause, stack);
+                    self.state = State::Cancelling { cause, cancel };
+                    self.stay()
+                }
+                (..=199, cancel) => {
+                    self.state = State::Cancelling { cause, cancel };
+                    self.stay()
+                }
+                (200..=299, cancel) => {
+                    stop(cancel, stack);
+                    let dialog = self.dialog(response, stack);
+                    match dialog {
+                        Some(dialog) => {
+                            let reason = "the answer crossed our CANCEL";
+                            self.hang_up_answered(dialog, cause, reason, stack)
+                        }
+                        None => self.over(EndedBy::Us, "cancelled", stack),
+                    }
+                }
+                (300.., cancel) => {
+                    stop(cancel, stack);
+                    let end = end_of_refusal(response, EndedBy::Us, self.was_ringing);
+                    ended(stack, self.leg, end);
+                    None
+                }
+            },
+            // Later 2xx are the client transaction's business, and it delivers the first only.
+            state @ (State::Prepared | State::Answered { .. }) => {
+                self.state = state;
+                self.stay()
+            }
+        }
+    }
+
+    fn provisional(mut self: Box<Self>, response: &Response, stack: &mut Stack) -> Option<Leg> {
+        if response.status == 100 {
+            return self.stay();
+        }
+        if !self.acknowledge_provisional(response, stack) {
+            return self.stay();
+        }
+        self.was_ringing |= (180..190).contains(&response.status);
+        stack.event(Event::Provisional {
+            leg: self.leg,
+            status: response.status,
+            body: response.body.clone(),
+        });
+        self.stay()
+    }
+
+    /// PRACK for a reliable provisional (RFC 3262 §4); `false` where it is a copy or out of order.
+    fn acknowledge_provisional(&mut self, response: &Response, stack: &mut Stack) -> bool {
+        if !lists(&response.headers, &HeaderName::Require, "100rel") {
+            return true;
+        }
+        let Some(rseq) = typed::<sipx_sip::rel::RSeq>(&response.headers) else {
+            return true;
+        };
+        let tag = response.to_tag.as_deref().unwrap_or_default();
+        let known = self
+            .early
+            .iter()
+            .position(|early| early.dialog.remote_tag == tag);
+        let index = match known {
+            Some(index) => index,
+            None if self.early.len() >= MAX_FORKS => return false,
+            None => {
+                let Some(dialog) =
+                    Dialog::as_caller(stack, self.leg, &self.invite, self.to, response)
+                else {
+                    return false;
+                };
+                self.early.push(Early { dialog, rseq: None });
+                self.early.len() - 1
+            }
+        };
+        let early = &mut self.early[index];
+        if early
+            .rseq
+            .is_some_and(|last| rseq.0 != last.wrapping_add(1))
+        {
+            return false;
+        }
+        early.rseq = Some(rseq.0);
+        let rack = format!("{} {} INVITE", rseq.0, response.cseq);
+        let owner = Owner::Leg(self.leg, Purpose::Prack);
+        early
+            .dialog
+            .send(stack, "PRACK", owner, &[("RAck".to_owned(), rack)], None);
+        true
+    }
+
+    fn answered(mut self: Box<Self>, response: &Response, stack: &mut Stack) -> Option<Leg> {
+        let Some(dialog) = self.dialog(response, stack) else {
+            return self.over(EndedBy::Peer, "a 2xx that opens no dialog", stack);
+        };
+        stack.event(Event::Answered {
+            leg: self.leg,
+            dialog: Box::new(dialog.snapshot()),
+            body: response.body.clone(),
+        });
+        self.state = State::Answered {
+            dialog: Box::new(dialog),
+            opening: Opening::from_answer(&response.headers),
+        };
+        self.stay()
+    }
+
+    fn refused(mut self: Box<Self>, response: &Response, stack: &mut Stack) -> Option<Leg> {
+        if !self.auth.challenged(response, self.to.addr.ip()) {
+            let end = end_of_refusal(response, EndedBy::Peer, self.was_ringing);
+            ended(stack, self.leg, end);
+            return None;
+        }
+        let branch = stack.random.next();
+        self.cseq += 1;
+        let login = self
+            .auth
+            .headers(&mut stack.random, "INVITE", &self.request_uri);
+        let via = stack.via(self.to, branch);
+        self.invite = invite::with_credentials(&self.invite, &via, self.cseq, &login);
+        self.key = key(branch);
+        self.early.clear();
+        self.state = State::Prepared;
+        let wire = self.wire();
+        stack.event(Event::Challenged {
+            leg: self.leg,
+            wire,
+        });
+        self.stay()
+    }
+
+    fn failed(
+        self: Box<Self>,
+        purpose: Purpose,
+        failure: Failure,
+        stack: &mut Stack,
+    ) -> Option<Leg> {
+        match (purpose, failure) {
+            (Purpose::Invite, Failure::Timeout) => {
+                let by = EndedBy::Timeout(EndTimer::NoResponse);
+                self.over(by, "the far side does not answer", stack)
+            }
+            (Purpose::Invite, Failure::Transport) => self.undeliverable(stack),
+            (Purpose::Cancel, Failure::Transport) => {
+                stack.drop_client(self.key);
+                self.undeliverable(stack)
+            }
+            // The INVITE itself decides; its limit runs.
+            (Purpose::Cancel, Failure::Timeout)
+            | (
+                Purpose::Bye | Purpose::Prack | Purpose::Offer | Purpose::Refresh | Purpose::Info,
+                Failure::Timeout | Failure::Transport,
+            ) => self.stay(),
+        }
+    }
+
+    fn undeliverable(self: Box<Self>, stack: &mut Stack) -> Option<Leg> {
+        self.over(EndedBy::Transport, "the far side cannot be reached", stack)
+    }
+
+    fn request(
+        self: Box<Self>,
+        request: Box<Request>,
+        server: Option<ServerId>,
+        stack: &mut Stack,
+    ) -> Option<Leg> {
+        let Some((request, server)) = answer_simple(self.leg, request, server, stack) else {
+            return self.stay();
+        };
+        let is_answered =
+            matches!(&self.state, State::Answered { dialog, .. } if dialog.is_with(&request));
+        match request.method {
+            Method::Bye if is_answered => {
+                stack.respond(server, 200, None, &[], None);
+                self.over(EndedBy::Peer, "hung up by the far side", stack)
+            }
+            // Its offer would cross ours (RFC 3311 §5.2, RFC 3261 §14.2).
+            Method::Invite | Method::Update => {
+                stack.respond(server, 491, None, &[], None);
+                self.stay()
+            }
+            _ => {
+                stack.respond(server, 481, None, &[], None);
+                self.stay()
+            }
+        }
+    }
+
+    fn acknowledge(
+        self: Box<Self>,
+        mut dialog: Dialog,
+        opening: Opening,
+        body: Option<Body>,
+        stack: &mut Stack,
+    ) -> Leg {
+        let bytes = dialog.ack(stack, self.cseq, body.as_ref(), &[]);
+        let (tag, to) = (dialog.remote_tag.clone(), dialog.destination());
+        stack.send_ack(self.key, self.leg, &tag, bytes, to);
+        let sent = self.offer.or(body);
+        let session = Session::dialled(dialog, self.auth, opening, sent, self.was_ringing, stack);
+        Leg::Session(Box::new(session))
+    }
+
+    fn hang_up_answered(
+        self: Box<Self>,
+        mut dialog: Dialog,
+        cause: HangUpCause,
+        reason: &str,
+        stack: &mut Stack,
+    ) -> Option<Leg> {
+        let bytes = dialog.ack(stack, self.cseq, None, &[]);
+        let (tag, to) = (dialog.remote_tag.clone(), dialog.destination());
+        stack.send_ack(self.key, self.leg, &tag, bytes, to);
+        ended(
+            stack,
+            self.leg,
+            end_by(EndedBy::Us, reason, self.was_ringing),
+        );
+        Some(Closing::bye(
+            dialog,
+            self.auth,
+            &reason_header(cause),
+            stack,
+        ))
+    }
+
+    /// The dialog of a 2xx; its CSeq goes on from the fork's PRACKs.
+    fn dialog(&self, response: &Response, stack: &Stack) -> Option<Dialog> {
+        let mut dialog = Dialog::as_caller(stack, self.leg, &self.invite, self.to, response)?;
+        let tag = &dialog.remote_tag;
+        let mut forks = self.early.iter().map(|early| &early.dialog);
+        if let Some(fork) = forks.find(|fork| fork.remote_tag == *tag) {
+            dialog.local_cseq = fork.local_cseq;
+        }
+        Some(dialog)
+    }
+
+    fn start(&mut self, stack: &mut Stack) {
+        stack.start_client(self.client());
+        self.state = State::Calling;
+    }
+
+    fn client(&self) -> NewClient {
+        NewClient {
+            key: self.key,
+            owner: Owner::Leg(self.leg, Purpose::Invite),
+            is_invite: true,
+            bytes: self.invite.clone(),
+            to: self.to,
+        }
+    }
+
+    fn send_cancel(&self, cause: HangUpCause, stack: &mut Stack) -> Cancel {
+        stack.start_client(NewClient {
+            key: ClientKey {
+                branch: self.key.branch,
+                is_cancel: true,
+            },
+            owner: Owner::Leg(self.leg, Purpose::Cancel),
+            is_invite: false,
+            bytes: follow_up(&self.invite, "CANCEL", None, Some(&reason_header(cause))),
+            to: self.to,
+        });
+        let key = TimerKey::Leg(self.leg, LegTimer::CancelLimit);
+        let limit = stack.timers.set(stack.now + GIVE_UP, key);
+        Cancel::Sent { limit }
+    }
+
+    fn wire(&self) -> Box<Wire> {
+        Box::new(Wire {
+            leg: self.leg,
+            transport: self.to.transport,
+            local: self.to.local.expect("resolved when the leg was made"),
+            remote: self.to.addr,
+            bytes: self.invite.clone(),
+        })
+    }
+
+    fn over(self: Box<Self>, by: EndedBy, reason: &str, stack: &mut Stack) -> Option<Leg> {
+        if let State::Cancelling { cancel, .. } = self.state {
+            stop(cancel, stack);
+        }
+        ended(stack, self.leg, end_by(by, reason, self.was_ringing));
+        None
+    }
+
+    #[allow(clippy::unnecessary_wraps)]
+    fn stay(self: Box<Self>) -> Option<Leg> {
+        Some(Leg::Outbound(self))
+    }
+}
+
+fn key(branch: u64) -> ClientKey {
+    ClientKey {
+        branch,
+        is_cancel: false,
+    }
+}
+
+/// The destination with its listener filled in.
+fn resolved(destination: Destination, stack: &Stack) -> Option<Destination> {
+    let local = match destination.local {
+        Some(local) => stack
+            .is_bound(local, destination.transport)
+            .then_some(local),
+        None => stack.local_for(destination.addr, destination.transport),
+    };
+    local.map(|local| Destination {
+        local: Some(local),
+        ..destination
+    })
+}
+
+fn stop(cancel: Cancel, stack: &mut Stack) {
+    match cancel {
+        Cancel::AwaitsProvisional => {}
+        Cancel::Sent { limit } => stack.timers.cancel(limit),
+    }
+}

@@ -1,0 +1,387 @@
+//! Received messages, read once: what transactions and dialogs ask of them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use sipx_sip::{HeaderName, Headers, Method, TypedHeader, Via};
+
+use crate::{
+    Body, Destination, Transport,
+    core::Received,
+    writer::{Writer, reason_phrase},
+};
+
+/// Where a message came from and on which socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    pub transport: Transport,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub flow: Option<crate::FlowId>,
+}
+
+impl Source {
+    pub fn of(received: &Received) -> Source {
+        Source {
+            transport: received.transport,
+            local: received.local,
+            remote: received.remote,
+            flow: received.flow,
+        }
+    }
+
+    /// Back to where it came from.
+    pub fn destination(&self) -> Destination {
+        Destination {
+            addr: self.remote,
+            transport: self.transport,
+            local: Some(self.local),
+            flow: self.flow,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub method: Method,
+    pub uri: sipx_sip::Uri,
+    pub via: Via,
+    pub from: String,
+    pub from_tag: Option<String>,
+    pub to: String,
+    pub to_tag: Option<String>,
+    pub call_id: String,
+    pub cseq: u32,
+    pub headers: Headers,
+    pub body: Option<Body>,
+    pub source: Source,
+}
+
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub status: u16,
+    pub reason: String,
+    pub branch: Option<u64>,
+    pub cseq: u32,
+    pub is_cancel: bool,
+    pub to: String,
+    pub to_tag: Option<String>,
+    pub headers: Headers,
+    pub body: Option<Body>,
+    pub source: Source,
+}
+
+impl Request {
+    /// `None` where a header that everything hangs on is missing or broken.
+    pub fn read(request: sipx_sip::Request, source: Source) -> Option<Request> {
+        let headers = &request.headers;
+        let from = text(headers, &HeaderName::From)?;
+        let to = text(headers, &HeaderName::To)?;
+        Some(Request {
+            via: headers.typed::<Via>()?.ok()?,
+            from_tag: tag(&from)?,
+            to_tag: tag(&to)?,
+            call_id: text(headers, &HeaderName::CallId)?,
+            cseq: headers.typed::<sipx_sip::CSeq>()?.ok()?.sequence,
+            body: body(headers, request.body()),
+            from,
+            to,
+            method: request.method,
+            uri: request.uri,
+            headers: request.headers,
+            source,
+        })
+    }
+}
+
+impl Response {
+    /// `None` where a header that everything hangs on is missing or broken.
+    pub fn read(response: sipx_sip::Response, source: Source) -> Option<Response> {
+        let headers = &response.headers;
+        let via = headers.typed::<Via>()?.ok()?;
+        let cseq = headers.typed::<sipx_sip::CSeq>()?.ok()?;
+        let to = text(headers, &HeaderName::To)?;
+        Some(Response {
+            status: response.status.code(),
+            reason: String::from_utf8_lossy(&response.reason).into_owned(),
+            branch: via.branch().and_then(parse_branch),
+            cseq: cseq.sequence,
+            is_cancel: cseq.method == Method::Cancel,
+            to_tag: tag(&to)?,
+            to,
+            body: body(headers, response.body()),
+            headers: response.headers,
+            source,
+        })
+    }
+}
+
+/// Our branches are random numbers: the number itself is the transaction's key, so a peer that
+/// rewrites the rest of our Via still matches.
+pub(crate) fn branch(number: u64) -> String {
+    format!("z9hG4bK{number:016x}")
+}
+
+pub(crate) fn parse_branch(branch: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(branch).ok()?.strip_prefix("z9hG4bK")?;
+    if digits.len() != 16 {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// The value of a header as text, unfolded; invalid UTF-8 is replaced.
+pub(crate) fn text(headers: &Headers, name: &HeaderName) -> Option<String> {
+    headers.value(name).map(|value| trimmed(&value))
+}
+
+/// All values of a header, one per line of the message.
+pub(crate) fn texts(headers: &Headers, name: &HeaderName) -> Vec<String> {
+    headers
+        .get_all(name)
+        .map(|header| trimmed(&header.value()))
+        .collect()
+}
+
+/// Whether `token` stands in a comma-separated header such as Require.
+pub(crate) fn lists(headers: &Headers, name: &HeaderName, token: &str) -> bool {
+    headers.get_all(name).any(|header| {
+        let value = trimmed(&header.value());
+        value
+            .split(',')
+            .any(|item| item.trim().eq_ignore_ascii_case(token))
+    })
+}
+
+pub(crate) fn typed<H: TypedHeader>(headers: &Headers) -> Option<H> {
+    headers.typed::<H>()?.ok()
+}
+
+/// Header values that may hold several, split at the commas between them.
+pub(crate) fn split_values(values: &[String]) -> Vec<String> {
+    let mut out = Vec::new();
+    for value in values {
+        let mut start = 0;
+        let (mut quoted, mut angle, mut escaped) = (false, false, false);
+        for (at, byte) in value.bytes().enumerate() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b'<' if !quoted => angle = true,
+                b'>' if !quoted => angle = false,
+                b',' if !quoted && !angle => {
+                    out.push(value[start..at].trim().to_owned());
+                    start = at + 1;
+                }
+                _ => {}
+            }
+        }
+        out.push(value[start..].trim().to_owned());
+    }
+    out.retain(|value| !value.is_empty());
+    out
+}
+
+/// The URI inside a name-addr or addr-spec, as it is written.
+pub(crate) fn uri_of(value: &str) -> Option<String> {
+    let parsed = sipx_sip::Address::parse(value.as_bytes(), "address").ok()?;
+    Some(String::from_utf8_lossy(&parsed.uri.to_bytes()).into_owned())
+}
+
+/// Q.850 cause from Reason headers (RFC 3326): `Q.850;cause=16;text="…"`.
+pub(crate) fn q850(headers: &Headers) -> Option<u16> {
+    let values = split_values(&texts(headers, &HeaderName::Reason));
+    values.iter().find_map(|value| q850_of(value))
+}
+
+fn q850_of(value: &str) -> Option<u16> {
+    let mut parts = value.split(';');
+    if !parts.next()?.trim().eq_ignore_ascii_case("Q.850") {
+        return None;
+    }
+    parts.find_map(|part| {
+        let (name, cause) = part.split_once('=')?;
+        let is_cause = name.trim().eq_ignore_ascii_case("cause");
+        is_cause.then(|| cause.trim().parse().ok()).flatten()
+    })
+}
+
+/// Seconds of Retry-After, without comment and parameters.
+pub(crate) fn retry_after(headers: &Headers) -> Option<u32> {
+    let value = text(headers, &HeaderName::RetryAfter)?;
+    let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// Every header except credentials, for callers that want to look at one.
+pub(crate) fn plain_headers(headers: &Headers) -> Vec<(String, String)> {
+    let secret = |name: &HeaderName| {
+        matches!(
+            name,
+            HeaderName::Authorization | HeaderName::ProxyAuthorization
+        )
+    };
+    headers
+        .iter()
+        .filter(|header| !secret(header.name()))
+        .map(|header| (header.name().to_string(), trimmed(&header.value())))
+        .collect()
+}
+
+/// The beginning of every response to one request: what must be copied from it, and whither it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    head: Vec<u8>,
+    to: Vec<u8>,
+    has_to_tag: bool,
+    pub destination: Destination,
+}
+
+impl Reply {
+    /// `None` where the request lacks what a response must repeat (RFC 3261 §8.2.6.2).
+    pub fn to(headers: &Headers, source: Source) -> Option<Reply> {
+        let via = headers.typed::<Via>()?.ok()?;
+        let mut head = Vec::with_capacity(512);
+        for (index, header) in headers.get_all(&HeaderName::Via).enumerate() {
+            let value = header.value();
+            head.extend_from_slice(b"Via: ");
+            if index == 0 {
+                head.extend(stamped(&value, &via, source.remote));
+            } else {
+                head.extend_from_slice(&value);
+            }
+            head.extend_from_slice(b"\r\n");
+        }
+        for (label, name) in [
+            ("From: ", HeaderName::From),
+            ("Call-ID: ", HeaderName::CallId),
+            ("CSeq: ", HeaderName::CSeq),
+        ] {
+            head.extend_from_slice(label.as_bytes());
+            head.extend_from_slice(&headers.value(&name)?);
+            head.extend_from_slice(b"\r\n");
+        }
+        let to = headers.value(&HeaderName::To)?.into_owned();
+        let has_to_tag = tag(&trimmed(&to)).is_none_or(|tag| tag.is_some());
+        Some(Reply {
+            head,
+            to,
+            has_to_tag,
+            destination: reply_destination(&via, source),
+        })
+    }
+
+    /// The copied headers: the same for each copy of a request.
+    pub fn identity(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// A response with `local_tag` in To where the request had none.
+    pub fn start(&self, status: u16, reason: Option<&str>, local_tag: &str) -> Writer {
+        let mut to = self.to.clone();
+        if !self.has_to_tag && status > 100 {
+            to.extend_from_slice(b";tag=");
+            to.extend_from_slice(local_tag.as_bytes());
+        }
+        Writer::response(status, reason.unwrap_or(reason_phrase(status)))
+            .raw(&self.head)
+            .header("To", to)
+    }
+}
+
+/// Response routing (RFC 3261 §18.2.2, RFC 3581): over the same connection, or to the address that
+/// the datagram came from, at the port it came from where rport asks so.
+fn reply_destination(via: &Via, source: Source) -> Destination {
+    let mut destination = source.destination();
+    if !source.transport.is_reliable() && via.rport().is_none() {
+        destination.addr = SocketAddr::new(source.remote.ip(), via.port.unwrap_or(5060));
+    }
+    destination
+}
+
+/// The topmost Via with `received` and the value of `rport`.
+fn stamped(value: &[u8], via: &Via, remote: SocketAddr) -> Vec<u8> {
+    let end = sipx_sip::headers::via::first_hop_end(value).min(value.len());
+    let (first, others) = value.split_at(end);
+    let mut out = Vec::with_capacity(value.len() + 48);
+    for (index, part) in first.split(|byte| *byte == b';').enumerate() {
+        let name = part.split(|byte| *byte == b'=').next().unwrap_or(part);
+        let name = name.trim_ascii();
+        if name.eq_ignore_ascii_case(b"rport") || name.eq_ignore_ascii_case(b"received") {
+            continue;
+        }
+        if index > 0 {
+            out.push(b';');
+        }
+        out.extend_from_slice(part);
+    }
+    let sent_by = via.host.to_string();
+    let same: Option<IpAddr> = sent_by.trim_matches(['[', ']']).parse().ok();
+    if via.rport().is_some() {
+        out.extend_from_slice(format!(";rport={}", remote.port()).as_bytes());
+    }
+    if via.rport().is_some() || same != Some(remote.ip()) {
+        out.extend_from_slice(format!(";received={}", remote.ip()).as_bytes());
+    }
+    out.extend_from_slice(others);
+    out
+}
+
+/// Outer `None`: not an address. Inner: whether it has a tag.
+#[allow(clippy::option_option)]
+fn tag(value: &str) -> Option<Option<String>> {
+    let address = sipx_sip::Address::parse(value.as_bytes(), "address").ok()?;
+    let tag = address.tag();
+    Some(tag.map(|tag| String::from_utf8_lossy(tag).into_owned()))
+}
+
+fn body(headers: &Headers, bytes: &Bytes) -> Option<Body> {
+    (!bytes.is_empty()).then(|| Body {
+        content_type: text(headers, &HeaderName::ContentType)
+            .unwrap_or_else(|| "application/octet-stream".to_owned()),
+        bytes: bytes.clone(),
+    })
+}
+
+fn trimmed(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_the_q850_cause() {
+        assert_eq!(q850_of("Q.850;cause=17;text=\"busy\""), Some(17));
+        assert_eq!(q850_of("q.850 ; text=x ; cause = 31"), Some(31));
+        assert_eq!(q850_of("SIP;cause=200"), None);
+        assert_eq!(q850_of("Q.850;cause=99999999"), None);
+    }
+
+    #[test]
+    fn splits_at_commas_between_values_only() {
+        let values = ["\"a,\\\"b\" <sip:x@h;p=1,2>;q=1, <sip:y@h>".to_owned()];
+        assert_eq!(
+            split_values(&values),
+            ["\"a,\\\"b\" <sip:x@h;p=1,2>;q=1", "<sip:y@h>"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn header_value_parsers_never_panic(value in ".*") {
+            let _ = q850_of(&value);
+            let _ = split_values(std::slice::from_ref(&value));
+            let _ = uri_of(&value);
+            let _ = tag(&value);
+        }
+
+        #[test]
+        fn branches_read_back(number: u64) {
+            prop_assert_eq!(parse_branch(branch(number).as_bytes()), Some(number));
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Client transactions.
+//!
+//! INVITE:  Calling ──1xx──▶ Proceeding ──2xx──▶ Accepted ──M──▶ gone
+//!              └──── 300–699 ────┴──▶ Completed (ACKs by itself) ──D──▶ gone
+//! others:  Trying ──final──▶ Completed ──K──▶ gone
+//! B, F or a lost connection: gone, and the owner is told.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    Destination, LegId, RegistrationId, Transport,
+    dialog::surplus_dialog,
+    message::Response,
+    stack::Stack,
+    timers::{ClientTimer, GIVE_UP, T1, T2, T4, TimerHandle, TimerKey},
+    writer::Writer,
+};
+
+/// A CANCEL shares the branch of its INVITE and is a transaction of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ClientKey {
+    pub branch: u64,
+    pub is_cancel: bool,
+}
+
+/// Who is told of responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Leg(LegId, Purpose),
+    Registration(RegistrationId),
+    /// Nobody waits for it; the leg is where its messages are shown.
+    Nobody(LegId),
+}
+
+impl Owner {
+    pub fn leg(self) -> Option<LegId> {
+        match self {
+            Owner::Leg(leg, _) | Owner::Nobody(leg) => Some(leg),
+            Owner::Registration(_) => None,
+        }
+    }
+}
+
+/// What a leg sent the request for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Invite,
+    Cancel,
+    Bye,
+    Prack,
+    Offer,
+    Refresh,
+    Info,
+}
+
+/// Why no final response came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Timeout,
+    Transport,
+}
+
+#[derive(Debug)]
+pub(crate) struct NewClient {
+    pub key: ClientKey,
+    pub owner: Owner,
+    pub is_invite: bool,
+    pub bytes: Bytes,
+    pub to: Destination,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ClientStore {
+    live: HashMap<ClientKey, Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    owner: Owner,
+    is_invite: bool,
+    bytes: Bytes,
+    to: Destination,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Sent; Calling and Trying of the RFC, and Proceeding of other methods than INVITE.
+    Sent {
+        interval: Duration,
+        resend: Option<TimerHandle>,
+        give_up: TimerHandle,
+    },
+    /// INVITE only: it rings as long as it likes.
+    Proceeding,
+    /// The ACK of a refused INVITE is sent again for each copy of the response.
+    Completed { ack: Option<Bytes> },
+    /// 2xx by the remote tag, with the ACK where it has left. Each further fork is acknowledged and
+    /// hung up here, so that no leg has to outlive its call for it.
+    Accepted {
+        forks: BTreeMap<String, Option<Ack>>,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Ack {
+    bytes: Bytes,
+    to: Destination,
+}
+
+/// More forks than this are not remembered, and so not hung up.
+const MAX_FORKS: usize = 16;
+
+impl ClientStore {
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    pub fn owner(&self, key: ClientKey) -> Option<Owner> {
+        self.live.get(&key).map(|client| client.owner)
+    }
+
+    /// Whether a provisional response has arrived: a CANCEL may follow (RFC 3261 §9.1).
+    pub fn is_proceeding(&self, key: ClientKey) -> bool {
+        let client = self.live.get(&key);
+        client.is_some_and(|client| matches!(client.state, State::Proceeding))
+    }
+}
+
+impl Stack {
+    /// Sends a request and keeps at it until something answers.
+    pub fn start_client(&mut self, new: NewClient) {
+        let resend = (!new.to.transport.is_reliable())
+            .then(|| self.client_timer(new.key, ClientTimer::Resend, T1));
+        let give_up = self.client_timer(new.key, ClientTimer::GiveUp, GIVE_UP);
+        self.transmit(new.owner.leg(), new.to, new.bytes.clone());
+        let state = State::Sent {
+            interval: T1,
+            resend,
+            give_up,
+        };
+        self.insert_client(new, state);
+    }
+
+    /// An INVITE of an earlier process that may be ringing: nothing is sent, what comes is heard.
+    pub fn adopt_client(&mut self, new: NewClient) {
+        self.insert_client(new, State::Proceeding);
+    }
+
+    fn insert_client(&mut self, new: NewClient, state: State) {
+        let client = Client {
+            owner: new.owner,
+            is_invite: new.is_invite,
+            bytes: new.bytes,
+            to: new.to,
+            state,
+        };
+        self.clients.live.insert(new.key, client);
+    }
+
+    /// Forgets a transaction whose outcome no longer matters.
+    pub fn drop_client(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.live.remove(&key) else {
+            return;
+        };
+        self.stop_resending(&client.state);
+    }
+
+    /// Feeds a response in; `Some` where its owner is to see it.
+    pub fn client_response(&mut self, key: ClientKey, response: &Response) -> Option<Owner> {
+        let mut client = self.clients.live.remove(&key)?;
+        let owner = client.owner;
+        let deliver = if client.is_invite {
+            self.invite_response(key, &mut client, response)
+        } else {
+            self.other_response(key, &mut client, response.status)
+        };
+        self.clients.live.insert(key, client);
+        deliver.then_some(owner)
+    }
+
+    fn invite_response(
+        &mut self,
+        key: ClientKey,
+        client: &mut Client,
+        response: &Response,
+    ) -> bool {
+        let status = response.status;
+        match &mut client.state {
+            State::Sent { .. } | State::Proceeding => {
+                self.stop_resending(&client.state);
+                if status < 200 {
+                    client.state = State::Proceeding;
+                } else if status < 300 {
+                    let tag = response.to_tag.clone().unwrap_or_default();
+                    let forks = BTreeMap::from([(tag, None)]);
+                    client.state = State::Accepted { forks };
+                    self.client_timer(key, ClientTimer::Forget, GIVE_UP);
+                } else {
+                    let ack = follow_up(&client.bytes, "ACK", Some(&response.to), None);
+                    self.transmit(client.owner.leg(), client.to, ack.clone());
+                    client.state = State::Completed { ack: Some(ack) };
+                    let linger = linger(client.to.transport, GIVE_UP);
+                    self.client_timer(key, ClientTimer::Forget, linger);
+                }
+                true
+            }
+            State::Completed { ack } => {
+                if let (Some(ack), true) = (ack.clone(), status >= 300) {
+                    self.transmit(client.owner.leg(), client.to, ack);
+                }
+                false
+            }
+            State::Accepted { forks } => {
+                if (200..300).contains(&status) {
+                    self.another_2xx(client.owner, &client.bytes, client.to, forks, response);
+                }
+                false
+            }
+        }
+    }
+
+    /// A 2xx after the first: the same one again gets its ACK again (none before the caller has
+    /// acknowledged), another fork's is acknowledged and hung up.
+    fn another_2xx(
+        &mut self,
+        owner: Owner,
+        invite: &Bytes,
+        to: Destination,
+        forks: &mut BTreeMap<String, Option<Ack>>,
+        response: &Response,
+    ) {
+        let tag = response.to_tag.clone().unwrap_or_default();
+        match forks.get(&tag) {
+            Some(None) => {}
+            Some(Some(ack)) => self.transmit(owner.leg(), ack.to, ack.bytes.clone()),
+            None if forks.len() >= MAX_FORKS => {}
+            None => {
+                let Some(mut dialog) = surplus_dialog(self, owner, invite, to, response) else {
+                    return;
+                };
+                let bytes = dialog.ack(self, response.cseq, None, &[]);
+                let to = dialog.destination();
+                self.transmit(owner.leg(), to, bytes.clone());
+                forks.insert(tag, Some(Ack { bytes, to }));
+                if let Some(leg) = owner.leg() {
+                    dialog.send_bye(self, Owner::Nobody(leg), None, &[]);
+                }
+            }
+        }
+    }
+
+    fn other_response(&mut self, key: ClientKey, client: &mut Client, status: u16) -> bool {
+        match &mut client.state {
+            State::Sent { interval, .. } if status < 200 => {
+                *interval = T2;
+                true
+            }
+            State::Sent { .. } => {
+                self.stop_resending(&client.state);
+                client.state = State::Completed { ack: None };
+                let linger = linger(client.to.transport, T4);
+                self.client_timer(key, ClientTimer::Forget, linger);
+                true
+            }
+            State::Proceeding | State::Completed { .. } | State::Accepted { .. } => false,
+        }
+    }
+
+    /// Sends the ACK of a 2xx and keeps it for retransmissions of that 2xx.
+    pub fn send_ack(
+        &mut self,
+        key: ClientKey,
+        leg: LegId,
+        tag: &str,
+        bytes: Bytes,
+        to: Destination,
+    ) {
+        self.transmit(Some(leg), to, bytes.clone());
+        if let Some(client) = self.clients.live.get_mut(&key)
+            && let State::Accepted { forks } = &mut client.state
+        {
+            forks.insert(tag.to_owned(), Some(Ack { bytes, to }));
+        }
+    }
+
+    /// A due timer; `Some` where the owner's request has failed.
+    pub fn client_due(
+        &mut self,
+        key: ClientKey,
+        timer: ClientTimer,
+        at: Instant,
+    ) -> Option<(Owner, Failure)> {
+        match timer {
+            ClientTimer::Resend => {
+                self.resend_request(key, at);
+                None
+            }
+            ClientTimer::GiveUp => {
+                let client = self.clients.live.remove(&key)?;
+                self.stop_resending(&client.state);
+                Some((client.owner, Failure::Timeout))
+            }
+            ClientTimer::Forget => {
+                self.clients.live.remove(&key);
+                None
+            }
+        }
+    }
+
+    fn resend_request(&mut self, key: ClientKey, at: Instant) {
+        let Some(client) = self.clients.live.get_mut(&key) else {
+            return;
+        };
+        let State::Sent {
+            interval, resend, ..
+        } = &mut client.state
+        else {
+            return;
+        };
+        // A doubles without bound, E up to T2 (RFC 3261 §17.1.1.2, §17.1.2.2).
+        *interval *= 2;
+        if !client.is_invite {
+            *interval = (*interval).min(T2);
+        }
+        let again = at + *interval;
+        *resend = Some(
+            self.timers
+                .set(again, TimerKey::Client(key, ClientTimer::Resend)),
+        );
+        let (leg, to, bytes) = (client.owner.leg(), client.to, client.bytes.clone());
+        self.transmit(leg, to, bytes);
+    }
+
+    /// Requests that can no longer be delivered to `remote`: unanswered ones fail.
+    pub fn fail_clients(
+        &mut self,
+        transport: Transport,
+        remote: SocketAddr,
+    ) -> Vec<(Owner, Failure)> {
+        let lost = |client: &Client| {
+            client.to.transport == transport
+                && client.to.addr == remote
+                && matches!(client.state, State::Sent { .. })
+        };
+        let keys: Vec<ClientKey> = self
+            .clients
+            .live
+            .iter()
+            .filter(|(_, client)| lost(client))
+            .map(|(key, _)| *key)
+            .collect();
+        let failed = keys.into_iter().filter_map(|key| {
+            let client = self.clients.live.remove(&key)?;
+            self.stop_resending(&client.state);
+            Some((client.owner, Failure::Transport))
+        });
+        failed.collect()
+    }
+
+    fn stop_resending(&mut self, state: &State) {
+        if let State::Sent {
+            resend, give_up, ..
+        } = state
+        {
+            resend.iter().for_each(|handle| self.timers.cancel(*handle));
+            self.timers.cancel(*give_up);
+        }
+    }
+
+    fn client_timer(&mut self, key: ClientKey, timer: ClientTimer, after: Duration) -> TimerHandle {
+        let at = self.now + after;
+        self.timers.set(at, TimerKey::Client(key, timer))
+    }
+}
+
+/// Timers D and K are zero over a transport that delivers.
+fn linger(transport: Transport, unreliable: Duration) -> Duration {
+    if transport.is_reliable() {
+        Duration::ZERO
+    } else {
+        unreliable
+    }
+}
+
+/// The ACK of a refused INVITE, or its CANCEL: made from the INVITE's own lines (RFC 3261 §17.1.1.3,
+/// §9.1), so that it also works for bytes that an earlier process wrote.
+pub(crate) fn follow_up(
+    invite: &[u8],
+    method: &str,
+    to: Option<&str>,
+    reason: Option<&str>,
+) -> Bytes {
+    let text = String::from_utf8_lossy(invite);
+    let mut lines = text.split("\r\n");
+    let uri = lines.next().and_then(|line| line.split(' ').nth(1));
+    let mut writer = Writer::request(method, uri.unwrap_or_default());
+    for line in lines.take_while(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(": ").unwrap_or((line, ""));
+        writer = match name {
+            "Via" | "From" | "Call-ID" | "Max-Forwards" | "Route" => writer.header(name, value),
+            "To" => writer.header(name, to.unwrap_or(value)),
+            "CSeq" => {
+                let number = value.split(' ').next().unwrap_or_default();
+                writer.header(name, format!("{number} {method}"))
+            }
+            _ => writer,
+        };
+    }
+    writer.maybe("Reason", reason).finish(None)
+}

@@ -1,0 +1,21 @@
+//! The core in virtual time: one behaviour per file.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
+
+mod world;
+
+mod authentication;
+mod basic_call;
+mod cancel;
+mod crash;
+mod early_media;
+mod forks;
+mod inbound_authentication;
+mod lost_messages;
+mod offers;
+mod outside_dialogs;
+mod registration;
+mod reliable_provisionals;
+mod session_timer;
+mod storm;
+mod timeouts;
+mod torture;

@@ -1,0 +1,124 @@
+//! Calls between two endpoints, and what starting one can say.
+
+use sip::*;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::harness::*;
+
+#[tokio::test]
+async fn calls_over_udp_and_tcp() {
+    let mut a = Party::start(Limits::default()).await;
+    let mut b = Party::start(Limits::default()).await;
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tcp] {
+        call(&mut a, &mut b, transport).await;
+    }
+    until(&a, |counters| counters.connections_opened > 0).await;
+    assert_eq!(
+        a.endpoint.counters().connections_opened,
+        1,
+        "the connection is used again"
+    );
+    let address = b.address(Transport::Tcp);
+    b.endpoint.shut_down().await;
+    let leg = a.dial(address, Transport::Tcp).await;
+    let Event::Ended { leg: ended, end } = a.event().await else {
+        panic!("not ended")
+    };
+    assert_eq!((ended, end.by), (leg, EndedBy::Transport));
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_by_a_pong() {
+    let party = Party::start(Limits::default()).await;
+    let mut stream = TcpStream::connect(party.address(Transport::Tcp))
+        .await
+        .unwrap();
+    stream.write_all(b"\r\n\r\n").await.unwrap();
+    let mut pong = [0; 2];
+    timeout(LIMIT, stream.read_exact(&mut pong))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&pong, b"\r\n");
+}
+
+#[tokio::test]
+async fn starting_says_what_is_wrong() {
+    let party = Party::start(Limits::default()).await;
+    let config = |transport, bind: String, limits| EndpointConfig {
+        listeners: vec![Listener {
+            transport,
+            bind: bind.parse().unwrap(),
+            public_address: None,
+        }],
+        limits,
+        policy: Policy::default(),
+        user_agent: None,
+        seed: 1,
+    };
+    let taken = party.address(Transport::Udp).to_string();
+    let taken = Endpoint::start(config(Transport::Udp, taken, Limits::default())).await;
+    assert!(matches!(taken, Err(StartError::Bind { .. })));
+    let everywhere = "0.0.0.0:0".to_owned();
+    let nowhere = Endpoint::start(config(Transport::Udp, everywhere, Limits::default())).await;
+    assert!(matches!(nowhere, Err(StartError::NoPublicAddress(_))));
+    let limits = Limits {
+        connect_timeout: std::time::Duration::from_secs(33),
+        ..Limits::default()
+    };
+    let late = Endpoint::start(config(Transport::Udp, "127.0.0.1:0".to_owned(), limits)).await;
+    assert!(matches!(late, Err(StartError::Limit("connect_timeout"))));
+}
+
+#[tokio::test]
+async fn a_public_address_is_what_peers_are_told() {
+    let mut b = Party::start(Limits::default()).await;
+    let config = EndpointConfig {
+        listeners: vec![Listener {
+            transport: Transport::Udp,
+            bind: "127.0.0.1:0".parse().unwrap(),
+            public_address: Some(("203.0.113.9".parse().unwrap(), Some(15060))),
+        }],
+        limits: Limits::default(),
+        policy: Policy::default(),
+        user_agent: None,
+        seed: 77,
+    };
+    let (endpoint, mut events) = Endpoint::start(config).await.unwrap();
+    let to = b.address(Transport::Udp);
+    let invite = Invite {
+        leg: LegId(900),
+        destination: Destination::new(to, Transport::Udp),
+        request_uri: Uri::parse("sip:1@127.0.0.1").unwrap(),
+        from: Address::parse("sip:100@127.0.0.1").unwrap(),
+        to: Address::parse("sip:1@127.0.0.1").unwrap(),
+        p_asserted_identity: None,
+        call_id: "public".to_owned(),
+        from_tag: "public".to_owned(),
+        credentials: None,
+        headers: vec![],
+        body: None,
+    };
+    endpoint
+        .command(Command::Prepare(Box::new(invite)))
+        .unwrap();
+    let prepared = timeout(LIMIT, events.recv()).await.unwrap().unwrap();
+    let Event::Prepared { wire, .. } = prepared else {
+        panic!("not prepared")
+    };
+    let text = String::from_utf8_lossy(&wire.bytes).into_owned();
+    assert!(
+        text.contains("\r\nVia: SIP/2.0/UDP 203.0.113.9:15060;"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\r\nContact: <sip:100@203.0.113.9:15060>\r\n"),
+        "{text}"
+    );
+    endpoint.command(Command::Send { leg: LegId(900) }).unwrap();
+    assert!(matches!(b.event().await, Event::Incoming { .. }));
+}

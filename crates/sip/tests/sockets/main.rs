@@ -1,0 +1,8 @@
+//! The endpoint over real sockets on loopback: calls, hostile peers, and sipp as a foreign stack.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
+
+mod harness;
+
+mod calls;
+mod hostile;
+mod sipp;

@@ -1,0 +1,116 @@
+//! sipp, a stack of other people's making, on both ends. Installed by `cargo xtask test`
+//! (Debian: sip-tester).
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    process::Stdio,
+};
+
+use sip::*;
+use tokio::{process::Command as Process, time::timeout};
+
+use crate::harness::*;
+
+const CALLS: usize = 50;
+
+/// sipp takes no port 0: one that was free a moment ago.
+fn free_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+fn sipp(scenario: &str, port: u16, arguments: &[&str]) -> Process {
+    let mut sipp = Process::new("sipp");
+    sipp.args(["-sn", scenario, "-i", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-m", &CALLS.to_string(), "-nostdin", "-timeout", "20s"])
+        .args(arguments)
+        .env("TERM", "dumb")
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    sipp
+}
+
+async fn succeeds(child: tokio::process::Child) {
+    let output = timeout(LIMIT * 2, child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {errors}", output.status);
+}
+
+#[tokio::test]
+async fn sipp_answers_our_calls() {
+    let mut party = Party::start(Limits::default()).await;
+    let port = free_port();
+    let uas = sipp("uas", port, &[])
+        .spawn()
+        .expect("sipp is not installed: apt-get install sip-tester");
+    let to = SocketAddr::from(([127, 0, 0, 1], port));
+    for _ in 0..CALLS {
+        let leg = party.dial(to, Transport::Udp).await;
+        loop {
+            match party.event().await {
+                Event::Provisional { status, .. } => assert_eq!(status, 180),
+                Event::Answered { body, .. } => {
+                    assert_eq!(body.unwrap().content_type, "application/sdp");
+                    party
+                        .endpoint
+                        .command(Command::Acknowledge { leg, body: None })
+                        .unwrap();
+                    party.hang_up(leg);
+                }
+                Event::Ended { end, .. } => {
+                    assert_eq!(end.by, EndedBy::Us);
+                    assert!(end.was_ringing);
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    succeeds(uas).await;
+}
+
+#[tokio::test]
+async fn sipp_calls_us() {
+    for (mode, transport) in [("u1", Transport::Udp), ("t1", Transport::Tcp)] {
+        let mut party = Party::start(Limits::default()).await;
+        let target = party.address(transport).to_string();
+        let uac = sipp(
+            "uac",
+            free_port(),
+            &["-t", mode, "-r", "100", "-d", "50", &target],
+        )
+        .spawn()
+        .expect("sipp is not installed: apt-get install sip-tester");
+        let (mut confirmed, mut ended) = (0, 0);
+        while ended < CALLS {
+            match party.event().await {
+                Event::Incoming { leg, request } => {
+                    assert!(request.body.is_some());
+                    party
+                        .endpoint
+                        .command(Command::Ring { leg, body: None })
+                        .unwrap();
+                    let body = Some(Body::sdp(SDP));
+                    party
+                        .endpoint
+                        .command(Command::Answer { leg, body })
+                        .unwrap();
+                }
+                Event::Confirmed { .. } => confirmed += 1,
+                Event::Ended { end, .. } => {
+                    assert_eq!(end.by, EndedBy::Peer);
+                    ended += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(confirmed, CALLS);
+        succeeds(uac).await;
+    }
+}
