@@ -123,3 +123,6 @@ pub async fn run(
     print(&reply, out)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

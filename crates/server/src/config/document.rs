@@ -115,12 +115,19 @@ fn read_secret_files(
 }
 
 fn explain(file: &str, error: &config::ConfigError) -> ConfigError {
-    let (key, what) = unwrap_error(error);
-    ConfigError {
-        file: file.to_owned(),
-        key: key.replace(".settings", ""),
-        what: with_hint(&key, &what),
-    }
+    let (section, what) = unwrap_error(error);
+    // `config` leaves out the dot after an index; `settings` is ours, not the file's.
+    let section = section.replace(']', "].").replace("..", ".").replace(".settings", "");
+    let section = section.trim_end_matches('.').to_owned();
+    let (key, what) = match unknown_key(&what) {
+        None => (section, what),
+        Some((unknown, known)) => {
+            let hint = hint(&section, unknown, known);
+            let dot = if section.is_empty() { "" } else { "." };
+            (format!("{section}{dot}{unknown}"), hint)
+        }
+    };
+    ConfigError { file: file.to_owned(), key, what }
 }
 
 /// The innermost message and the key that the outer errors collected.
@@ -133,22 +140,26 @@ fn unwrap_error(error: &config::ConfigError) -> (String, String) {
         config::ConfigError::Type { unexpected, expected, key, .. } => {
             (key.clone().unwrap_or_default(), format!("is {unexpected}, must be {expected}"))
         }
+        config::ConfigError::NotFound(key) => (key.clone(), "is missing".to_owned()),
         other => (String::new(), other.to_string()),
     }
 }
 
-/// serde names the unknown field and the known ones; the nearest is what was meant.
-fn with_hint(key: &str, what: &str) -> String {
-    let Some(rest) = what.strip_prefix("unknown field ") else { return what.to_owned() };
+/// serde names the unknown field and the known ones, each in backquotes.
+fn unknown_key(what: &str) -> Option<(&str, Vec<&str>)> {
+    let rest = what.strip_prefix("unknown field ")?;
     let mut quoted = rest.split('`').skip(1).step_by(2);
-    let Some(unknown) = quoted.next() else { return what.to_owned() };
-    let identity =
-        if key.starts_with("tenant") { tenant::IDENTITY.as_slice() } else { &[] as &[&str] };
-    let known: Vec<&str> =
-        quoted.chain(identity.iter().copied()).filter(|known| *known != "settings").collect();
+    Some((quoted.next()?, quoted.filter(|known| *known != "settings").collect()))
+}
+
+/// The nearest of the known keys is what was meant.
+fn hint(section: &str, unknown: &str, mut known: Vec<&str>) -> String {
+    if section.starts_with("tenant") {
+        known.extend(tenant::IDENTITY);
+    }
     match nearest(unknown, &known) {
-        Some(near) => format!("unknown key `{unknown}`; did you mean `{near}`?"),
-        None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
+        Some(near) => format!("unknown key; did you mean `{near}`?"),
+        None => format!("unknown key; known here: {}", known.join(", ")),
     }
 }
 

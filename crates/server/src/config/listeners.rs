@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// `OFFHOOK__HTTP__BIND`; default `127.0.0.1:8088`. Port 0 takes a free one.
+    #[serde(deserialize_with = "socket_address")]
     pub bind: SocketAddr,
     /// `OFFHOOK__HTTP__PUBLIC_URL`: what links that the server hands out begin with, such as
     /// `https://calls.example.com`. Default: the `Host` of the request.
@@ -33,6 +34,7 @@ impl Default for Http {
 #[serde(deny_unknown_fields)]
 pub struct Https {
     /// `OFFHOOK__HTTPS__BIND`.
+    #[serde(deserialize_with = "socket_address")]
     pub bind: SocketAddr,
     /// `OFFHOOK__HTTPS__CERTIFICATE`: PEM file, the server's certificate first, then its chain.
     pub certificate: PathBuf,
@@ -45,10 +47,13 @@ pub struct Https {
 #[serde(deny_unknown_fields, default)]
 pub struct Sip {
     /// `OFFHOOK__SIP__UDP`; default `0.0.0.0:5060`.
+    #[serde(deserialize_with = "socket_address")]
     pub udp: SocketAddr,
     /// `OFFHOOK__SIP__TCP`; default `0.0.0.0:5060`.
+    #[serde(deserialize_with = "socket_address")]
     pub tcp: SocketAddr,
     /// `OFFHOOK__SIP__PUBLIC_ADDRESS`: goes into Via and Contact in place of the bound address.
+    #[serde(deserialize_with = "public_address")]
     pub public_address: Option<IpAddr>,
 }
 
@@ -64,10 +69,12 @@ impl Default for Sip {
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
     /// `OFFHOOK__MEDIA__BIND`; default `0.0.0.0`.
+    #[serde(deserialize_with = "ip_address")]
     pub bind: IpAddr,
     /// `OFFHOOK__MEDIA__PORTS`: `"20000-29999"`, both included. Default: the system's free ports.
     pub ports: Option<PortRange>,
     /// `OFFHOOK__MEDIA__PUBLIC_ADDRESS`: goes into SDP in place of the bound address.
+    #[serde(deserialize_with = "public_address")]
     pub public_address: Option<IpAddr>,
     /// `OFFHOOK__MEDIA__THREADS`: media threads, 1 to 64; default one per core.
     pub threads: Option<usize>,
@@ -109,4 +116,27 @@ impl<'de> Deserialize<'de> for PortRange {
             ))),
         }
     }
+}
+
+/// The parser's own message does not tell what to write.
+fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        de::Error::custom(format!(
+            "`{text}` is no IP address with a port: write \"127.0.0.1:8088\" or \"[::1]:8088\""
+        ))
+    })
+}
+
+fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        de::Error::custom(format!(
+            "`{text}` is no IP address: write \"192.0.2.1\" or \"2001:db8::1\""
+        ))
+    })
+}
+
+fn public_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
+    ip_address(deserializer).map(Some)
 }

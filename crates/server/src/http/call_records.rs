@@ -174,3 +174,6 @@ fn reason_code(cdr: &Cdr) -> u16 {
         Outcome::Interrupted | Outcome::Unknown => 998,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,3 +234,6 @@ fn server_tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, Li
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(tls)
 }
+
+#[cfg(test)]
+mod tests;

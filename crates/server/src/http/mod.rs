@@ -73,4 +73,6 @@ fn is_v1(uri: &axum::http::Uri) -> bool {
 }
 
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;

@@ -182,3 +182,6 @@ impl HttpBody for FileBody {
         SizeHint::with_exact(self.left)
     }
 }
+
+#[cfg(test)]
+mod tests;

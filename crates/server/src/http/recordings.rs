@@ -283,3 +283,6 @@ async fn templates(
     };
     Ok(page.into_iter().map(info).collect())
 }
+
+#[cfg(test)]
+mod tests;

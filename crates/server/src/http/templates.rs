@@ -93,3 +93,6 @@ fn parse(body: &Map<String, Value>, tenant: &Tenant) -> Result<NewTemplate, Stri
         .map_err(|error| format!("textcontent: {error}"))?;
     Ok(NewTemplate { name, speed, volume, voice_name, text: template })
 }
+
+#[cfg(test)]
+mod tests;

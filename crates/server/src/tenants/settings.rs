@@ -231,3 +231,72 @@ impl TenantSettings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings(value: serde_json::Value) -> Result<TenantSettings, String> {
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_longest_prefix_is_the_route() {
+        let settings = settings(json!({"routes": [
+            {"prefix": "", "trunk": "any"}, {"prefix": "86", "trunk": "china"},
+            {"prefix": "8613", "trunk": "mobile"}, {"prefix": "+44", "trunk": "uk"}
+        ]}))
+        .unwrap();
+        for (number, trunk) in [
+            ("8613800", "mobile"),
+            ("8613", "mobile"),
+            ("861", "china"),
+            ("1", "any"),
+            ("+441", "uk"),
+            ("441", "any"),
+        ] {
+            assert_eq!(settings.route(number), Some(&TrunkName::from(trunk)), "{number}");
+        }
+        assert_eq!(TenantSettings::default().route("1"), None);
+    }
+
+    #[test]
+    fn settings_survive_the_store() {
+        for text in [
+            json!({}),
+            json!({"trial_numbers": [], "time_zone": "-03:30", "signature": "sha256",
+                   "trust": ["a.example"], "queue_timeout_s": 5, "speech": {"zh": "espeak"}}),
+        ] {
+            let settings = settings(text).unwrap();
+            let stored = serde_json::to_value(&settings).unwrap();
+            assert_eq!(serde_json::from_value::<TenantSettings>(stored).unwrap(), settings);
+        }
+        assert!(settings(json!({"recrod": true})).is_err());
+    }
+
+    #[test]
+    fn time_zones() {
+        for (text, minutes) in
+            [("UTC", 0), ("+00:00", 0), ("+08:00", 480), ("-03:30", -210), ("+14:00", 840)]
+        {
+            let zone = TimeZone::try_from(text.to_owned()).unwrap();
+            assert_eq!(zone.0.whole_minutes(), minutes, "{text}");
+            assert_eq!(TimeZone::try_from(zone.to_string()), Ok(zone));
+        }
+        for wrong in ["", "+8", "+8:00", "08:00", "+15:00", "+08:60", "+-8:00", "CET", "é8:00"] {
+            assert!(TimeZone::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_absent_is_the_process_default() {
+        let defaults = Defaults::default();
+        let own = settings(json!({"queue_length": 7, "calls_per_second": 2})).unwrap();
+        let limits = own.limits(&defaults);
+        assert_eq!((limits.queue_length, limits.pace.calls_per_second), (7, 2));
+        assert_eq!(limits.pace.concurrent_calls, defaults.concurrent_calls);
+        assert_eq!(own.queue_timeout(&defaults), Duration::from_secs(3600));
+    }
+}

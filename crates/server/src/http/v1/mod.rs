@@ -77,3 +77,6 @@ impl Modify for BearerKey {
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     }
 }
+
+#[cfg(test)]
+mod tests;
