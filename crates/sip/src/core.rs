@@ -187,8 +187,8 @@ impl Core {
     /// nothing has answered fail.
     pub fn transport_failed(&mut self, transport: Transport, remote: SocketAddr, now: Instant) {
         self.handle_timeout(now);
-        for (owner, failure) in self.stack.fail_clients(transport, remote) {
-            self.failed(None, owner, failure);
+        for (key, owner) in self.stack.fail_clients(transport, remote) {
+            self.failed(key, owner, Failure::Transport);
         }
     }
 
@@ -199,7 +199,7 @@ impl Core {
             match key {
                 TimerKey::Client(key, timer) => {
                     if let Some((owner, failure)) = self.stack.client_due(key, timer, at) {
-                        self.failed(Some(key), owner, failure);
+                        self.failed(key, owner, failure);
                     }
                 }
                 TimerKey::Server(id, timer) => self.stack.server_due(id, timer, at),
@@ -240,7 +240,7 @@ impl Core {
         (self.legs.len(), transactions, self.stack.timers.len())
     }
 
-    fn failed(&mut self, key: Option<ClientKey>, owner: Owner, failure: Failure) {
+    fn failed(&mut self, key: ClientKey, owner: Owner, failure: Failure) {
         match owner {
             Owner::Leg(leg, purpose) => self.with_leg(
                 leg,

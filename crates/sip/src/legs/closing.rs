@@ -115,7 +115,7 @@ impl Closing {
                 self.state = State::Bye(key);
                 Some(Leg::Closing(self))
             }
-            (Input::Failed { key, .. }, State::Bye(bye)) if key == Some(bye) => None,
+            (Input::Failed { key, .. }, State::Bye(bye)) if key == bye => None,
             (Input::Request { request, server }, state) => {
                 self.state = state;
                 self.request(&request, server, stack)

@@ -49,7 +49,7 @@ pub(crate) enum Input {
         response: Box<Response>,
     },
     Failed {
-        key: Option<ClientKey>,
+        key: ClientKey,
         purpose: Purpose,
         failure: Failure,
     },
