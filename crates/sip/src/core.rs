@@ -14,7 +14,7 @@ use sipx_sip::Message;
 use crate::{
     Command, Counters, End, EndedBy, Event, FlowId, LegId, Policy, Transport,
     dialog::Dialog,
-    legs::{self, Input, Leg, Outbound},
+    legs::{self, Input, Leg, Outbound, Verb},
     message::Source,
     outside::Outside,
     registrations::Registrations,
@@ -128,17 +128,29 @@ impl Core {
                 let dialog = Dialog::restored(*dialog);
                 Some(legs::hang_up_dialog(dialog, credentials, cause, stack))
             }),
-            Command::Send { leg }
-            | Command::Acknowledge { leg, .. }
-            | Command::Ring { leg, .. }
-            | Command::Progress { leg, .. }
-            | Command::Answer { leg, .. }
-            | Command::Refuse { leg, .. }
-            | Command::AnswerOffer { leg, .. }
-            | Command::RefuseOffer { leg, .. }
-            | Command::Offer { leg, .. }
-            | Command::HangUp { leg, .. }
-            | Command::Info { leg, .. } => self.with_leg(leg, Input::Command(command)),
+            Command::Send { leg } => self.tell(leg, Verb::Send),
+            Command::Acknowledge { leg, body } => self.tell(leg, Verb::Acknowledge(body)),
+            Command::Ring { leg, body } => self.tell(leg, Verb::Provisional(180, body)),
+            Command::Progress { leg, body } => self.tell(leg, Verb::Provisional(183, body)),
+            Command::Answer { leg, body } => self.tell(leg, Verb::Answer(body)),
+            Command::Refuse {
+                leg,
+                status,
+                reason,
+                headers,
+            } => self.tell(
+                leg,
+                Verb::Refuse {
+                    status,
+                    reason,
+                    headers,
+                },
+            ),
+            Command::AnswerOffer { leg, body } => self.tell(leg, Verb::AnswerOffer(body)),
+            Command::RefuseOffer { leg, status } => self.tell(leg, Verb::RefuseOffer(status)),
+            Command::Offer { leg, body } => self.tell(leg, Verb::Offer(body)),
+            Command::HangUp { leg, cause } => self.tell(leg, Verb::HangUp(cause)),
+            Command::Info { leg, body } => self.tell(leg, Verb::Info(body)),
             Command::Register(wanted) => self.registrations.register(*wanted, &mut self.stack),
             Command::Unregister { id } => self.registrations.unregister(id, &mut self.stack),
             Command::Respond {
@@ -256,6 +268,10 @@ impl Core {
             }
             Owner::Nobody(_) => {}
         }
+    }
+
+    fn tell(&mut self, leg: LegId, verb: Verb) {
+        self.with_leg(leg, Input::Command(verb));
     }
 
     /// Makes a leg with an id of the caller's.

@@ -130,7 +130,11 @@ impl Closing {
                     self.state = State::AwaitsAck(answer);
                     Some(Leg::Closing(self))
                 }
-                _ => {
+                LegTimer::CancelLimit
+                | LegTimer::ResendProvisional
+                | LegTimer::PrackLimit
+                | LegTimer::RetryOffer
+                | LegTimer::Session => {
                     self.state = State::AwaitsAck(answer);
                     Some(Leg::Closing(self))
                 }
