@@ -116,7 +116,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         defaults: config.defaults.clone(),
     };
     let natural_keys = natural_keys(&app).await?;
-    let driver = tokio::spawn(Driver::run(parts, Found { recovery: found, natural_keys }));
+    let driver = Driver::start(parts, Found { recovery: found, natural_keys });
 
     let (stop_callbacks, stop) = watch::channel(false);
     let settings =
