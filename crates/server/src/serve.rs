@@ -251,15 +251,10 @@ async fn open_app(
 
 /// Read only where a tenant refuses duplicates: there may be very many.
 async fn natural_keys(app: &App) -> Result<Vec<store::NaturalKey>, ServeError> {
-    let tenants = app.tenants.all();
-    if !tenants.iter().any(|tenant| tenant.settings.refuse_duplicates) {
-        return Ok(Vec::new());
+    let mut keys = Vec::new();
+    for tenant in app.tenants.all().iter().filter(|tenant| tenant.settings.refuse_duplicates) {
+        keys.extend(app.store.natural_keys(tenant.id).await?);
     }
-    let refuses = |key: &store::NaturalKey| {
-        tenants.iter().any(|tenant| tenant.id == key.tenant && tenant.settings.refuse_duplicates)
-    };
-    let mut keys = app.store.natural_keys().await?;
-    keys.retain(refuses);
     Ok(keys)
 }
 

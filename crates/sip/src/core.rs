@@ -14,7 +14,7 @@ use sipx_sip::Message;
 use crate::{
     Command, Counters, End, EndedBy, Event, FlowId, LegId, Policy, Transport,
     dialog::Dialog,
-    legs::{self, Input, Leg, Outbound},
+    legs::{self, Input, Leg, Outbound, Verb},
     message::Source,
     outside::Outside,
     registrations::Registrations,
@@ -128,17 +128,29 @@ impl Core {
                 let dialog = Dialog::restored(*dialog);
                 Some(legs::hang_up_dialog(dialog, credentials, cause, stack))
             }),
-            Command::Send { leg }
-            | Command::Acknowledge { leg, .. }
-            | Command::Ring { leg, .. }
-            | Command::Progress { leg, .. }
-            | Command::Answer { leg, .. }
-            | Command::Refuse { leg, .. }
-            | Command::AnswerOffer { leg, .. }
-            | Command::RefuseOffer { leg, .. }
-            | Command::Offer { leg, .. }
-            | Command::HangUp { leg, .. }
-            | Command::Info { leg, .. } => self.with_leg(leg, Input::Command(command)),
+            Command::Send { leg } => self.tell(leg, Verb::Send),
+            Command::Acknowledge { leg, body } => self.tell(leg, Verb::Acknowledge(body)),
+            Command::Ring { leg, body } => self.tell(leg, Verb::Provisional(180, body)),
+            Command::Progress { leg, body } => self.tell(leg, Verb::Provisional(183, body)),
+            Command::Answer { leg, body } => self.tell(leg, Verb::Answer(body)),
+            Command::Refuse {
+                leg,
+                status,
+                reason,
+                headers,
+            } => self.tell(
+                leg,
+                Verb::Refuse {
+                    status,
+                    reason,
+                    headers,
+                },
+            ),
+            Command::AnswerOffer { leg, body } => self.tell(leg, Verb::AnswerOffer(body)),
+            Command::RefuseOffer { leg, status } => self.tell(leg, Verb::RefuseOffer(status)),
+            Command::Offer { leg, body } => self.tell(leg, Verb::Offer(body)),
+            Command::HangUp { leg, cause } => self.tell(leg, Verb::HangUp(cause)),
+            Command::Info { leg, body } => self.tell(leg, Verb::Info(body)),
             Command::Register(wanted) => self.registrations.register(*wanted, &mut self.stack),
             Command::Unregister { id } => self.registrations.unregister(id, &mut self.stack),
             Command::Respond {
@@ -187,8 +199,8 @@ impl Core {
     /// nothing has answered fail.
     pub fn transport_failed(&mut self, transport: Transport, remote: SocketAddr, now: Instant) {
         self.handle_timeout(now);
-        for (owner, failure) in self.stack.fail_clients(transport, remote) {
-            self.failed(None, owner, failure);
+        for (key, owner) in self.stack.fail_clients(transport, remote) {
+            self.failed(key, owner, Failure::Transport);
         }
     }
 
@@ -199,7 +211,7 @@ impl Core {
             match key {
                 TimerKey::Client(key, timer) => {
                     if let Some((owner, failure)) = self.stack.client_due(key, timer, at) {
-                        self.failed(Some(key), owner, failure);
+                        self.failed(key, owner, failure);
                     }
                 }
                 TimerKey::Server(id, timer) => self.stack.server_due(id, timer, at),
@@ -240,7 +252,7 @@ impl Core {
         (self.legs.len(), transactions, self.stack.timers.len())
     }
 
-    fn failed(&mut self, key: Option<ClientKey>, owner: Owner, failure: Failure) {
+    fn failed(&mut self, key: ClientKey, owner: Owner, failure: Failure) {
         match owner {
             Owner::Leg(leg, purpose) => self.with_leg(
                 leg,
@@ -256,6 +268,10 @@ impl Core {
             }
             Owner::Nobody(_) => {}
         }
+    }
+
+    fn tell(&mut self, leg: LegId, verb: Verb) {
+        self.with_leg(leg, Input::Command(verb));
     }
 
     /// Makes a leg with an id of the caller's.

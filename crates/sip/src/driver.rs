@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicU64},
     time::Instant,
 };
@@ -67,7 +68,7 @@ impl Driver {
                 }
                 Woken::Datagrams(datagrams) => {
                     for datagram in datagrams {
-                        self.core.received(datagram, Instant::now());
+                        self.received(datagram);
                     }
                 }
                 Woken::Streams(events) => {
@@ -116,6 +117,15 @@ impl Driver {
                 }
                 Woken::Other
             }
+        }
+    }
+
+    /// The core guards its legs itself; this guards the rest against what a message could still do.
+    fn received(&mut self, message: Received) {
+        let core = &mut self.core;
+        if catch_unwind(AssertUnwindSafe(|| core.received(message, Instant::now()))).is_err() {
+            self.core.counters_mut().panics += 1;
+            tracing::error!("a broken invariant of the SIP core cost a message");
         }
     }
 
@@ -177,7 +187,7 @@ impl Driver {
 
     fn stream_event(&mut self, event: StreamEvent) {
         match event {
-            StreamEvent::Message(received) => self.core.received(received, Instant::now()),
+            StreamEvent::Message(received) => self.received(received),
             StreamEvent::Accepted {
                 stream,
                 remote,

@@ -38,6 +38,7 @@ mod outside;
 mod policy;
 mod random;
 mod registrations;
+mod reply;
 mod snapshot;
 mod stack;
 mod stream;

@@ -153,7 +153,7 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         201..=299 => "OK",
         300..=399 => "Redirection",
         402..=499 => "Request Failure",
-        500..=599 => "Server Failure",
+        502..=599 => "Server Failure",
         _ => "Global Failure",
     }
 }

@@ -138,6 +138,20 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_spelling_of_an_address_reaches_farther(bits: u32) {
+            let v4 = Ipv4Addr::from_bits(bits);
+            let own = reach(v4.into());
+            proptest::prop_assert_eq!(reach(v4.to_ipv6_mapped().into()), own);
+            proptest::prop_assert!(reach(v4.to_ipv6_compatible().into()) > Reach::Public);
+            let bits = u128::from(bits);
+            for hidden in [0x64_ff9b << 96 | bits, 0x2002 << 112 | bits << 80, 0xffff << 32 | bits] {
+                proptest::prop_assert!(reach(Ipv6Addr::from_bits(hidden).into()) >= own);
+            }
+        }
+    }
+
     #[test]
     fn private_ranges_first_and_last() {
         check(

@@ -175,10 +175,12 @@ impl Receiver {
     }
 }
 
-/// The name that is compared: lower case and punycode already (the URL parser's work), without the root's dot.
+/// The name that is compared: lower case and punycode already (the URL parser's work), without the root's dot. None if
+/// it cannot be a name of the DNS.
 fn domain(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    (!name.is_empty() && !name.contains(['*', '%'])).then(|| name.to_owned())
+    let labels_fit = name.split('.').all(|label| (1..=63).contains(&label.len()));
+    (labels_fit && name.len() <= 253 && !name.contains(['*', '%'])).then(|| name.to_owned())
 }
 
 impl fmt::Display for TrustEntry {

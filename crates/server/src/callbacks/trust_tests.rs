@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 fn list(entries: &[&str]) -> TrustList {
     TrustList(
@@ -83,6 +84,9 @@ fn what_is_no_entry() {
         ("hooks.example.com/path", syntax("hooks.example.com/path")),
         ("user@hooks.example.com", syntax("user@hooks.example.com")),
         ("*.example.com", syntax("*.example.com")),
+        ("..", syntax("..")),
+        ("。。", syntax("。。")),
+        ("a..example", syntax("a..example")),
         ("hooks.example.com public", syntax("hooks.example.com public")),
         ("hooks.example.com:99999", syntax("hooks.example.com:99999")),
         ("[fe80::1%25eth0]:80 private", syntax("[fe80::1%25eth0]:80 private")),
@@ -127,6 +131,7 @@ fn what_a_list_permits() {
         ("ftp://hooks.example.com/", Refused::Scheme),
         ("file:///etc/passwd", Refused::Scheme),
         ("http://hooks.example.com:0/", Refused::NoHost),
+        ("http://hooks.example.com../", Refused::NoHost),
     ] {
         assert_eq!(permits(&entries, url), Err(refused), "{url}");
     }
@@ -143,4 +148,32 @@ fn the_widest_entry_that_covers_an_address_counts() {
         permits(&["a.example", "a.example:81 private"], "http://a.example:81/"),
         Ok(Reach::Private)
     );
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_an_entry_or_an_error(text in "(https?://)?[a-zA-Z0-9.:@/%*\\[\\] é。-]{0,30}( private)?") {
+        if let Ok(entry) = text.parse::<TrustEntry>() {
+            prop_assert_eq!(entry.to_string().parse::<TrustEntry>().unwrap(), entry);
+        }
+    }
+
+    #[test]
+    fn any_text_is_an_address_or_an_error_and_an_empty_list_permits_none(text in "(http://)?.{0,40}") {
+        for url in [parse_callback_url(&text).ok(), Url::parse(&text).ok()].into_iter().flatten() {
+            prop_assert!(TrustList::default().permits(&url).is_err());
+        }
+    }
+
+    #[test]
+    fn a_permitted_address_is_the_trusted_one(host in "[0-9a-fx.]{1,16}|[0-9a-f:]{2,10}", port in prop_oneof![Just(8800u16), 1u16..]) {
+        let trusted = list(&["203.0.114.7:8800", "[2400::7]:8800"]);
+        for host in [host.clone(), format!("[{host}]"), "203.0.114.7".into()] {
+            if let Ok(url) = Url::parse(&format!("http://{host}:{port}/"))
+                && let Ok(permit) = trusted.permits(&url)
+            {
+                prop_assert_eq!(permit.port(), 8800);
+            }
+        }
+    }
 }

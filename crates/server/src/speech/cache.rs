@@ -3,14 +3,14 @@
 use super::Speech;
 use ring::digest;
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt, fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 /// The content of a clip: SHA-256 over everything that decides its samples.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClipId([u8; 32]);
 
 impl ClipId {
@@ -42,7 +42,7 @@ impl fmt::Debug for ClipId {
 pub struct ClipCache {
     directory: PathBuf,
     limit: u64,
-    entries: HashMap<ClipId, Entry>,
+    entries: BTreeMap<ClipId, Entry>,
     bytes: u64,
     clock: u64,
 }
@@ -81,7 +81,7 @@ impl ClipCache {
         let mut cache = Self {
             directory: directory.into(),
             limit,
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             bytes: 0,
             clock: 0,
         };

@@ -9,7 +9,7 @@ use super::{
     style::VoiceStyle,
 };
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -55,7 +55,7 @@ struct Shared {
     settings: SpeakerSettings,
     engines: Engines,
     cache: Mutex<ClipCache>,
-    making: Mutex<HashMap<ClipId, Waiting>>,
+    making: Mutex<BTreeMap<ClipId, Waiting>>,
     running: Semaphore,
 }
 

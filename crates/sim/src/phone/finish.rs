@@ -16,6 +16,8 @@ use crate::{CallReport, EndedBy, Heard, Moment, RtpReport};
 
 /// How long after a hang-up of ours its end may take: 64·T1 and a little.
 const END_LIMIT: Duration = Duration::from_secs(40);
+/// How long after the call's end its second phone may still be on the line.
+const FORK_LIMIT: Duration = Duration::from_secs(5);
 /// Faults noted per call.
 const MAX_FAULTS: usize = 8;
 /// Digits noted per call.
@@ -91,6 +93,14 @@ impl Log {
     }
 }
 
+/// What has become of the second phone, which the caller should have let go of by now.
+async fn fate(mut second: watch::Receiver<ForkReport>) -> ForkReport {
+    let let_go = second.wait_for(|report| report.hung_up);
+    // Past the limit, or where the second phone gave up: as far as it got.
+    drop(tokio::time::timeout(FORK_LIMIT, let_go).await);
+    *second.borrow()
+}
+
 /// Who ended the call, by what SIP says and whether our 200 had left.
 pub(super) fn ended_by(end: &End, answered: bool) -> EndedBy {
     match end.by {
@@ -114,7 +124,12 @@ impl Phone {
             let Phone { audio, log, .. } = &mut self;
             audio.close(&mut |event| log.media(&event)).await
         };
-        let report = self.report(ended_at, &stats.unwrap_or_default());
+        let second_answer = match self.log.fork.take() {
+            Some(second) => Some(fate(second).await),
+            None => None,
+        };
+        let report =
+            CallReport { second_answer, ..self.report(ended_at, &stats.unwrap_or_default()) };
         self.exchange.ledger().ended(report);
     }
 
@@ -147,7 +162,7 @@ impl Phone {
             digits_sent: self.log.digits_sent.clone(),
             digits_heard: self.log.digits_heard.clone(),
             media_faults: self.log.faults.clone(),
-            second_answer: self.log.fork.as_ref().map(|fork| *fork.borrow()),
+            second_answer: None,
             heard: keeps.then(|| Heard::new(self.audio.heard())),
         }
     }

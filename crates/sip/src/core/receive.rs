@@ -7,8 +7,9 @@ use super::Core;
 use crate::{
     Address, Direction, Event, IncomingCall, LegId, TapRecord,
     legs::{Inbound, Input, Leg},
-    message::{Reply, Request, Response, Source, plain_headers, q850},
+    message::{Request, Response, Source, plain_headers, q850},
     outside::Verdict,
+    reply::Reply,
     transactions::{ClientKey, Found, Owner, ServerId},
 };
 

@@ -115,7 +115,7 @@ impl Closing {
                 self.state = State::Bye(key);
                 Some(Leg::Closing(self))
             }
-            (Input::Failed { key, .. }, State::Bye(bye)) if key == Some(bye) => None,
+            (Input::Failed { key, .. }, State::Bye(bye)) if key == bye => None,
             (Input::Request { request, server }, state) => {
                 self.state = state;
                 self.request(&request, server, stack)
@@ -130,7 +130,11 @@ impl Closing {
                     self.state = State::AwaitsAck(answer);
                     Some(Leg::Closing(self))
                 }
-                _ => {
+                LegTimer::CancelLimit
+                | LegTimer::ResendProvisional
+                | LegTimer::PrackLimit
+                | LegTimer::RetryOffer
+                | LegTimer::Session => {
                     self.state = State::AwaitsAck(answer);
                     Some(Leg::Closing(self))
                 }

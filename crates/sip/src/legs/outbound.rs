@@ -8,12 +8,11 @@ use bytes::Bytes;
 use sipx_sip::{HeaderName, Method};
 
 use super::{
-    Closing, Input, Leg, Session, answer_simple, end_by, end_of_refusal, ended, invite,
+    Closing, Input, Leg, Session, Verb, answer_simple, end_by, end_of_refusal, ended, invite,
     reason_header, session::Opening, stored::StoredInvite,
 };
 use crate::{
-    Body, Command, Credentials, Destination, EndTimer, EndedBy, Event, HangUpCause, Invite, LegId,
-    Wire,
+    Body, Credentials, Destination, EndTimer, EndedBy, Event, HangUpCause, Invite, LegId, Wire,
     auth_client::AuthClient,
     dialog::Dialog,
     message::{Request, Response, lists, typed},
@@ -188,22 +187,31 @@ impl Outbound {
                     let by = EndedBy::Timeout(EndTimer::NoResponseToCancel);
                     self.over(by, "no final response to our CANCEL", stack)
                 }
-                _ => self.stay(),
+                (
+                    LegTimer::CancelLimit
+                    | LegTimer::ResendAnswer
+                    | LegTimer::AckLimit
+                    | LegTimer::ResendProvisional
+                    | LegTimer::PrackLimit
+                    | LegTimer::RetryOffer
+                    | LegTimer::Session,
+                    _,
+                ) => self.stay(),
             },
             Input::Cancelled { .. } => self.stay(),
         }
     }
 
-    fn command(mut self: Box<Self>, command: Command, stack: &mut Stack) -> Option<Leg> {
-        match (command, std::mem::replace(&mut self.state, State::Prepared)) {
-            (Command::Send { .. }, State::Prepared) => {
+    fn command(mut self: Box<Self>, verb: Verb, stack: &mut Stack) -> Option<Leg> {
+        match (verb, std::mem::replace(&mut self.state, State::Prepared)) {
+            (Verb::Send, State::Prepared) => {
                 self.start(stack);
                 self.stay()
             }
-            (Command::HangUp { .. }, State::Prepared) => {
+            (Verb::HangUp(_), State::Prepared) => {
                 self.over(EndedBy::Us, "hung up before it was sent", stack)
             }
-            (Command::HangUp { cause, .. }, State::Calling) => {
+            (Verb::HangUp(cause), State::Calling) => {
                 let cancel = if stack.clients.is_proceeding(self.key) {
                     self.send_cancel(cause, stack)
                 } else {
@@ -212,13 +220,25 @@ impl Outbound {
                 self.state = State::Cancelling { cause, cancel };
                 self.stay()
             }
-            (Command::HangUp { cause, .. }, State::Answered { dialog, .. }) => {
+            (Verb::HangUp(cause), State::Answered { dialog, .. }) => {
                 self.hang_up_answered(*dialog, cause, "hung up", stack)
             }
-            (Command::Acknowledge { body, .. }, State::Answered { dialog, opening }) => {
+            (Verb::Acknowledge(body), State::Answered { dialog, opening }) => {
                 Some(self.acknowledge(*dialog, opening, body, stack))
             }
-            (_, state) => {
+            (
+                Verb::Send
+                | Verb::Acknowledge(_)
+                | Verb::HangUp(_)
+                | Verb::Provisional(..)
+                | Verb::Answer(_)
+                | Verb::Refuse { .. }
+                | Verb::AnswerOffer(_)
+                | Verb::RefuseOffer(_)
+                | Verb::Offer(_)
+                | Verb::Info(_),
+                state,
+            ) => {
                 self.state = state;
                 self.stay()
             }
@@ -521,7 +541,6 @@ impl Outbound {
         None
     }
 
-    #[allow(clippy::unnecessary_wraps)]
     fn stay(self: Box<Self>) -> Option<Leg> {
         Some(Leg::Outbound(self))
     }

@@ -343,7 +343,7 @@ impl Stack {
         &mut self,
         transport: Transport,
         remote: SocketAddr,
-    ) -> Vec<(Owner, Failure)> {
+    ) -> Vec<(ClientKey, Owner)> {
         let lost = |client: &Client| {
             client.to.transport == transport
                 && client.to.addr == remote
@@ -359,7 +359,7 @@ impl Stack {
         let failed = keys.into_iter().filter_map(|key| {
             let client = self.clients.live.remove(&key)?;
             self.stop_resending(&client.state);
-            Some((client.owner, Failure::Transport))
+            Some((key, client.owner))
         });
         failed.collect()
     }

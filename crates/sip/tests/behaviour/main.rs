@@ -8,6 +8,7 @@ mod basic_call;
 mod cancel;
 mod crash;
 mod early_media;
+mod ends;
 mod forks;
 mod inbound_authentication;
 mod lost_messages;

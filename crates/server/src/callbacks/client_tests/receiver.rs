@@ -37,7 +37,7 @@ pub fn reply(status: &str, headers: &str, body: &str) -> Manners {
 pub struct Receiver {
     pub port: u16,
     /// Each request, with the address that it was sent to.
-    pub requests: mpsc::UnboundedReceiver<(SocketAddr, String)>,
+    pub requests: mpsc::Receiver<(SocketAddr, String)>,
     pub connections: Arc<AtomicUsize>,
 }
 
@@ -45,7 +45,7 @@ impl Receiver {
     pub async fn start(manners: Manners) -> Self {
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (told, requests) = mpsc::unbounded_channel();
+        let (told, requests) = mpsc::channel(64);
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
         tokio::spawn(async move {
@@ -62,11 +62,7 @@ impl Receiver {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    manners: Manners,
-    told: mpsc::UnboundedSender<(SocketAddr, String)>,
-) {
+async fn serve(stream: TcpStream, manners: Manners, told: mpsc::Sender<(SocketAddr, String)>) {
     let local = stream.local_addr().unwrap();
     behave(stream, local, manners, told).await;
 }
@@ -76,10 +72,10 @@ pub async fn behave(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     local: SocketAddr,
     manners: Manners,
-    told: mpsc::UnboundedSender<(SocketAddr, String)>,
+    told: mpsc::Sender<(SocketAddr, String)>,
 ) {
     while let Some(request) = read_request(&mut stream).await {
-        let _test_is_over = told.send((local, request));
+        let _test_is_over = told.try_send((local, request));
         // The client may have left, which is its right.
         let written = match &manners {
             Manners::Reply(bytes) => stream.write_all(bytes).await,

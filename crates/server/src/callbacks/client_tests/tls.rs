@@ -58,7 +58,7 @@ impl Authority {
                 tokio::spawn(async move {
                     // A client that does not like the certificate leaves here.
                     let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let (told, _requests) = tokio::sync::mpsc::unbounded_channel();
+                    let (told, _requests) = tokio::sync::mpsc::channel(1);
                     behave(stream, local, reply("200 OK", "", "secure"), told).await;
                 });
             }

@@ -10,7 +10,7 @@ use super::{
     config::{CannotSpeak, EngineConfig},
     normalise::Language,
     style::VoiceStyle,
-    wav::{self, WavError},
+    wav::WavError,
 };
 use std::{path::PathBuf, time::Duration};
 use thiserror::Error;
@@ -46,7 +46,8 @@ pub enum SpeechError {
     TimedOut(Duration),
     #[error("the speech engine {program} could not be run: {reason}")]
     NotRun { program: String, reason: String },
-    #[error("the speech engine {program} failed with {status}: {stderr}")]
+    /// What it wrote to its standard error may repeat the text, so it is not part of the message.
+    #[error("the speech engine {program} failed with {status}")]
     Failed { program: String, status: String, stderr: String },
     #[error("the speech service answered with HTTP status {0}")]
     HttpStatus(u16),

@@ -69,13 +69,14 @@ pub(super) fn date(date: Date) -> String {
     format!("{} {day}, {}", date.month(), year(date.year().unsigned_abs() as usize))
 }
 
-/// "two thirty PM", "nine oh five AM", "noon", "two thirty and ten seconds PM".
+/// "two thirty p.m.", "nine oh five a.m.", "noon", "two thirty and ten seconds p.m."; "AM" would be
+/// a word to flite, and "A M" an article to espeak-ng.
 pub(super) fn time(time: ClockTime) -> String {
     match (time.hour(), time.minute(), time.second()) {
         (0, 0, None) => "midnight".to_owned(),
         (12, 0, None) => "noon".to_owned(),
         (hour, minute, second) => {
-            let half = if hour < 12 { "AM" } else { "PM" };
+            let half = if hour < 12 { "a.m." } else { "p.m." };
             let hour = below_hundred(usize::from(hour + 11) % 12 + 1);
             let minute = match usize::from(minute) {
                 0 => String::new(),

@@ -51,12 +51,12 @@ fn typed_pieces_in_english() {
     check(&format!("On {}", date("2000/06/20")), "On June twentieth, two thousand");
     check(&format!("On {}", date("1905/02/12")), "On February twelfth, nineteen oh five");
     check(&format!("On {}", date("1900/12/30")), "On December thirtieth, nineteen hundred");
-    check(&format!("At {}", time("14:30")), "At two thirty PM");
-    check(&format!("At {}", time("09:05")), "At nine oh five AM");
+    check(&format!("At {}", time("14:30")), "At two thirty p.m.");
+    check(&format!("At {}", time("09:05")), "At nine oh five a.m.");
     check(&format!("At {}", time("00:00")), "At midnight");
     check(&format!("At {}", time("12:00")), "At noon");
-    check(&format!("At {}", time("00:00:01")), "At twelve and one second AM");
-    check(&format!("At {}", time("23:59:59")), "At eleven fifty nine and fifty nine seconds PM");
+    check(&format!("At {}", time("00:00:01")), "At twelve and one second a.m.");
+    check(&format!("At {}", time("23:59:59")), "At eleven fifty nine and fifty nine seconds p.m.");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn numerals_in_english_text() {
         ("code 0042", "code zero zero four two"),
         ("pay $12000 or 1,234,567 or 3.50", "pay $12000 or 1,234,567 or 3.50"),
         ("order A12345B", "order A one two three four five B"),
-        ("on 2026/11/05 at 7:05", "on November fifth, twenty twenty six at seven oh five AM"),
+        ("on 2026/11/05 at 7:05", "on November fifth, twenty twenty six at seven oh five a.m."),
         ("on 2026/02/30", "on 2026/ zero two /30"),
         ("at 25:00", "at 25: zero zero"),
         ("host 10.0.0.1", "host 10.0.0.1"),

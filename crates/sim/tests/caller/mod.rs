@@ -1,0 +1,321 @@
+//! A caller for the tests: dials a carrier over real sockets, with the crates `sip` and `media`.
+#![allow(dead_code)] // each test file uses its own part of it
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::{Clip, Codec, Media, PlayId};
+use sip::{
+    Address, Body, Command, Credentials, Destination, End, Endpoint, HangUpCause, Invite, LegId,
+    Transport, Uri,
+};
+use tokio::sync::mpsc;
+
+/// Whatever a test waits for comes long before this.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+pub struct Caller {
+    endpoint: Endpoint,
+    media: Media,
+    sip_legs: Arc<Mutex<HashMap<LegId, mpsc::Sender<sip::Event>>>>,
+    media_legs: Arc<Mutex<HashMap<media::LegId, mpsc::Sender<media::Event>>>>,
+    next: AtomicU64,
+    pub credentials: Option<Credentials>,
+    pub codecs: Vec<Codec>,
+}
+
+/// One call of a [`Caller`].
+pub struct Call {
+    endpoint: Endpoint,
+    media: Media,
+    leg: LegId,
+    pub call_id: String,
+    sip: mpsc::Receiver<sip::Event>,
+    media_events: mpsc::Receiver<media::Event>,
+    pub provisionals: Vec<u16>,
+}
+
+impl Caller {
+    pub async fn start() -> Caller {
+        let bind = "127.0.0.1:0".parse().unwrap();
+        let listener = |transport| sip::Listener { transport, bind, public_address: None };
+        let (endpoint, mut events) = Endpoint::start(sip::EndpointConfig {
+            listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
+            limits: sip::Limits::default(),
+            policy: sip::Policy::default(),
+            user_agent: None,
+            seed: std::process::id().into(),
+        })
+        .await
+        .unwrap();
+        let sip_legs: Arc<Mutex<HashMap<LegId, mpsc::Sender<sip::Event>>>> = Arc::default();
+        let by_leg = Arc::clone(&sip_legs);
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                if let Some(leg) = leg_of(&event)
+                    && let Some(call) = by_leg.lock().unwrap().get(&leg)
+                {
+                    let _ended = call.try_send(event);
+                }
+            }
+        });
+        let media_legs: Arc<Mutex<HashMap<media::LegId, mpsc::Sender<media::Event>>>> =
+            Arc::default();
+        let by_leg = Arc::clone(&media_legs);
+        let sink = move |event: media::Event| {
+            let leg = media_leg_of(&event);
+            if let Some(call) = leg.and_then(|leg| by_leg.lock().unwrap().get(&leg).cloned()) {
+                let _ended = call.try_send(event);
+            }
+        };
+        let media = media::start(media::Config::default(), Box::new(sink)).unwrap();
+        let (next, codecs) = (AtomicU64::new(1), Codec::ALL.to_vec());
+        Caller { endpoint, media, sip_legs, media_legs, next, credentials: None, codecs }
+    }
+
+    pub async fn dial(&self, to: SocketAddr, number: &str) -> Call {
+        self.dial_over(Transport::Udp, to, number).await
+    }
+
+    pub async fn dial_over(&self, transport: Transport, to: SocketAddr, number: &str) -> Call {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sip_out, sip) = mpsc::channel(256);
+        let (media_out, media_events) = mpsc::channel(256);
+        self.sip_legs.lock().unwrap().insert(LegId(id), sip_out);
+        self.media_legs.lock().unwrap().insert(media::LegId(id), media_out);
+        let call_id = format!("call-{id}-{}", self.endpoint.local_addresses()[0].1.port());
+        let mut call = Call {
+            endpoint: self.endpoint.clone(),
+            media: self.media.clone(),
+            leg: LegId(id),
+            call_id: call_id.clone(),
+            sip,
+            media_events,
+            provisionals: Vec::new(),
+        };
+        let codecs = self.codecs.clone();
+        call.media
+            .command(media::Command::Offer { leg: media::LegId(id), codecs, dtmf: true })
+            .unwrap();
+        let offer = call.media_event(|event| match event {
+            media::Event::Offered { sdp, .. } => Some(sdp),
+            _ => None,
+        });
+        let offer = offer.await;
+        let uri = |user: &str| Uri::new(user, to.ip().to_string()).unwrap().with_port(to.port());
+        call.command(Command::Prepare(Box::new(Invite {
+            leg: call.leg,
+            destination: Destination::new(to, transport),
+            request_uri: uri(number),
+            from: Address::new(uri("2222201")),
+            to: Address::new(uri(number)),
+            p_asserted_identity: None,
+            call_id,
+            from_tag: format!("from{id}"),
+            credentials: self.credentials.clone(),
+            headers: Vec::new(),
+            body: Some(Body::sdp(offer)),
+        })));
+        call.sip_event(|event| matches!(event, sip::Event::Prepared { .. }).then_some(())).await;
+        call.command(Command::Send { leg: call.leg });
+        call
+    }
+}
+
+impl Call {
+    /// Waits for the 200 and acknowledges it; `Err` is how the call ended instead.
+    pub async fn answered(&mut self) -> Result<(), End> {
+        loop {
+            match self.next_sip().await {
+                sip::Event::Provisional { status, body, .. } => {
+                    self.provisionals.push(status);
+                    if let Some(body) = body {
+                        self.remote(body.bytes);
+                    }
+                }
+                sip::Event::Challenged { leg, .. } => self.command(Command::Send { leg }),
+                sip::Event::Answered { body, .. } => {
+                    if let Some(body) = body {
+                        self.remote(body.bytes);
+                    }
+                    self.command(Command::Acknowledge { leg: self.leg, body: None });
+                    return Ok(());
+                }
+                sip::Event::Ended { end, .. } => return Err(end),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for a provisional with this status.
+    pub async fn provisional(&mut self, wanted: u16) {
+        while !self.provisionals.contains(&wanted) {
+            if let sip::Event::Provisional { status, body, .. } = self.next_sip().await {
+                self.provisionals.push(status);
+                if let Some(body) = body {
+                    self.remote(body.bytes);
+                }
+            }
+        }
+    }
+
+    /// Answers re-INVITEs until the call has ended.
+    pub async fn ended(&mut self) -> End {
+        loop {
+            match self.next_sip().await {
+                sip::Event::Ended { end, .. } => return end,
+                sip::Event::Offered { body: Some(body), .. } => self.take_offer(body.bytes).await,
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for a re-INVITE and answers it.
+    pub async fn reinvited(&mut self) {
+        let offer = self.sip_event(|event| match event {
+            sip::Event::Offered { body: Some(body), .. } => Some(body.bytes),
+            _ => None,
+        });
+        let offer = offer.await;
+        self.take_offer(offer).await;
+    }
+
+    async fn take_offer(&mut self, sdp: Bytes) {
+        self.media.command(media::Command::Reoffered { leg: self.media_leg(), sdp }).unwrap();
+        let answer = self.media_event(|event| match event {
+            media::Event::Answered { sdp, .. } => Some(sdp),
+            _ => None,
+        });
+        let body = Some(Body::sdp(answer.await));
+        self.command(Command::AnswerOffer { leg: self.leg, body });
+    }
+
+    /// Plays to the end.
+    pub async fn play(&mut self, clips: &[Clip]) {
+        let (leg, play) = (self.media_leg(), PlayId(1));
+        let clips = Arc::from(clips);
+        self.media.command(media::Command::Play { leg, play, clips, times: 1 }).unwrap();
+        self.media_event(|event| matches!(event, media::Event::PlayFinished { .. }).then_some(()))
+            .await;
+    }
+
+    pub async fn digit(&mut self) -> char {
+        let pressed = self.media_event(|event| match event {
+            media::Event::Digit { digit, .. } => Some(digit),
+            _ => None,
+        });
+        pressed.await
+    }
+
+    pub async fn press(&mut self, digits: &str) {
+        let (leg, digits) = (self.media_leg(), digits.to_owned());
+        self.media.command(media::Command::SendDigits { leg, digits }).unwrap();
+        self.media_event(|event| matches!(event, media::Event::DigitsSent { .. }).then_some(()))
+            .await;
+    }
+
+    pub fn listen(&self) -> media::Ear {
+        let ear = media::Ear::new(Duration::from_secs(30));
+        self.media
+            .command(media::Command::Listen { leg: self.media_leg(), sink: ear.sink() })
+            .unwrap();
+        ear
+    }
+
+    /// Whether audio flows (received, sent), as the media threads judge it.
+    pub async fn flow(&mut self) -> (bool, bool) {
+        let flow = self.media_event(|event| match event {
+            media::Event::Flow { received, sent, .. } => Some((received, sent)),
+            _ => None,
+        });
+        flow.await
+    }
+
+    /// Why the media threads refused something.
+    pub async fn media_fault(&mut self) -> media::MediaFault {
+        let fault = self.media_event(|event| match event {
+            media::Event::Failed { fault, .. } => Some(fault),
+            _ => None,
+        });
+        fault.await
+    }
+
+    pub fn start_hang_up(&self) {
+        self.command(Command::HangUp { leg: self.leg, cause: HangUpCause::Normal });
+    }
+
+    pub async fn hang_up(&mut self) -> End {
+        self.start_hang_up();
+        self.ended().await
+    }
+
+    fn remote(&self, sdp: Bytes) {
+        self.media.command(media::Command::Remote { leg: self.media_leg(), sdp }).unwrap();
+    }
+
+    fn media_leg(&self) -> media::LegId {
+        media::LegId(self.leg.0)
+    }
+
+    fn command(&self, command: Command) {
+        self.endpoint.command(command).unwrap();
+    }
+
+    async fn next_sip(&mut self) -> sip::Event {
+        let event = tokio::time::timeout(LIMIT, self.sip.recv()).await;
+        event.expect("a SIP event in time").expect("the endpoint runs")
+    }
+
+    async fn sip_event<T>(&mut self, wanted: impl Fn(sip::Event) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = wanted(self.next_sip().await) {
+                return found;
+            }
+        }
+    }
+
+    async fn media_event<T>(&mut self, wanted: impl Fn(media::Event) -> Option<T>) -> T {
+        loop {
+            let event = tokio::time::timeout(LIMIT, self.media_events.recv()).await;
+            if let Some(found) = wanted(event.expect("a media event in time").expect("media runs"))
+            {
+                return found;
+            }
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let _busy = self.media.command(media::Command::Close { leg: self.media_leg() });
+    }
+}
+
+fn leg_of(event: &sip::Event) -> Option<LegId> {
+    match event {
+        sip::Event::Prepared { leg, .. }
+        | sip::Event::Challenged { leg, .. }
+        | sip::Event::Provisional { leg, .. }
+        | sip::Event::Answered { leg, .. }
+        | sip::Event::Ended { leg, .. }
+        | sip::Event::Offered { leg, .. } => Some(*leg),
+        _ => None,
+    }
+}
+
+fn media_leg_of(event: &media::Event) -> Option<media::LegId> {
+    match event {
+        media::Event::Offered { leg, .. }
+        | media::Event::Answered { leg, .. }
+        | media::Event::Failed { leg, .. }
+        | media::Event::PlayFinished { leg, .. }
+        | media::Event::Digit { leg, .. }
+        | media::Event::DigitsSent { leg }
+        | media::Event::Flow { leg, .. } => Some(*leg),
+        _ => None,
+    }
+}
