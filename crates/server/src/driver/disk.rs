@@ -64,3 +64,4 @@ impl Disk {
         self.in_flight == 0 && self.open.writes.is_empty()
     }
 }
+

@@ -46,23 +46,11 @@ const INPUTS_PER_TURN: usize = 256;
 #[derive(Debug)]
 pub enum Happening {
     Media(media::Event),
-    Committed {
-        batch: BatchNumber,
-        failure: Option<String>,
-    },
-    Claimed {
-        claim: ClaimId,
-        calls: Result<Vec<Intent>, String>,
-    },
-    Fetched {
-        serial: Serial,
-        clips: Result<Arc<[media::Clip]>, FetchFault>,
-    },
+    Committed { batch: BatchNumber, failure: Option<String> },
+    Claimed { claim: ClaimId, calls: Result<Vec<Intent>, String> },
+    Fetched { serial: Serial, clips: Result<Arc<[media::Clip]>, FetchFault> },
     /// A trunk's host name was resolved anew.
-    Resolved {
-        trunk: engine::vocabulary::TrunkName,
-        address: std::net::SocketAddr,
-    },
+    Resolved { trunk: engine::vocabulary::TrunkName, address: std::net::SocketAddr },
     /// A second order to stop, or the end of the time to drain.
     HangUpAll,
     Drain,

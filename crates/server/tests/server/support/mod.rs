@@ -80,8 +80,9 @@ impl World {
 
     /// The fields of the call's release callback.
     pub async fn released(&self, serial: &str) -> Value {
-        let of_call =
-            |callback: &sim::Callback| callback.field("callSerialNo").as_deref() == Some(serial);
+        let of_call = |callback: &sim::Callback| {
+            callback.field("callSerialNo").as_deref() == Some(serial)
+        };
         let received = self.callbacks.callbacks().received(of_call);
         let callback = tokio::time::timeout(PATIENCE, received).await;
         callback.expect("a release callback comes").json().expect("it is JSON")
@@ -132,8 +133,7 @@ impl Server {
     pub fn kill_and_restart(mut self) -> Server {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
-        let directory =
-            std::mem::replace(&mut self.directory, TempDir::new().expect("a directory"));
+        let directory = std::mem::replace(&mut self.directory, TempDir::new().expect("a directory"));
         Server::run_in(directory)
     }
 
