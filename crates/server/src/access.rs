@@ -10,7 +10,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 pub use seal::{SealError, Sealer};
-pub use tokens::{Access, Credential, IssueError, Issued, Rights};
+pub use tokens::{Access, IssueError, Rights};
 
 /// The SHA-256 under which a generated secret is stored and looked up.
 pub fn sha256(secret: &[u8]) -> [u8; 32] {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use crate::speech::config::SpeechConfig;
 
-pub use listeners::{Http, Https, Media, PortRange, Sip};
+pub use listeners::{Http, Https, Media, Sip};
 pub use process::{Access, Callbacks, Defaults};
 pub use secret::Secret;
 pub use tenant::TenantInFile;

@@ -4,6 +4,6 @@ mod provision;
 mod registry;
 mod settings;
 
-pub use provision::{CALLBACK_SHARED_KEY, FirstRun, ProvisionError, Provisioner};
+pub use provision::{CALLBACK_SHARED_KEY, FirstRun, Provisioner};
 pub use registry::{BadSettings, Tenant, Tenants};
-pub use settings::{Review, Route, SignatureKind, TenantSettings, TimeZone};
+pub use settings::{Review, Route, SignatureKind, TenantSettings};

@@ -78,6 +78,20 @@ impl Access {
         self.issue(key, tenant, TokenKind::ApiKey, None).await
     }
 
+    /// Voids a token or key of this tenant; false where it is none of its.
+    pub async fn revoke(&self, tenant: TenantId, token: &str) -> Result<bool, StoreError> {
+        let hash = sha256(token.as_bytes());
+        match self.store.token(&hash).await? {
+            Some(found) if found.tenant == tenant => {
+                self.store.put_token(Token { expires_ms: Some(0), ..found }).await?;
+                let rights = Rights::Tenant(tenant);
+                self.remember(hash, Credential { rights, expires_ms: Some(0) });
+                Ok(true)
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
     async fn issue(
         &self,
         token: String,

@@ -44,17 +44,22 @@ impl Client {
 
     /// GET.
     pub async fn read(&self, path: &str) -> Result<Value, ClientError> {
-        self.send(Method::GET, path).await
+        self.send(Method::GET, path, String::new()).await
     }
 
     /// POST without a body.
     pub async fn act(&self, path: &str) -> Result<Value, ClientError> {
-        self.send(Method::POST, path).await
+        self.send(Method::POST, path, String::new()).await
     }
 
-    async fn send(&self, method: Method, path: &str) -> Result<Value, ClientError> {
+    /// PUT of a JSON text.
+    pub async fn put(&self, path: &str, body: String) -> Result<Value, ClientError> {
+        self.send(Method::PUT, path, body).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: String) -> Result<Value, ClientError> {
         let unreachable = |source| ClientError::Unreachable { url: self.base.clone(), source };
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);
         if let Some(key) = &self.api_key {
             request = request.bearer_auth(key);
         }

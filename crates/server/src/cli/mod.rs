@@ -4,6 +4,7 @@ mod client;
 mod show;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -75,12 +76,21 @@ pub enum Tenants {
     List,
     /// The tenant whose key asks.
     Show,
+    /// Make a tenant or replace its settings; needs the operator's key.
+    Put {
+        /// The number of its VDN.
+        id: u32,
+        /// JSON: `name`, `access_codes`, `settings` as in `[[tenant]]`; `-` is the standard input.
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("{path}: {source}")]
+    Input { path: PathBuf, source: io::Error },
     #[error("the output could not be written: {0}")]
     Output(#[from] io::Error),
 }
@@ -118,10 +128,22 @@ pub async fn run(
         }
         Command::Tenants(Tenants::List) => (client.read("/v1/tenants").await?, show::document),
         Command::Tenants(Tenants::Show) => (client.read("/v1/tenant").await?, show::document),
+        Command::Tenants(Tenants::Put { id, file }) => {
+            let body = input(&file)?;
+            (client.put(&format!("/v1/tenants/{id}"), body).await?, show::document)
+        }
     };
     let print = if connection.json { show::document } else { print };
     print(&reply, out)?;
     Ok(())
+}
+
+fn input(path: &Path) -> Result<String, CliError> {
+    let text = match path.to_str() {
+        Some("-") => io::read_to_string(io::stdin()),
+        Some(_) | None => std::fs::read_to_string(path),
+    };
+    text.map_err(|source| CliError::Input { path: path.to_path_buf(), source })
 }
 
 #[cfg(test)]

@@ -65,6 +65,12 @@ async fn every_command_prints_what_the_server_knows() {
     }
     let all = offhook(&served.url, OPERATOR_KEY, &["tenants", "list"]).await.unwrap();
     assert!(all.contains("tenant 1") && all.contains("tenant 2"), "{all}");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("third.json");
+    std::fs::write(&file, r#"{"name": "third", "access_codes": ["333"]}"#).unwrap();
+    let put = ["tenants", "put", "3", file.to_str().unwrap()];
+    let made = offhook(&served.url, OPERATOR_KEY, &put).await.unwrap();
+    assert!(made.contains("\"app_secret\": "), "{made}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::listeners::PortRange;
 use super::*;
 use engine::vocabulary::TrunkName;
 
@@ -75,7 +76,7 @@ fn a_full_file_is_read() {
     let carrier = &config.trunks[0];
     assert_eq!((carrier.kind, carrier.transport), (TrunkKind::Sip, Transport::Tcp));
     assert_eq!(carrier.password.as_ref().unwrap().reveal(), "0123 from a file");
-    assert_eq!((carrier.expires, carrier.pace().calls_per_second), (300, 20));
+    assert_eq!((carrier.expires, carrier.calls_per_second), (300, 20));
     assert_eq!(config.trunks[1].kind, TrunkKind::Sim);
     let tenant = &config.tenants[0];
     assert_eq!(tenant.callback_shared_key.as_ref().unwrap().reveal(), "0123 from a file");

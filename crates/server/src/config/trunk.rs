@@ -1,6 +1,6 @@
 //! `[[trunk]]`: a way out to the telephone network.
 
-use engine::vocabulary::{Pace, TrunkName};
+use engine::vocabulary::TrunkName;
 use serde::Deserialize;
 
 use super::Secret;
@@ -97,10 +97,6 @@ impl Trunk {
             calls_per_second: default_rate(),
             concurrent_calls: default_concurrency(),
         }
-    }
-
-    pub fn pace(&self) -> Pace {
-        Pace { calls_per_second: self.calls_per_second, concurrent_calls: self.concurrent_calls }
     }
 
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {

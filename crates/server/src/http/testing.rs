@@ -269,7 +269,7 @@ async fn desk(
                 let _ = reply.send(answer);
             }
             Ask::LiveNotes(serial, reply) => {
-                let note = json!({"at_ms": 1, "type": "sip", "serial": serial.0.to_string()});
+                let note = json!({"at_ms": 1, "note": "recovered", "what": serial.0.to_string()});
                 let note: Note = serde_json::from_value(note).unwrap();
                 let _ = reply.send(vec![note]);
             }

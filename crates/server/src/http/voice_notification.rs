@@ -32,7 +32,7 @@ const MAX_KEY: usize = 255;
 #[serde(rename_all = "camelCase")]
 struct Answer {
     ret_msg: String,
-    ret_code: &'static str,
+    ret_code: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Created>,
 }
@@ -82,18 +82,18 @@ async fn create(
     match app.calls.accept(request(app, tenant, idempotency, order)).await {
         Ok(accepted) => Ok(Reply(Answer {
             ret_msg: "Created successfully.".to_owned(),
-            ret_code: "0",
+            ret_code: "0".to_owned(),
             result: Some(Created { call_serial_no: accepted.serial.to_string() }),
         })
         .into_response()),
         Err(Refusal::QueueFull { retry_after_s }) => {
             let text = format!("too many calls wait; try again in {retry_after_s} s");
-            let mut response = refusal("3", text);
+            let mut response = refusal(3, text);
             response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
             Ok(response)
         }
         Err(Refusal::Duplicate) => Ok(refusal(
-            "1",
+            1,
             "a call with this caller and called is not finished; try again later".to_owned(),
         )),
         Err(Refusal::KeyReused) => Err(WireError::KeyReused),
@@ -140,8 +140,9 @@ pub fn idempotency(
     }
 }
 
-fn refusal(ret_code: &'static str, ret_msg: String) -> Response {
-    Reply(Answer { ret_msg, ret_code, result: None }).into_response()
+/// Refused: HTTP 200, and a code that tells what to change.
+fn refusal(code: u32, ret_msg: String) -> Response {
+    Reply(Answer { ret_msg, ret_code: code.to_string(), result: None }).into_response()
 }
 
 fn wish_v2(body: &Map<String, Value>) -> Wish {

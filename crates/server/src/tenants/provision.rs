@@ -84,17 +84,18 @@ impl Provisioner<'_> {
 
     async fn apply(&self, tenant: &TenantInFile) -> Result<(), ProvisionError> {
         let id = tenant.tenant_id();
-        let row = store::Tenant {
+        let row = Tenant {
             id,
             name: tenant.name.clone(),
             app_key: tenant.app_key.clone(),
             app_secret_sha256: sha256(tenant.app_secret.reveal().as_bytes()),
             access_codes: tenant.access_codes.clone(),
-            settings: serde_json::to_value(&tenant.settings)
-                .expect("settings have string keys only"),
             suspended: tenant.suspended,
             from_file: true,
-        };
+            speech: Tenant::speech(id, &tenant.settings, &self.config.speech)?,
+            settings: tenant.settings.clone(),
+        }
+        .to_row();
         let applied = self.store.put_tenant(row).await;
         applied.map_err(|source| ProvisionError::Apply { id: tenant.id, source })?;
         if let Some(key) = &tenant.callback_shared_key {
@@ -112,19 +113,20 @@ impl Provisioner<'_> {
             self.first_recording(now_ms).await?;
         }
         let first = FirstRun { app_key: random_hex::<16>()?, app_secret: random_hex::<16>()? };
-        let row = store::Tenant {
+        let settings = self.first_settings();
+        let tenant = Tenant {
             id: FIRST_TENANT,
             name: "first".to_owned(),
             app_key: first.app_key.clone(),
             app_secret_sha256: sha256(first.app_secret.as_bytes()),
             access_codes: FIRST_ACCESS_CODES.map(str::to_owned).to_vec(),
-            settings: serde_json::to_value(self.first_settings())
-                .expect("settings have string keys only"),
             suspended: false,
             from_file: false,
+            speech: Tenant::speech(FIRST_TENANT, &settings, &self.config.speech)?,
+            settings,
         };
-        self.store.put_tenant(row.clone()).await?;
-        tenants.put(Tenant::from_row(row, &self.config.speech)?);
+        self.store.put_tenant(tenant.to_row()).await?;
+        tenants.put(tenant);
         Ok(first)
     }
 

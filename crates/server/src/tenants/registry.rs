@@ -31,8 +31,7 @@ impl Tenant {
         let bad = |why: String| BadSettings { tenant: row.id, why };
         let settings: TenantSettings =
             serde_json::from_value(row.settings).map_err(|error| bad(error.to_string()))?;
-        let speech =
-            speech.with_languages(&settings.speech).map_err(|error| bad(error.to_string()))?;
+        let speech = Tenant::speech(row.id, &settings, speech)?;
         Ok(Tenant {
             id: row.id,
             name: row.name,
@@ -42,10 +41,21 @@ impl Tenant {
             suspended: row.suspended,
             from_file: row.from_file,
             settings,
-            speech: Arc::new(speech),
+            speech,
         })
     }
 
+    /// `[speech]` with a tenant's choice of engines over it.
+    pub fn speech(
+        tenant: TenantId,
+        settings: &TenantSettings,
+        speech: &SpeechConfig,
+    ) -> Result<Arc<SpeechConfig>, BadSettings> {
+        let own = speech.with_languages(&settings.speech);
+        own.map(Arc::new).map_err(|error| BadSettings { tenant, why: error.to_string() })
+    }
+
+    /// As the store keeps it.
     pub fn to_row(&self) -> store::Tenant {
         store::Tenant {
             id: self.id,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::{
     CallbackAttempt, CallbackId, CallbackNext, CallbackResult, CallbackState, CallbackStatus,
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{Problem, calls};
 use crate::app::{App, unix_ms};
@@ -122,7 +122,7 @@ pub async fn of_call(
     Ok(Json(shown.collect()))
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeadQuery {
     #[serde(default)]

@@ -8,7 +8,7 @@ use engine::intent::{Intent, OrderKind, PlayItem};
 use engine::vocabulary::{Serial, TenantId};
 use serde::{Deserialize, Serialize};
 use store::{CdrQuery, IntentState};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::Problem;
 use crate::app::App;
@@ -88,7 +88,7 @@ pub struct CallPage {
     calls: Vec<Call>,
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct CallFilter {
     /// The first ms since 1970 that counts, by the time of acceptance.

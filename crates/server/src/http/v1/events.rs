@@ -8,7 +8,7 @@ use engine::events::{Event, EventKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::Problem;
 use super::calls::Call;
@@ -45,7 +45,7 @@ pub struct LogPage {
     last: u64,
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LogQuery {
     /// The last position that was read; default 0, from the beginning.

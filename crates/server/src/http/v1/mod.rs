@@ -42,8 +42,10 @@ pub fn router() -> Router<App> {
         .routes(routes!(recordings::approve))
         .routes(routes!(recordings::reject))
         .routes(routes!(api_keys::create))
+        .routes(routes!(api_keys::revoke))
         .routes(routes!(tenants::own))
         .routes(routes!(tenants::list))
+        .routes(routes!(tenants::put))
         .routes(routes!(health::healthy))
         .routes(routes!(health::ready))
         .split_for_parts();

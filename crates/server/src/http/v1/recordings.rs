@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use store::{VoiceRecording, VoiceStatus};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::Problem;
 use crate::app::{App, unix_ms};
@@ -66,7 +66,7 @@ pub struct RecordingPage {
     recordings: Vec<Recording>,
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Page {
     #[serde(default)]

@@ -104,10 +104,16 @@ async fn the_timeline_joins_events_notes_and_tries() {
     let world = world().await;
     let intent = world.accepted(31, T0).await;
     let live = world.get("/v1/calls/31/timeline").await.json();
-    assert_eq!((&live["state"], &live["lines"][0]["what"]), (&json!("waiting"), &json!("sip")));
+    assert_eq!(
+        (&live["state"], &live["lines"][0]["what"]),
+        (&json!("waiting"), &json!("recovered"))
+    );
     world.ended(intent, Outcome::Played, false).await;
-    let notes = json!([{"at_ms": T0 + 10, "type": "sip.sent", "start_line": "INVITE"},
-                       {"at_ms": T0 + 1_200, "type": "sip.received", "start_line": "SIP/2.0 200 OK"}]);
+    let sip = |at_ms: i64, direction: &str, message: &str| {
+        json!({"at_ms": at_ms, "note": "sip", "direction": direction, "transport": "UDP",
+               "local": "192.0.2.1:5060", "remote": "192.0.2.2:5060", "message": message})
+    };
+    let notes = json!([sip(T0 + 10, "out", "INVITE"), sip(T0 + 1_200, "in", "SIP/2.0 200 OK")]);
     world.app.store.put_timeline(Serial(31), notes.to_string().into_bytes()).await.unwrap();
     let due = world.app.store.callbacks_due(unix_ms() + 1000, 1).await.unwrap().remove(0);
     let attempt = CallbackAttempt {
@@ -123,7 +129,8 @@ async fn the_timeline_joins_events_notes_and_tries() {
     let over = world.get("/v1/calls/31/timeline").await.json();
     let whats: Vec<_> =
         over["lines"].as_array().unwrap().iter().map(|line| line["what"].clone()).collect();
-    assert_eq!(whats, ["sip.sent", "sip.received", "call.ended", "callback.attempt"]);
+    assert_eq!(whats, ["sip", "sip", "call.ended", "callback.attempt"]);
+    assert_eq!(over["lines"][0]["data"]["message"], "INVITE");
     assert_eq!(over["lines"][3]["data"]["status"], 500);
     assert_eq!(over["lines"][2]["data"]["serial"], "31");
 
@@ -254,8 +261,69 @@ async fn keys_open_what_they_should() {
     let tenants = with(&operator, "/v1/tenants").await;
     assert_eq!(tenants.json().as_array().unwrap().len(), 2);
     assert!(!tenants.text.contains("secret"), "{}", tenants.text);
+    let revoke = json!({"key": key.strip_prefix("Bearer ").unwrap()});
+    let bearer = format!("Bearer {}", world.other_token);
+    let headers = [("authorization", &*bearer)];
+    let stranger =
+        world.send(Method::POST, "/v1/api_keys/revoke", &headers, revoke.to_string()).await;
+    assert_eq!(stranger.status, 404);
+    assert_eq!(with(&key, "/v1/calls").await.status, 200);
+    assert_eq!(world.post("/v1/api_keys/revoke", revoke).await.status, 204);
+    assert_eq!(with(&key, "/v1/calls").await.status, 401);
     let nobody = with("Bearer x", "/v1/calls").await;
     assert_eq!((nobody.status.as_u16(), nobody.header("www-authenticate")), (401, "Bearer"));
+}
+
+#[tokio::test]
+async fn the_operator_makes_and_changes_tenants() {
+    let world = world().await;
+    let operator = format!("Bearer {OPERATOR_KEY}");
+    let put = async |id: &str, body: Value| {
+        let path = format!("/v1/tenants/{id}");
+        world.send(Method::PUT, &path, &[("authorization", &operator)], body.to_string()).await
+    };
+    let wanted = |codes: Value, settings: Value| {
+        json!({"name": "third", "access_codes": codes, "settings": settings,
+               "callback_shared_key": "shared"})
+    };
+    let routes = json!({"routes": [{"prefix": "", "trunk": "sim"}], "record": true});
+    let made = put("3", wanted(json!(["333"]), routes.clone())).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let made = made.json();
+    let login = json!({"app_key": made["tenant"]["app_key"], "app_secret": made["app_secret"]});
+    let token = world.send(Method::POST, crate::http::tests::TOKEN, &[], login.to_string()).await;
+    let bearer = format!("Bearer {}", token.json()["AccessToken"].as_str().unwrap());
+    let own =
+        async || world.send(Method::GET, "/v1/tenant", &[("authorization", &bearer)], "").await;
+    assert_eq!(own().await.json()["settings"]["record"], true);
+    let id = engine::vocabulary::TenantId(3);
+    let sealed = world.app.store.secret(id, crate::tenants::CALLBACK_SHARED_KEY).await.unwrap();
+    let opened = world.app.access.sealer.open(id, "callback_shared_key", &sealed.unwrap()).unwrap();
+    assert_eq!(opened, b"shared");
+
+    let changed = put("3", wanted(json!(["333", "334"]), json!({}))).await;
+    assert_eq!((changed.status.as_u16(), &changed.json()["app_secret"]), (200, &Value::Null));
+    assert_eq!(own().await.json()["access_codes"], json!(["333", "334"]));
+    assert_eq!(world.app.store.tenant(id).await.unwrap().unwrap().access_codes.len(), 2);
+
+    for (status, id, body) in [
+        (422, "4", wanted(json!(["333"]), json!({}))),
+        (422, "4", wanted(json!(["x"]), json!({}))),
+        (422, "4", wanted(json!([]), json!({"routes": [{"prefix": "1", "trunk": "none"}]}))),
+        (422, "4", wanted(json!([]), json!({"speech": {"zh": "none"}}))),
+        (400, "4", wanted(json!([]), json!({"recrod": true}))),
+        (400, "0", wanted(json!([]), json!({}))),
+        (400, "x", wanted(json!([]), json!({}))),
+        (400, "4", json!([])),
+    ] {
+        assert_eq!(put(id, body.clone()).await.status, status, "{id} {body}");
+    }
+    world.reset(|tenant| tenant.from_file = true);
+    assert_eq!(put("1", wanted(json!([]), json!({}))).await.status, 409);
+    let bearer = format!("Bearer {}", world.token);
+    let headers = [("authorization", &*bearer)];
+    let body = wanted(json!([]), json!({})).to_string();
+    assert_eq!(world.send(Method::PUT, "/v1/tenants/1", &headers, body).await.status, 403);
 }
 
 #[tokio::test]

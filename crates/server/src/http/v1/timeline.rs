@@ -89,7 +89,7 @@ fn note_line(note: Note) -> Line {
     let mut data = serde_json::to_value(&note).expect("a note has string keys only");
     let tag = data.as_object_mut().and_then(|fields| {
         fields.remove("at_ms");
-        ["type", "kind", "note"].iter().find_map(|tag| fields.remove(*tag))
+        fields.remove("note")
     });
     let what = tag.as_ref().and_then(Value::as_str).unwrap_or("note").to_owned();
     Line { at_ms: note.at_ms, source: Source::Note, what, data }

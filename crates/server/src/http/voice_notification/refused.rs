@@ -59,33 +59,29 @@ pub enum Refused {
 
 impl Refused {
     /// `retCode` (contract §5.1, decisions.md "Voice notification").
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> u32 {
         match self {
-            Refused::CalledMissing | Refused::Called | Refused::NoRoute => "5",
-            Refused::TenantNotEnabled => "6",
-            Refused::CallerPresent => "7",
-            Refused::VoiceContent => "8",
-            Refused::CallbackUrl(_) => "9",
-            Refused::PlayTimes => "10",
-            Refused::Playlist => "11",
-            Refused::NothingNamed => "12",
-            Refused::ParamTooLong => "13",
-            Refused::ParamCharacter => "14",
-            Refused::ParamsCount => "15",
-            Refused::ParamsUnfit(error) => match error {
-                FillError::TooLong { .. } => "13",
-                FillError::Character { .. } | FillError::Format { .. } => "14",
-                FillError::Count { .. } => "15",
-            },
-            Refused::Trial => "16",
-            Refused::NoSuchFile => "17",
-            Refused::WrongScene => "18",
-            Refused::NotSubmitted => "19",
-            Refused::NotApproved => "20",
-            Refused::Rejected => "21",
-            Refused::NotAText => "22",
-            Refused::NotAVoice => "23",
-            Refused::Priority => "36",
+            Refused::CalledMissing | Refused::Called | Refused::NoRoute => 5,
+            Refused::TenantNotEnabled => 6,
+            Refused::CallerPresent => 7,
+            Refused::VoiceContent => 8,
+            Refused::CallbackUrl(_) => 9,
+            Refused::PlayTimes => 10,
+            Refused::Playlist => 11,
+            Refused::NothingNamed => 12,
+            Refused::ParamTooLong => 13,
+            Refused::ParamCharacter => 14,
+            Refused::ParamsCount => 15,
+            Refused::ParamsUnfit(error) => error.return_code(),
+            Refused::Trial => 16,
+            Refused::NoSuchFile => 17,
+            Refused::WrongScene => 18,
+            Refused::NotSubmitted => 19,
+            Refused::NotApproved => 20,
+            Refused::Rejected => 21,
+            Refused::NotAText => 22,
+            Refused::NotAVoice => 23,
+            Refused::Priority => 36,
         }
     }
 
