@@ -9,20 +9,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use sipx_sip::{Message, Method};
+use sipx_sip::Message;
 
 use crate::{
-    Address, Command, Counters, Direction, End, EndedBy, Event, FlowId, IncomingCall, LegId,
-    Policy, TapRecord, Transport,
+    Command, Counters, End, EndedBy, Event, FlowId, LegId, Policy, Transport,
     dialog::Dialog,
-    legs::{self, Inbound, Input, Leg, Outbound},
-    message::{Reply, Request, Response, Source, plain_headers, q850},
-    outside::{Outside, Verdict},
+    legs::{self, Input, Leg, Outbound, Verb},
+    message::Source,
+    outside::Outside,
     registrations::Registrations,
     stack::Stack,
     timers::TimerKey,
-    transactions::{ClientKey, Failure, Found, Owner, ServerId},
+    transactions::{ClientKey, Failure, Owner},
 };
+
+mod receive;
 
 /// A socket as the core knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +97,15 @@ impl Core {
     /// `seed` makes tags, branches and nonces: from the operating system in production, fixed in
     /// simulated worlds.
     pub fn new(config: CoreConfig, seed: u64, now: Instant) -> Core {
+        let mut stack = Stack::new(config, seed, now);
+        // Ids of inbound legs are not those of an earlier process, whose dialogs may be on disk.
+        let inbound_legs = stack.random.next() >> 2;
         Core {
-            stack: Stack::new(config, seed, now),
+            stack,
             legs: HashMap::new(),
             registrations: Registrations::default(),
             outside: Outside::default(),
-            inbound_legs: 0,
+            inbound_legs,
         }
     }
 
@@ -127,17 +131,29 @@ impl Core {
                 let dialog = Dialog::restored(*dialog);
                 Some(legs::hang_up_dialog(dialog, credentials, cause, stack))
             }),
-            Command::Send { leg }
-            | Command::Acknowledge { leg, .. }
-            | Command::Ring { leg, .. }
-            | Command::Progress { leg, .. }
-            | Command::Answer { leg, .. }
-            | Command::Refuse { leg, .. }
-            | Command::AnswerOffer { leg, .. }
-            | Command::RefuseOffer { leg, .. }
-            | Command::Offer { leg, .. }
-            | Command::HangUp { leg, .. }
-            | Command::Info { leg, .. } => self.with_leg(leg, Input::Command(command)),
+            Command::Send { leg } => self.tell(leg, Verb::Send),
+            Command::Acknowledge { leg, body } => self.tell(leg, Verb::Acknowledge(body)),
+            Command::Ring { leg, body } => self.tell(leg, Verb::Provisional(180, body)),
+            Command::Progress { leg, body } => self.tell(leg, Verb::Provisional(183, body)),
+            Command::Answer { leg, body } => self.tell(leg, Verb::Answer(body)),
+            Command::Refuse {
+                leg,
+                status,
+                reason,
+                headers,
+            } => self.tell(
+                leg,
+                Verb::Refuse {
+                    status,
+                    reason,
+                    headers,
+                },
+            ),
+            Command::AnswerOffer { leg, body } => self.tell(leg, Verb::AnswerOffer(body)),
+            Command::RefuseOffer { leg, status } => self.tell(leg, Verb::RefuseOffer(status)),
+            Command::Offer { leg, body } => self.tell(leg, Verb::Offer(body)),
+            Command::HangUp { leg, cause } => self.tell(leg, Verb::HangUp(cause)),
+            Command::Info { leg, body } => self.tell(leg, Verb::Info(body)),
             Command::Register(wanted) => self.registrations.register(*wanted, &mut self.stack),
             Command::Unregister { id } => self.registrations.unregister(id, &mut self.stack),
             Command::Respond {
@@ -186,8 +202,8 @@ impl Core {
     /// nothing has answered fail.
     pub fn transport_failed(&mut self, transport: Transport, remote: SocketAddr, now: Instant) {
         self.handle_timeout(now);
-        for (owner, failure) in self.stack.fail_clients(transport, remote) {
-            self.failed(None, owner, failure);
+        for (key, owner) in self.stack.fail_clients(transport, remote) {
+            self.failed(key, owner, Failure::Transport);
         }
     }
 
@@ -198,7 +214,7 @@ impl Core {
             match key {
                 TimerKey::Client(key, timer) => {
                     if let Some((owner, failure)) = self.stack.client_due(key, timer, at) {
-                        self.failed(Some(key), owner, failure);
+                        self.failed(key, owner, failure);
                     }
                 }
                 TimerKey::Server(id, timer) => self.stack.server_due(id, timer, at),
@@ -239,182 +255,7 @@ impl Core {
         (self.legs.len(), transactions, self.stack.timers.len())
     }
 
-    fn request(&mut self, request: sipx_sip::Request, source: Source, bytes: Bytes) {
-        let Some(reply) = Reply::to(&request.headers, source) else {
-            self.stack.counters.malformed += 1;
-            return;
-        };
-        let is_ack = request.method == Method::Ack;
-        let finding = sipx_sip::validate_request(&request)
-            .into_iter()
-            .find(|finding| !finding.is_repairable());
-        let status = finding.as_ref().map(sipx_sip::Finding::status);
-        let knows_scheme = matches!(
-            request.uri.scheme(),
-            sipx_sip::Scheme::Sip | sipx_sip::Scheme::Sips | sipx_sip::Scheme::Tel
-        );
-        let status = status.or((!knows_scheme).then_some(416));
-        let read = Request::read(request, source);
-        let request = match (status, read) {
-            (None, Some(request)) => request,
-            (status, _) => {
-                self.tap(None, source, bytes);
-                if !is_ack {
-                    self.answer_statelessly(&reply, status.unwrap_or(400), &[]);
-                }
-                return;
-            }
-        };
-        match request.method {
-            Method::Ack => self.ack(request, bytes),
-            Method::Cancel => self.cancel(&request, &reply, bytes),
-            _ => self.other_request(request, reply, bytes),
-        }
-    }
-
-    fn ack(&mut self, request: Request, bytes: Bytes) {
-        let leg = self
-            .dialog_of(&request)
-            .or_else(|| self.stack.servers.leg_of(&request));
-        self.tap(leg, request.source, bytes);
-        if self.stack.server_request(&request) == Found::Absorbed {
-            return;
-        }
-        match self.dialog_of(&request) {
-            Some(leg) => self.with_leg(
-                leg,
-                Input::Request {
-                    request: Box::new(request),
-                    server: None,
-                },
-            ),
-            None => self.stack.counters.stray_acks += 1,
-        }
-    }
-
-    fn cancel(&mut self, request: &Request, reply: &Reply, bytes: Bytes) {
-        let meant = self.stack.servers.cancelled_by(request);
-        let leg = meant.and_then(|(_, leg)| leg);
-        self.tap(leg, request.source, bytes);
-        let status = if meant.is_some() { 200 } else { 481 };
-        let tag = self.stateless_tag(reply);
-        let bytes = reply.start(status, None, &tag).finish(None);
-        self.stack.transmit(leg, reply.destination, bytes);
-        if let Some(leg) = leg {
-            let q850 = q850(&request.headers);
-            self.with_leg(leg, Input::Cancelled { q850 });
-        }
-    }
-
-    fn other_request(&mut self, request: Request, reply: Reply, bytes: Bytes) {
-        let known = self.stack.servers.leg_of(&request);
-        let in_dialog = self.dialog_of(&request);
-        let source = request.source;
-        if let Some(leg) = known.or(in_dialog) {
-            self.tap(Some(leg), source, bytes.clone());
-        }
-        let tap_later = known.or(in_dialog).is_none();
-        match self.stack.server_request(&request) {
-            Found::Absorbed => {}
-            Found::Merged => {
-                self.tap(None, source, bytes);
-                self.answer_statelessly(&reply, 482, &[]);
-            }
-            Found::New => match in_dialog {
-                Some(leg) => {
-                    let server = self.stack.start_server(&request, reply, Some(leg));
-                    let request = Box::new(request);
-                    let server = Some(server);
-                    self.with_leg(leg, Input::Request { request, server });
-                }
-                None if request.to_tag.is_some() => {
-                    self.tap(None, source, bytes);
-                    self.answer_statelessly(&reply, 481, &[]);
-                }
-                None => {
-                    debug_assert!(tap_later, "a new request outside dialogs has no leg yet");
-                    self.outside_request(request, reply, bytes);
-                }
-            },
-        }
-    }
-
-    fn outside_request(&mut self, request: Request, reply: Reply, bytes: Bytes) {
-        let verdict = self
-            .outside
-            .judge(&request, self.legs.len(), &mut self.stack);
-        match verdict {
-            Verdict::Refuse(status, headers) => {
-                self.tap(None, request.source, bytes);
-                self.answer_statelessly(&reply, status, &headers);
-            }
-            Verdict::PassOn { user } => {
-                self.tap(None, request.source, bytes);
-                let server = self.stack.start_server(&request, reply, None);
-                self.outside.pass_on(request, server, user, &mut self.stack);
-            }
-            Verdict::Invite { user } => self.invited(request, reply, user, bytes),
-        }
-    }
-
-    fn invited(&mut self, request: Request, reply: Reply, user: Option<String>, bytes: Bytes) {
-        self.inbound_legs += 1;
-        let id = LegId(LegId::INBOUND | self.inbound_legs);
-        self.tap(Some(id), request.source, bytes);
-        let server = self.stack.start_server(&request, reply, Some(id));
-        let Some(call) = incoming(&request, user) else {
-            self.refuse_invite(server, 400, &[]);
-            return;
-        };
-        match Inbound::new(id, server, &request, &mut self.stack) {
-            Ok(leg) => {
-                self.stack.respond(server, 100, None, &[], None);
-                self.insert(id, Leg::Inbound(Box::new(leg)));
-                let request = Box::new(call);
-                self.stack.event(Event::Incoming { leg: id, request });
-            }
-            Err(refusal) => self.refuse_invite(server, refusal.status, &[refusal.header]),
-        }
-    }
-
-    fn refuse_invite(&mut self, server: ServerId, status: u16, headers: &[(String, String)]) {
-        self.stack.counters.refused += 1;
-        self.stack.respond(server, status, None, headers, None);
-    }
-
-    fn response(&mut self, response: sipx_sip::Response, source: Source, bytes: Bytes) {
-        let Some(response) = Response::read(response, source) else {
-            self.stack.counters.malformed += 1;
-            return;
-        };
-        let key = response.branch.map(|branch| ClientKey {
-            branch,
-            is_cancel: response.is_cancel,
-        });
-        let owner = key.and_then(|key| self.stack.clients.owner(key));
-        let (Some(key), Some(owner)) = (key, owner) else {
-            self.stack.counters.stray_responses += 1;
-            return;
-        };
-        self.tap(owner.leg(), source, bytes);
-        match self.stack.client_response(key, &response) {
-            Some(Owner::Leg(leg, purpose)) => self.with_leg(
-                leg,
-                Input::Response {
-                    key,
-                    purpose,
-                    response: Box::new(response),
-                },
-            ),
-            Some(Owner::Registration(id)) => {
-                self.registrations
-                    .response(id, key, &response, &mut self.stack);
-            }
-            Some(Owner::Nobody(_)) | None => {}
-        }
-    }
-
-    fn failed(&mut self, key: Option<ClientKey>, owner: Owner, failure: Failure) {
+    fn failed(&mut self, key: ClientKey, owner: Owner, failure: Failure) {
         match owner {
             Owner::Leg(leg, purpose) => self.with_leg(
                 leg,
@@ -430,6 +271,10 @@ impl Core {
             }
             Owner::Nobody(_) => {}
         }
+    }
+
+    fn tell(&mut self, leg: LegId, verb: Verb) {
+        self.with_leg(leg, Input::Command(verb));
     }
 
     /// Makes a leg with an id of the caller's.
@@ -509,58 +354,6 @@ impl Core {
             self.stack.respond(server, 481, None, &[], None);
         }
     }
-
-    fn dialog_of(&self, request: &Request) -> Option<LegId> {
-        let tag = request.to_tag.as_deref()?;
-        self.stack.dialog(&request.call_id, tag)
-    }
-
-    fn answer_statelessly(&mut self, reply: &Reply, status: u16, headers: &[(String, String)]) {
-        if status >= 300 {
-            self.stack.counters.refused += 1;
-        }
-        let tag = self.stateless_tag(reply);
-        let mut writer = reply.start(status, None, &tag);
-        if let Some(agent) = &self.stack.config.user_agent {
-            writer = writer.header("Server", agent);
-        }
-        let bytes = writer.headers(headers).finish(None);
-        self.stack.transmit(None, reply.destination, bytes);
-    }
-
-    /// Copies of a request get the same tag although nothing is remembered (RFC 3261 §8.2.7).
-    fn stateless_tag(&self, reply: &Reply) -> String {
-        self.stack.random.tag_for(reply.identity())
-    }
-
-    fn tap(&mut self, leg: Option<LegId>, source: Source, bytes: Bytes) {
-        let record = TapRecord {
-            leg,
-            at: self.stack.now,
-            direction: Direction::Received,
-            transport: source.transport,
-            local: source.local,
-            remote: source.remote,
-            bytes,
-        };
-        self.stack.tap(record);
-    }
-}
-
-fn incoming(request: &Request, authenticated: Option<String>) -> Option<IncomingCall> {
-    let target = crate::Uri::from_parsed(&request.uri).ok()?;
-    Some(IncomingCall {
-        from: Address::parse(&request.from).ok()?,
-        to: Address::parse(&request.to).ok()?,
-        request_user: target.user().to_owned(),
-        call_id: request.call_id.clone(),
-        source: request.source.remote,
-        transport: request.source.transport,
-        local: request.source.local,
-        authenticated,
-        headers: plain_headers(&request.headers),
-        body: request.body.clone(),
-    })
 }
 
 fn has_bare_line_feed(bytes: &[u8]) -> bool {

@@ -52,7 +52,7 @@ impl Dialog {
         routes.reverse();
         Some(Dialog {
             leg,
-            local_tag: lines.from_tag()?.to_owned(),
+            local_tag: lines.local_tag()?.to_owned(),
             remote_tag: response.to_tag.clone().unwrap_or_default(),
             target: contact_uri(&response.headers).unwrap_or(lines.uri),
             local_party: lines.from,
@@ -140,6 +140,12 @@ impl Dialog {
 
     pub fn contact(&self) -> Option<&str> {
         self.contact.as_deref()
+    }
+
+    /// Whether a request comes from the party that this dialog is with: our own half of the
+    /// dialog's identity may be guessable, theirs is not ours to guess (RFC 3261 §12.2.2).
+    pub fn is_with(&self, request: &Request) -> bool {
+        request.from_tag.as_deref().unwrap_or_default() == self.remote_tag
     }
 
     /// A request from the far side: `false` where it is older than one that was seen.
@@ -314,7 +320,7 @@ impl InviteLines {
         })
     }
 
-    fn from_tag(&self) -> Option<&str> {
+    fn local_tag(&self) -> Option<&str> {
         self.from.rsplit_once(";tag=").map(|(_, tag)| tag)
     }
 }

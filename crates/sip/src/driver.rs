@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicU64},
     time::Instant,
 };
@@ -67,7 +68,7 @@ impl Driver {
                 }
                 Woken::Datagrams(datagrams) => {
                     for datagram in datagrams {
-                        self.core.received(datagram, Instant::now());
+                        self.received(datagram);
                     }
                 }
                 Woken::Streams(events) => {
@@ -101,7 +102,10 @@ impl Driver {
                 0 => Woken::Abandoned,
                 _ => Woken::Orders(orders),
             },
-            _ = self.datagrams.recv_many(&mut datagrams, BATCH) => Woken::Datagrams(datagrams),
+            // Without a reader the channel is closed, and would wake us for ever.
+            _ = self.datagrams.recv_many(&mut datagrams, BATCH), if !self.sockets.is_empty() => {
+                Woken::Datagrams(datagrams)
+            }
             _ = self.streams.recv_many(&mut streams, BATCH) => Woken::Streams(streams),
             () = sleep => Woken::Other,
             permit = self.events.reserve(), if behind => {
@@ -116,6 +120,15 @@ impl Driver {
                 }
                 Woken::Other
             }
+        }
+    }
+
+    /// The core guards its legs itself; this guards the rest against what a message could still do.
+    fn received(&mut self, message: Received) {
+        let core = &mut self.core;
+        if catch_unwind(AssertUnwindSafe(|| core.received(message, Instant::now()))).is_err() {
+            self.core.counters_mut().panics += 1;
+            tracing::error!("a broken invariant of the SIP core cost a message");
         }
     }
 
@@ -177,7 +190,7 @@ impl Driver {
 
     fn stream_event(&mut self, event: StreamEvent) {
         match event {
-            StreamEvent::Message(received) => self.core.received(received, Instant::now()),
+            StreamEvent::Message(received) => self.received(received),
             StreamEvent::Accepted {
                 stream,
                 remote,

@@ -137,6 +137,7 @@ const STREAM_QUEUE: usize = 256;
 
 impl Endpoint {
     /// Opens every listener and starts the core. Ends with the last handle or by `shut_down`.
+    #[expect(clippy::unused_async, reason = "has to be called inside a runtime")]
     pub async fn start(
         config: EndpointConfig,
     ) -> Result<(Endpoint, mpsc::Receiver<Event>), StartError> {

@@ -17,6 +17,7 @@
 //! - After a `Prepare` nothing leaves before `Send`, after a 2xx nothing before `Acknowledge`
 //!   (or `HangUp`): the caller puts both on disk first.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test says by panicking"))]
 
 mod address;
 mod auth_client;
@@ -37,6 +38,7 @@ mod outside;
 mod policy;
 mod random;
 mod registrations;
+mod reply;
 mod snapshot;
 mod stack;
 mod stream;

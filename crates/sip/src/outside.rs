@@ -67,14 +67,14 @@ impl Outside {
     }
 
     fn judge_invite(&mut self, request: &Request, legs: usize, stack: &mut Stack) -> Verdict {
-        let policy = stack.config.policy.accept_invites.clone();
-        let user = match policy {
+        let policy = stack.policy.clone();
+        let user = match &policy.accept_invites {
             AcceptInvites::Never => return Verdict::refuse(403),
             AcceptInvites::Open => None,
             AcceptInvites::Digest(digest) => {
                 match self
                     .auth
-                    .check(&digest, request, &mut stack.random, stack.now)
+                    .check(digest, request, &mut stack.random, stack.now)
                 {
                     Login::Accepted(user) => Some(user),
                     Login::Challenge(headers) => return Verdict::Refuse(401, headers),
@@ -92,14 +92,14 @@ impl Outside {
     }
 
     fn judge_register(&mut self, request: &Request, stack: &mut Stack) -> Verdict {
-        let policy = stack.config.policy.accept_register.clone();
-        let user = match policy {
+        let policy = stack.policy.clone();
+        let user = match &policy.accept_register {
             AcceptRegister::Never => return Verdict::refuse(403),
             AcceptRegister::Open => None,
             AcceptRegister::Digest(digest) => {
                 match self
                     .auth
-                    .check(&digest, request, &mut stack.random, stack.now)
+                    .check(digest, request, &mut stack.random, stack.now)
                 {
                     Login::Accepted(user) => Some(user),
                     Login::Challenge(headers) => return Verdict::Refuse(401, headers),

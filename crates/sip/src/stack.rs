@@ -3,13 +3,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
+    sync::Arc,
     time::Instant,
 };
 
 use bytes::Bytes;
 
 use crate::{
-    Counters, Destination, Direction, Event, LegId, TapRecord, Transport,
+    Counters, Destination, Direction, Event, LegId, Policy, TapRecord, Transport,
     core::{CoreConfig, Output, Transmit},
     random::Random,
     tap::redacted,
@@ -20,6 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Stack {
     pub config: CoreConfig,
+    /// Apart from the rest, so that judging a request does not copy every user.
+    pub policy: Arc<Policy>,
     /// The time of the input that is being handled.
     pub now: Instant,
     pub clients: ClientStore,
@@ -35,9 +38,11 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    pub fn new(config: CoreConfig, seed: u64, now: Instant) -> Stack {
+    pub fn new(mut config: CoreConfig, seed: u64, now: Instant) -> Stack {
+        let policy = Arc::new(std::mem::take(&mut config.policy));
         Stack {
             config,
+            policy,
             now,
             clients: ClientStore::default(),
             servers: ServerStore::default(),

@@ -152,8 +152,8 @@ pub(crate) fn reason_phrase(status: u16) -> &'static str {
         101..=199 => "Progress",
         201..=299 => "OK",
         300..=399 => "Redirection",
-        401..=499 => "Request Failure",
-        500..=599 => "Server Failure",
+        402..=499 => "Request Failure",
+        502..=599 => "Server Failure",
         _ => "Global Failure",
     }
 }

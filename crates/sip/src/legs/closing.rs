@@ -115,7 +115,7 @@ impl Closing {
                 self.state = State::Bye(key);
                 Some(Leg::Closing(self))
             }
-            (Input::Failed { key, .. }, State::Bye(bye)) if key == Some(bye) => None,
+            (Input::Failed { key, .. }, State::Bye(bye)) if key == bye => None,
             (Input::Request { request, server }, state) => {
                 self.state = state;
                 self.request(&request, server, stack)
@@ -130,7 +130,11 @@ impl Closing {
                     self.state = State::AwaitsAck(answer);
                     Some(Leg::Closing(self))
                 }
-                _ => {
+                LegTimer::CancelLimit
+                | LegTimer::ResendProvisional
+                | LegTimer::PrackLimit
+                | LegTimer::RetryOffer
+                | LegTimer::Session => {
                     self.state = State::AwaitsAck(answer);
                     Some(Leg::Closing(self))
                 }
@@ -155,17 +159,15 @@ impl Closing {
         server: Option<crate::transactions::ServerId>,
         stack: &mut Stack,
     ) -> Option<Leg> {
-        let status = if request.method == Method::Bye {
-            200
-        } else {
-            481
-        };
+        let is_theirs = self.dialog.is_with(request);
+        let is_bye = request.method == Method::Bye && is_theirs;
+        let status = if is_bye { 200 } else { 481 };
         match server {
             Some(server) => {
                 stack.respond(server, status, None, &[], None);
             }
             None => match self.state {
-                State::AwaitsAck(answer) if answer.number == request.cseq => {
+                State::AwaitsAck(answer) if is_theirs && answer.number == request.cseq => {
                     answer.stop(stack);
                     return Some(Closing::bye(self.dialog, self.auth, &self.reason, stack));
                 }
@@ -173,9 +175,7 @@ impl Closing {
             },
         }
         // Both hung up at once: nothing is left to wait for but the answer to our BYE.
-        if request.method == Method::Bye
-            && let State::AwaitsAck(answer) = self.state
-        {
+        if is_bye && let State::AwaitsAck(answer) = self.state {
             answer.stop(stack);
             return None;
         }

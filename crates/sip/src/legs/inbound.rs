@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use sipx_sip::{HeaderName, Method};
 
 use super::{
-    Input, Leg, Session, answer_simple, end_by, ended,
+    Input, Leg, Session, Verb, answer_simple, end_by, ended,
     reliable::Unconfirmed,
     session::Opening,
     session_timer::{Asked, asked},
 };
 use crate::{
-    Body, Command, End, EndTimer, EndedBy, LegId,
+    Body, End, EndTimer, EndedBy, LegId,
     auth_client::AuthClient,
     dialog::Dialog,
     message::{Request, lists, typed},
@@ -43,7 +43,7 @@ enum Provisionals {
     /// One is on its way; commands that have to wait for its PRACK.
     Unconfirmed {
         answer: Box<Unconfirmed>,
-        waiting: VecDeque<Command>,
+        waiting: VecDeque<Verb>,
     },
 }
 
@@ -114,31 +114,40 @@ impl Inbound {
                     let end = end_by(by, "no PRACK for our provisional", self.was_ringing);
                     self.over(end, stack)
                 }
-                _ => Some(Leg::Inbound(self)),
+                (
+                    LegTimer::ResendProvisional
+                    | LegTimer::PrackLimit
+                    | LegTimer::CancelLimit
+                    | LegTimer::ResendAnswer
+                    | LegTimer::AckLimit
+                    | LegTimer::RetryOffer
+                    | LegTimer::Session,
+                    Provisionals::Unreliable
+                    | Provisionals::Reliable { .. }
+                    | Provisionals::Unconfirmed { .. },
+                ) => Some(Leg::Inbound(self)),
             },
             Input::Response { .. } | Input::Failed { .. } => Some(Leg::Inbound(self)),
         }
     }
 
-    fn command(mut self: Box<Self>, command: Command, stack: &mut Stack) -> Option<Leg> {
-        let ends = matches!(command, Command::HangUp { .. } | Command::Refuse { .. });
+    fn command(mut self: Box<Self>, verb: Verb, stack: &mut Stack) -> Option<Leg> {
+        let ends = matches!(verb, Verb::HangUp(_) | Verb::Refuse { .. });
         if let Provisionals::Unconfirmed { waiting, .. } = &mut self.provisionals
             && !ends
         {
             if waiting.len() < MAX_WAITING {
-                waiting.push_back(command);
+                waiting.push_back(verb);
             }
             return Some(Leg::Inbound(self));
         }
-        match command {
-            Command::Ring { body, .. } => self.provisional(180, body, stack),
-            Command::Progress { body, .. } => self.provisional(183, body, stack),
-            Command::Answer { body, .. } => self.answer(body, stack),
-            Command::Refuse {
+        match verb {
+            Verb::Provisional(status, body) => self.provisional(status, body, stack),
+            Verb::Answer(body) => self.answer(body, stack),
+            Verb::Refuse {
                 status,
                 reason,
                 headers,
-                ..
             } => {
                 let status = if (300..700).contains(&status) {
                     status
@@ -150,11 +159,16 @@ impl Inbound {
                     .unwrap_or_default();
                 self.refuse(status, reason.as_deref(), &headers, stack)
             }
-            Command::HangUp { cause, .. } => {
+            Verb::HangUp(cause) => {
                 let reason = ("Reason".to_owned(), super::reason_header(cause));
                 self.refuse(cause.status(), None, &[reason], stack)
             }
-            _ => Some(Leg::Inbound(self)),
+            Verb::Send
+            | Verb::Acknowledge(_)
+            | Verb::AnswerOffer(_)
+            | Verb::RefuseOffer(_)
+            | Verb::Offer(_)
+            | Verb::Info(_) => Some(Leg::Inbound(self)),
         }
     }
 
@@ -226,6 +240,10 @@ impl Inbound {
         stack: &mut Stack,
     ) -> Option<Leg> {
         let leg = self.dialog.leg;
+        if !self.dialog.is_with(&request) {
+            server.map(|server| stack.respond(server, 481, None, &[], None));
+            return Some(Leg::Inbound(self));
+        }
         let Some((request, server)) = answer_simple(leg, request, server, stack) else {
             return Some(Leg::Inbound(self));
         };
@@ -268,9 +286,9 @@ impl Inbound {
                 answer.stop(stack);
                 self.provisionals = Provisionals::Reliable { next };
                 let leg = Leg::Inbound(self);
-                waiting.into_iter().try_fold(leg, |leg, command| {
-                    leg.handle(Input::Command(command), stack)
-                })
+                waiting
+                    .into_iter()
+                    .try_fold(leg, |leg, verb| leg.handle(Input::Command(verb), stack))
             }
             other => {
                 self.provisionals = other;

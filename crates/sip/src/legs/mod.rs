@@ -9,11 +9,12 @@ mod outbound;
 mod reliable;
 mod session;
 mod session_timer;
+mod stored;
 
 use std::time::Instant;
 
 use crate::{
-    Command, End, EndedBy, Event, LegId,
+    Body, End, EndedBy, Event, HangUpCause, LegId,
     dialog::Dialog,
     message::{Request, Response, q850, retry_after},
     stack::Stack,
@@ -38,17 +39,37 @@ pub(crate) enum Leg {
     Closing(Box<Closing>),
 }
 
+/// What the caller wants of one leg.
+#[derive(Debug)]
+pub(crate) enum Verb {
+    Send,
+    Acknowledge(Option<Body>),
+    /// 180 or 183.
+    Provisional(u16, Option<Body>),
+    Answer(Option<Body>),
+    Refuse {
+        status: u16,
+        reason: Option<String>,
+        headers: Vec<(String, String)>,
+    },
+    AnswerOffer(Option<Body>),
+    RefuseOffer(u16),
+    Offer(Body),
+    Info(Body),
+    HangUp(HangUpCause),
+}
+
 /// Something that happens to a leg.
 #[derive(Debug)]
 pub(crate) enum Input {
-    Command(Command),
+    Command(Verb),
     Response {
         key: ClientKey,
         purpose: Purpose,
         response: Box<Response>,
     },
     Failed {
-        key: Option<ClientKey>,
+        key: ClientKey,
         purpose: Purpose,
         failure: Failure,
     },
@@ -102,7 +123,7 @@ impl Leg {
 pub(crate) fn hang_up_dialog(
     dialog: Dialog,
     credentials: Option<crate::Credentials>,
-    cause: crate::HangUpCause,
+    cause: HangUpCause,
     stack: &mut Stack,
 ) -> Leg {
     Leg::Closing(Box::new(Closing::restored(
@@ -141,7 +162,7 @@ fn end_of_refusal(response: &Response, by: EndedBy, was_ringing: bool) -> End {
 }
 
 /// The Reason header of our CANCEL or BYE (RFC 3326).
-fn reason_header(cause: crate::HangUpCause) -> String {
+fn reason_header(cause: HangUpCause) -> String {
     format!("Q.850;cause={}", cause.q850())
 }
 
@@ -183,7 +204,7 @@ mod tests {
     use super::*;
 
     use crate::{
-        AcceptInvites, Body, Core, CoreConfig, CoreListener, Output, Policy, Received, Transport,
+        AcceptInvites, Command, Core, CoreConfig, CoreListener, Output, Policy, Received, Transport,
     };
 
     fn events(core: &mut Core) -> Vec<Event> {
@@ -267,7 +288,7 @@ mod tests {
 
     /// Stands for a bug in the code of one leg.
     pub(super) fn break_an_invariant(input: &Input) {
-        if let Input::Command(Command::Info { body, .. }) = input {
+        if let Input::Command(Verb::Info(body)) = input {
             assert!(body.content_type != "x-test/broken-invariant");
         }
     }

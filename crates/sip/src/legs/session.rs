@@ -3,11 +3,11 @@
 use sipx_sip::{HeaderName, Headers, Method};
 
 use super::{
-    Closing, Input, Leg, answer_simple, end_by, end_of_refusal, ended, offers::Offers,
+    Closing, Input, Leg, Verb, answer_simple, end_by, end_of_refusal, ended, offers::Offers,
     reason_header, reliable::Unconfirmed, session_timer::Terms,
 };
 use crate::{
-    Body, Command, End, EndTimer, EndedBy, Event, HangUpCause, LegId,
+    Body, End, EndTimer, EndedBy, Event, HangUpCause, LegId,
     auth_client::AuthClient,
     dialog::Dialog,
     message::{Request, Response, lists, q850},
@@ -166,18 +166,18 @@ impl Session {
         }
     }
 
-    fn command(mut self: Box<Self>, command: Command, stack: &mut Stack) -> Option<Leg> {
-        match command {
-            Command::HangUp { cause, .. } => self.hang_up(cause, stack),
-            Command::Offer { body, .. } => {
+    fn command(mut self: Box<Self>, verb: Verb, stack: &mut Stack) -> Option<Leg> {
+        match verb {
+            Verb::HangUp(cause) => self.hang_up(cause, stack),
+            Verb::Offer(body) => {
                 self.offer(body, stack);
                 self.stay()
             }
-            Command::AnswerOffer { body, .. } => {
+            Verb::AnswerOffer(body) => {
                 self.answer_offer(body, stack);
                 self.stay()
             }
-            Command::RefuseOffer { status, .. } => {
+            Verb::RefuseOffer(status) => {
                 let status = if (300..700).contains(&status) {
                     status
                 } else {
@@ -186,12 +186,16 @@ impl Session {
                 self.withdraw_their_offer(status, stack);
                 self.stay()
             }
-            Command::Info { body, .. } => {
+            Verb::Info(body) => {
                 let owner = Owner::Leg(self.leg(), Purpose::Info);
                 self.dialog.send(stack, "INFO", owner, &[], Some(&body));
                 self.stay()
             }
-            _ => self.stay(),
+            Verb::Send
+            | Verb::Acknowledge(_)
+            | Verb::Provisional(..)
+            | Verb::Answer(_)
+            | Verb::Refuse { .. } => self.stay(),
         }
     }
 
@@ -261,6 +265,10 @@ impl Session {
         server: Option<ServerId>,
         stack: &mut Stack,
     ) -> Option<Leg> {
+        if !self.dialog.is_with(&request) {
+            server.map(|server| stack.respond(server, 481, None, &[], None));
+            return self.stay();
+        }
         let Some(id) = server else {
             self.confirmed(&request, stack);
             return self.stay();
@@ -363,7 +371,6 @@ impl Session {
         self.drop_offers(stack);
     }
 
-    #[allow(clippy::unnecessary_wraps)]
     pub(super) fn stay(self: Box<Self>) -> Option<Leg> {
         Some(Leg::Session(self))
     }

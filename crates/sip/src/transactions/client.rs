@@ -325,7 +325,7 @@ impl Stack {
             return;
         };
         // A doubles without bound, E up to T2 (RFC 3261 §17.1.1.2, §17.1.2.2).
-        *interval = *interval * 2;
+        *interval *= 2;
         if !client.is_invite {
             *interval = (*interval).min(T2);
         }
@@ -343,7 +343,7 @@ impl Stack {
         &mut self,
         transport: Transport,
         remote: SocketAddr,
-    ) -> Vec<(Owner, Failure)> {
+    ) -> Vec<(ClientKey, Owner)> {
         let lost = |client: &Client| {
             client.to.transport == transport
                 && client.to.addr == remote
@@ -359,7 +359,7 @@ impl Stack {
         let failed = keys.into_iter().filter_map(|key| {
             let client = self.clients.live.remove(&key)?;
             self.stop_resending(&client.state);
-            Some((client.owner, Failure::Transport))
+            Some((key, client.owner))
         });
         failed.collect()
     }

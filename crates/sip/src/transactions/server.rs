@@ -14,7 +14,8 @@ use sipx_sip::Method;
 
 use crate::{
     LegId,
-    message::{Reply, Request},
+    message::Request,
+    reply::Reply,
     stack::Stack,
     timers::{GIVE_UP, ServerTimer, T1, T2, T4, TimerHandle, TimerKey},
 };

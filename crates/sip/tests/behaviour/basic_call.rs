@@ -236,3 +236,28 @@ fn every_message_is_tapped_with_its_leg() {
     ];
     assert_eq!(taps, expected);
 }
+
+#[test]
+fn a_call_leaves_from_the_listener_that_was_chosen() {
+    let mut config = config(OURS, Policy::default());
+    let second = CoreListener {
+        transport: Transport::Udp,
+        bound: addr("10.9.9.9:5080"),
+        public: addr("198.51.100.4:15080"),
+    };
+    config.listeners.push(second);
+    let mut solo = Solo::new(Policy::default());
+    solo.core = Core::new(config, 1, solo.now);
+    let mut call = invite(1);
+    call.destination.local = Some(second.bound);
+    let leg = call.leg;
+    solo.command(Command::Prepare(Box::new(call)));
+    solo.command(Command::Send { leg });
+    assert_eq!(solo.wire[0].local, second.bound);
+    let sent = solo.one();
+    assert!(header(&sent, "Via").starts_with("SIP/2.0/UDP 198.51.100.4:15080;"));
+    assert_eq!(header(&sent, "Contact"), "<sip:100@198.51.100.4:15080>");
+    solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
+    solo.command(Command::Acknowledge { leg, body: None });
+    assert_eq!(solo.wire[0].local, second.bound);
+}

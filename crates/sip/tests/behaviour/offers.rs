@@ -180,3 +180,12 @@ fn what_is_not_for_a_call_is_refused_in_it() {
     }
     assert_eq!(solo.said(), [""; 0]);
 }
+
+#[test]
+fn a_request_with_another_remote_tag_is_not_of_this_dialog() {
+    let mut solo = Solo::new(Policy::default());
+    let (_, sent) = solo.up(invite(1), "");
+    solo.receive(&in_dialog(&sent, "guessed", "BYE", 5, "", ""));
+    assert_eq!(solo.sent_kinds(), ["481"]);
+    assert_eq!(solo.said(), [""; 0]);
+}

@@ -136,3 +136,17 @@ fn a_lost_connection_fails_what_nothing_has_answered_and_nothing_else() {
     assert_eq!(solo.said(), ["ended by Transport"]);
     assert_eq!(solo.core.load().0, 1);
 }
+
+#[test]
+fn a_bye_that_cannot_be_delivered_leaves_nothing_behind() {
+    let mut solo = Solo::new(Policy::default());
+    let mut call = invite(1);
+    call.destination.transport = Transport::Tcp;
+    solo.up(call, "");
+    solo.hang_up(1);
+    solo.core
+        .transport_failed(Transport::Tcp, addr(THEIRS), solo.now);
+    solo.pass(Duration::ZERO);
+    assert_eq!(solo.core.load().0, 0);
+    solo.assert_empty();
+}

@@ -122,3 +122,73 @@ async fn a_public_address_is_what_peers_are_told() {
     endpoint.command(Command::Send { leg: LegId(900) }).unwrap();
     assert!(matches!(b.event().await, Event::Incoming { .. }));
 }
+
+#[tokio::test]
+async fn a_registered_phone_is_reached_over_its_own_connection() {
+    let config = EndpointConfig {
+        listeners: vec![Listener {
+            transport: Transport::Tcp,
+            bind: "127.0.0.1:0".parse().unwrap(),
+            public_address: None,
+        }],
+        limits: Limits::default(),
+        policy: Policy {
+            accept_register: AcceptRegister::Open,
+            ..Policy::default()
+        },
+        user_agent: None,
+        seed: 78,
+    };
+    let (endpoint, mut events) = Endpoint::start(config).await.unwrap();
+    let mut phone = TcpStream::connect(endpoint.local_addresses()[0].1)
+        .await
+        .unwrap();
+    let register = "REGISTER sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.9:5060;branch=z9hG4bK1\r\n\
+        Max-Forwards: 70\r\nFrom: <sip:7@127.0.0.1>;tag=1\r\nTo: <sip:7@127.0.0.1>\r\nCall-ID: r\r\n\
+        CSeq: 1 REGISTER\r\nContact: <sip:7@10.0.0.9>\r\nContent-Length: 0\r\n\r\n";
+    phone.write_all(register.as_bytes()).await.unwrap();
+    let request = loop {
+        match timeout(LIMIT, events.recv()).await.unwrap().unwrap() {
+            Event::Request(request) => break request,
+            _ => continue,
+        }
+    };
+    let respond = Command::Respond {
+        request: request.id,
+        status: 200,
+        headers: vec![],
+        body: None,
+    };
+    endpoint.command(respond).unwrap();
+    let invite = Invite {
+        leg: LegId(901),
+        destination: Destination {
+            flow: request.flow,
+            ..Destination::new("10.0.0.9:5060".parse().unwrap(), Transport::Tcp)
+        },
+        request_uri: Uri::parse("sip:7@10.0.0.9").unwrap(),
+        from: Address::parse("sip:100@127.0.0.1").unwrap(),
+        to: Address::parse("sip:7@127.0.0.1").unwrap(),
+        p_asserted_identity: None,
+        call_id: "flow".to_owned(),
+        from_tag: "flow".to_owned(),
+        credentials: None,
+        headers: vec![],
+        body: None,
+    };
+    endpoint
+        .command(Command::Prepare(Box::new(invite)))
+        .unwrap();
+    endpoint.command(Command::Send { leg: LegId(901) }).unwrap();
+    let mut seen = String::new();
+    let mut buffer = [0; 4096];
+    while !seen.contains("INVITE sip:7@10.0.0.9 SIP/2.0\r\n") {
+        let length = timeout(LIMIT, phone.read(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(length > 0, "the connection was closed");
+        seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    assert!(seen.starts_with("SIP/2.0 200 OK\r\n"), "{seen}");
+}

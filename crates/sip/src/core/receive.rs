@@ -1,0 +1,239 @@
+//! What a received message is: a copy, an answer, a part of a dialog, or news from outside.
+
+use bytes::Bytes;
+use sipx_sip::Method;
+
+use super::Core;
+use crate::{
+    Address, Direction, Event, IncomingCall, LegId, TapRecord,
+    legs::{Inbound, Input, Leg},
+    message::{Request, Response, Source, plain_headers, q850},
+    outside::Verdict,
+    reply::Reply,
+    transactions::{ClientKey, Found, Owner, ServerId},
+};
+
+impl Core {
+    pub(super) fn request(&mut self, request: sipx_sip::Request, source: Source, bytes: Bytes) {
+        let Some(reply) = Reply::to(&request.headers, source) else {
+            self.stack.counters.malformed += 1;
+            return;
+        };
+        let is_ack = request.method == Method::Ack;
+        let finding = sipx_sip::validate_request(&request)
+            .into_iter()
+            .find(|finding| !finding.is_repairable());
+        let status = finding.as_ref().map(sipx_sip::Finding::status);
+        let knows_scheme = matches!(
+            request.uri.scheme(),
+            sipx_sip::Scheme::Sip | sipx_sip::Scheme::Sips | sipx_sip::Scheme::Tel
+        );
+        let status = status.or((!knows_scheme).then_some(416));
+        let read = Request::read(request, source);
+        let request = match (status, read) {
+            (None, Some(request)) => request,
+            (status, _) => {
+                self.tap(None, source, bytes);
+                if !is_ack {
+                    self.answer_statelessly(&reply, status.unwrap_or(400), &[]);
+                }
+                return;
+            }
+        };
+        match request.method {
+            Method::Ack => self.ack(request, bytes),
+            Method::Cancel => self.cancel(&request, &reply, bytes),
+            _ => self.other_request(request, reply, bytes),
+        }
+    }
+
+    fn ack(&mut self, request: Request, bytes: Bytes) {
+        let leg = self
+            .dialog_of(&request)
+            .or_else(|| self.stack.servers.leg_of(&request));
+        self.tap(leg, request.source, bytes);
+        if self.stack.server_request(&request) == Found::Absorbed {
+            return;
+        }
+        match self.dialog_of(&request) {
+            Some(leg) => self.with_leg(
+                leg,
+                Input::Request {
+                    request: Box::new(request),
+                    server: None,
+                },
+            ),
+            None => self.stack.counters.stray_acks += 1,
+        }
+    }
+
+    fn cancel(&mut self, request: &Request, reply: &Reply, bytes: Bytes) {
+        let meant = self.stack.servers.cancelled_by(request);
+        let leg = meant.and_then(|(_, leg)| leg);
+        self.tap(leg, request.source, bytes);
+        let status = if meant.is_some() { 200 } else { 481 };
+        let tag = self.stateless_tag(reply);
+        let bytes = reply.start(status, None, &tag).finish(None);
+        self.stack.transmit(leg, reply.destination, bytes);
+        if let Some(leg) = leg {
+            let q850 = q850(&request.headers);
+            self.with_leg(leg, Input::Cancelled { q850 });
+        }
+    }
+
+    fn other_request(&mut self, request: Request, reply: Reply, bytes: Bytes) {
+        let known = self.stack.servers.leg_of(&request);
+        let in_dialog = self.dialog_of(&request);
+        let source = request.source;
+        let leg = known.or(in_dialog);
+        if leg.is_some() {
+            self.tap(leg, source, bytes.clone());
+        }
+        match self.stack.server_request(&request) {
+            Found::Absorbed => {}
+            Found::Merged => {
+                self.tap(None, source, bytes);
+                self.answer_statelessly(&reply, 482, &[]);
+            }
+            Found::New => match in_dialog {
+                Some(leg) => {
+                    let server = self.stack.start_server(&request, reply, Some(leg));
+                    let request = Box::new(request);
+                    let server = Some(server);
+                    self.with_leg(leg, Input::Request { request, server });
+                }
+                None if request.to_tag.is_some() => {
+                    self.tap(None, source, bytes);
+                    self.answer_statelessly(&reply, 481, &[]);
+                }
+                None => self.outside_request(request, reply, bytes),
+            },
+        }
+    }
+
+    fn outside_request(&mut self, request: Request, reply: Reply, bytes: Bytes) {
+        let verdict = self
+            .outside
+            .judge(&request, self.legs.len(), &mut self.stack);
+        match verdict {
+            Verdict::Refuse(status, headers) => {
+                self.tap(None, request.source, bytes);
+                self.answer_statelessly(&reply, status, &headers);
+            }
+            Verdict::PassOn { user } => {
+                self.tap(None, request.source, bytes);
+                let server = self.stack.start_server(&request, reply, None);
+                self.outside.pass_on(request, server, user, &mut self.stack);
+            }
+            Verdict::Invite { user } => self.invited(request, reply, user, bytes),
+        }
+    }
+
+    fn invited(&mut self, request: Request, reply: Reply, user: Option<String>, bytes: Bytes) {
+        self.inbound_legs += 1;
+        let id = LegId(LegId::INBOUND | self.inbound_legs);
+        self.tap(Some(id), request.source, bytes);
+        let server = self.stack.start_server(&request, reply, Some(id));
+        let Some(call) = incoming(&request, user) else {
+            self.refuse_invite(server, 400, &[]);
+            return;
+        };
+        match Inbound::new(id, server, &request, &mut self.stack) {
+            Ok(leg) => {
+                self.stack.respond(server, 100, None, &[], None);
+                self.insert(id, Leg::Inbound(Box::new(leg)));
+                let request = Box::new(call);
+                self.stack.event(Event::Incoming { leg: id, request });
+            }
+            Err(refusal) => self.refuse_invite(server, refusal.status, &[refusal.header]),
+        }
+    }
+
+    fn refuse_invite(&mut self, server: ServerId, status: u16, headers: &[(String, String)]) {
+        self.stack.counters.refused += 1;
+        self.stack.respond(server, status, None, headers, None);
+    }
+
+    pub(super) fn response(&mut self, response: sipx_sip::Response, source: Source, bytes: Bytes) {
+        let Some(response) = Response::read(response, source) else {
+            self.stack.counters.malformed += 1;
+            return;
+        };
+        let key = response.branch.map(|branch| ClientKey {
+            branch,
+            is_cancel: response.is_cancel,
+        });
+        let owner = key.and_then(|key| self.stack.clients.owner(key));
+        let (Some(key), Some(owner)) = (key, owner) else {
+            self.stack.counters.stray_responses += 1;
+            return;
+        };
+        self.tap(owner.leg(), source, bytes);
+        match self.stack.client_response(key, &response) {
+            Some(Owner::Leg(leg, purpose)) => self.with_leg(
+                leg,
+                Input::Response {
+                    key,
+                    purpose,
+                    response: Box::new(response),
+                },
+            ),
+            Some(Owner::Registration(id)) => {
+                self.registrations
+                    .response(id, key, &response, &mut self.stack);
+            }
+            Some(Owner::Nobody(_)) | None => {}
+        }
+    }
+
+    fn dialog_of(&self, request: &Request) -> Option<LegId> {
+        let tag = request.to_tag.as_deref()?;
+        self.stack.dialog(&request.call_id, tag)
+    }
+
+    fn answer_statelessly(&mut self, reply: &Reply, status: u16, headers: &[(String, String)]) {
+        if status >= 300 {
+            self.stack.counters.refused += 1;
+        }
+        let tag = self.stateless_tag(reply);
+        let mut writer = reply.start(status, None, &tag);
+        if let Some(agent) = &self.stack.config.user_agent {
+            writer = writer.header("Server", agent);
+        }
+        let bytes = writer.headers(headers).finish(None);
+        self.stack.transmit(None, reply.destination, bytes);
+    }
+
+    /// Copies of a request get the same tag although nothing is remembered (RFC 3261 §8.2.7).
+    fn stateless_tag(&self, reply: &Reply) -> String {
+        self.stack.random.tag_for(reply.identity())
+    }
+
+    fn tap(&mut self, leg: Option<LegId>, source: Source, bytes: Bytes) {
+        let record = TapRecord {
+            leg,
+            at: self.stack.now,
+            direction: Direction::Received,
+            transport: source.transport,
+            local: source.local,
+            remote: source.remote,
+            bytes,
+        };
+        self.stack.tap(record);
+    }
+}
+fn incoming(request: &Request, authenticated: Option<String>) -> Option<IncomingCall> {
+    let target = crate::Uri::from_parsed(&request.uri).ok()?;
+    Some(IncomingCall {
+        from: Address::parse(&request.from).ok()?,
+        to: Address::parse(&request.to).ok()?,
+        request_user: target.user().to_owned(),
+        call_id: request.call_id.clone(),
+        source: request.source.remote,
+        transport: request.source.transport,
+        local: request.source.local,
+        authenticated,
+        headers: plain_headers(&request.headers),
+        body: request.body.clone(),
+    })
+}
