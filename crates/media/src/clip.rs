@@ -159,17 +159,24 @@ impl Clip {
     }
 
     fn encode(&self, codec: Codec) -> Frames {
-        match (codec, &self.inner.wide) {
-            (Codec::Pcma, _) => {
-                let mut bytes = self.inner.narrow.to_vec();
-                bytes.resize(self.frame_count() * FRAME, ALAW_SILENCE);
-                Frames::constant(bytes)
-            }
-            (Codec::G722 | Codec::Opus, Some(wide)) => encode_frames(codec, Band::Wide, wide),
-            (Codec::Pcmu | Codec::G722 | Codec::Opus, _) => {
-                encode_frames(codec, Band::Narrow, &self.samples())
-            }
+        if codec == Codec::Pcma {
+            let mut bytes = self.inner.narrow.to_vec();
+            bytes.resize(self.frame_count() * FRAME, ALAW_SILENCE);
+            return Frames::constant(bytes);
         }
+        let source = if self.inner.wide.is_some() { Band::Wide } else { Band::Narrow };
+        let frames = match (Band::best(codec, source), &self.inner.wide) {
+            (Band::Narrow, _) => encode_frames(codec, Band::Narrow, &self.samples()),
+            (Band::Wide, Some(wide)) => encode_frames(codec, Band::Wide, wide),
+            (Band::Wide, None) => encode_frames(codec, Band::Wide, &self.widened()),
+        };
+        debug_assert!(frames.payload(self.frame_count() - 1).is_some(), "a packet for every frame");
+        frames
+    }
+
+    fn widened(&self) -> Vec<i16> {
+        let narrow: Vec<f32> = self.samples().iter().map(|&s| f32::from(s) / 32_768.0).collect();
+        resample::resample(&narrow, NARROW_HZ, WIDE_HZ).into_iter().map(to_i16).collect()
     }
 }
 
@@ -212,21 +219,19 @@ pub(crate) fn silence(codec: Codec) -> &'static [u8] {
     static SILENCE: [OnceLock<Vec<u8>>; Codec::ALL.len()] =
         [const { OnceLock::new() }; Codec::ALL.len()];
     SILENCE[codec.index()].get_or_init(|| {
-        let mut encoder = Encoder::new(codec, Band::Narrow);
+        let band = Band::best(codec, Band::Narrow);
+        let mut encoder = Encoder::new(codec, band);
         let mut payload = Vec::new();
         for _ in 0..WARM_UP_FRAMES {
             payload.clear();
-            encoder.encode(&[0; FRAME], &mut payload);
+            encoder.encode(&vec![0; band.frame()], &mut payload);
         }
         payload
     })
 }
 
 fn encode_frames(codec: Codec, band: Band, samples: &[i16]) -> Frames {
-    let length = match band {
-        Band::Narrow => FRAME,
-        Band::Wide => 2 * FRAME,
-    };
+    let length = band.frame();
     let mut encoder = Encoder::new(codec, band);
     let mut frame = vec![0i16; length];
     let mut bytes = Vec::new();

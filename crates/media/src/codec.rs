@@ -81,19 +81,39 @@ pub enum Encoder {
 pub enum Band {
     /// 8 kHz: 160 samples per frame.
     Narrow,
-    /// 16 kHz: 320 samples per frame; only G.722 and Opus profit.
+    /// 16 kHz: 320 samples per frame.
     Wide,
 }
 
+impl Band {
+    /// The band to encode in, where the source has this one: G.711 is narrow, G.722 wide, Opus takes either.
+    pub fn best(codec: Codec, source: Band) -> Band {
+        match codec {
+            Codec::Pcma | Codec::Pcmu => Band::Narrow,
+            Codec::G722 => Band::Wide,
+            Codec::Opus => source,
+        }
+    }
+
+    /// Samples of a 20 ms frame.
+    pub fn frame(self) -> usize {
+        match self {
+            Band::Narrow => FRAME,
+            Band::Wide => 2 * FRAME,
+        }
+    }
+}
+
 impl Encoder {
-    /// An encoder for frames of `band`; G.711 takes narrow frames only.
+    /// An encoder for frames of `band`, which must be one that [`Band::best`] can give for the codec.
     pub fn new(codec: Codec, band: Band) -> Self {
         match codec {
             Codec::Pcma => Encoder::Pcma,
             Codec::Pcmu => Encoder::Pcmu,
+            // Always of wide frames: this library's 8 kHz mode (0.1.2) gives the same code for every sample.
             Codec::G722 => Encoder::G722(Box::new(libg722::encoder::Encoder::new(
                 Bitrate::Mode1_64000,
-                band == Band::Narrow,
+                false,
                 false,
             ))),
             Codec::Opus => Encoder::Opus(Box::new(opus_encoder(band))),
@@ -188,3 +208,33 @@ impl Decoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the payload is not of the agreed codec")]
 pub struct BadPayload;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{detect, tone};
+
+    #[test]
+    fn a_tone_survives_every_codec_in_either_band() {
+        for codec in Codec::ALL {
+            for source in [Band::Narrow, Band::Wide] {
+                let band = Band::best(codec, source);
+                let factor = (band.frame() / FRAME) as u32;
+                // The generator works at 8 kHz: at 16 kHz half the number is the same tone.
+                let tone = tone::sine(1000.0 / factor as f32, 400 * factor, 8000);
+                let (mut encoder, mut decoder) = (Encoder::new(codec, band), Decoder::new(codec));
+                let mut heard = Vec::new();
+                for frame in tone.chunks_exact(band.frame()) {
+                    let mut payload = Vec::new();
+                    encoder.encode(frame, &mut payload);
+                    decoder.decode(&payload, &mut heard).unwrap();
+                }
+                assert_eq!(heard.len(), 3200, "{codec:?} {band:?}");
+                let (share, rms) =
+                    (detect::share(&heard[800..], 1000.0), detect::rms(&heard[800..]));
+                assert!(share > 0.95, "{codec:?} {band:?}: {share}");
+                assert!((4000.0..7500.0).contains(&rms), "{codec:?} {band:?}: {rms}");
+            }
+        }
+    }
+}

@@ -171,7 +171,7 @@ fn direction(attributes: &[sdp_types::Attribute]) -> Option<Direction> {
 
 fn ptime(media: &sdp_types::Media) -> Option<Duration> {
     let ms: f32 = first_value(&media.attributes, "ptime")?.trim().parse().ok()?;
-    (ms > 0.0 && ms <= MAX_PTIME_MS).then(|| Duration::from_secs_f32(ms / 1000.0))
+    (ms > 0.0 && ms <= MAX_PTIME_MS).then(|| Duration::from_micros((ms * 1000.0).round() as u64))
 }
 
 fn first_value<'a>(attributes: &'a [sdp_types::Attribute], name: &'a str) -> Option<&'a str> {
