@@ -61,6 +61,13 @@ impl Party {
 
     /// Dials and returns the leg once it is sent.
     pub async fn dial(&mut self, to: SocketAddr, transport: Transport) -> LegId {
+        let leg = self.prepare(to, transport);
+        assert!(matches!(self.event().await, Event::Prepared { .. }));
+        self.endpoint.command(Command::Send { leg }).unwrap();
+        leg
+    }
+
+    pub fn prepare(&self, to: SocketAddr, transport: Transport) -> LegId {
         let leg = LegId(LEGS.fetch_add(1, Ordering::Relaxed));
         let invite = Invite {
             leg,
@@ -80,8 +87,6 @@ impl Party {
         self.endpoint
             .command(Command::Prepare(Box::new(invite)))
             .unwrap();
-        assert!(matches!(self.event().await, Event::Prepared { .. }));
-        self.endpoint.command(Command::Send { leg }).unwrap();
         leg
     }
 

@@ -11,7 +11,7 @@ use tokio::{process::Command as Process, time::timeout};
 
 use crate::harness::*;
 
-const CALLS: usize = 50;
+const CALLS: usize = 200;
 
 /// sipp takes no port 0: one that was free a moment ago.
 fn free_port() -> u16 {
@@ -51,25 +51,27 @@ async fn sipp_answers_our_calls() {
         .expect("sipp is not installed: apt-get install sip-tester");
     let to = SocketAddr::from(([127, 0, 0, 1], port));
     for _ in 0..CALLS {
-        let leg = party.dial(to, Transport::Udp).await;
-        loop {
-            match party.event().await {
-                Event::Provisional { status, .. } => assert_eq!(status, 180),
-                Event::Answered { body, .. } => {
-                    assert_eq!(body.unwrap().content_type, "application/sdp");
-                    party
-                        .endpoint
-                        .command(Command::Acknowledge { leg, body: None })
-                        .unwrap();
-                    party.hang_up(leg);
-                }
-                Event::Ended { end, .. } => {
-                    assert_eq!(end.by, EndedBy::Us);
-                    assert!(end.was_ringing);
-                    break;
-                }
-                other => panic!("{other:?}"),
+        party.prepare(to, Transport::Udp);
+    }
+    let mut ended = 0;
+    while ended < CALLS {
+        match party.event().await {
+            Event::Prepared { leg, .. } => party.endpoint.command(Command::Send { leg }).unwrap(),
+            Event::Provisional { status, .. } => assert_eq!(status, 180),
+            Event::Answered { leg, body, .. } => {
+                assert_eq!(body.unwrap().content_type, "application/sdp");
+                party
+                    .endpoint
+                    .command(Command::Acknowledge { leg, body: None })
+                    .unwrap();
+                party.hang_up(leg);
             }
+            Event::Ended { end, .. } => {
+                assert_eq!(end.by, EndedBy::Us);
+                assert!(end.was_ringing);
+                ended += 1;
+            }
+            other => panic!("{other:?}"),
         }
     }
     succeeds(uas).await;
