@@ -1,9 +1,9 @@
 //! What crosses the wire: the right audio, recorded where the tenant asks for it.
 
-use sim::CarrierConfig;
+use sim::{CarrierConfig, Recogniser};
 
 use crate::support::{PATIENCE, Setting, World, tone};
-use sim::client::Recording;
+use sim::client::{Entry, Recording};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_codec_carries_what_was_uploaded() {
@@ -19,6 +19,34 @@ async fn each_codec_carries_what_was_uploaded() {
         let begins = begins.unwrap_or_else(|| panic!("{codec}: nothing was heard"));
         let share = ::media::detect::share(&heard.samples()[begins..begins + 4_000], 440.0);
         assert!(share > 0.5, "{codec}: 440 Hz holds {share} of what was heard");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clips_are_heard_in_the_order_of_the_list_and_swapping_them_swaps_what_is_heard() {
+    let world = World::start().await;
+    let speech = |name: &str| std::fs::read(format!("tests/audio/{name}.wav")).expect("a file");
+    let mut library = Vec::new();
+    let mut ids = Vec::new();
+    for name in ["order", "code"] {
+        let file = speech(name);
+        let id = world.client.upload_recording(&Recording::wav(file.clone())).await.expect("taken");
+        let clip = ::media::Clip::decode(&file).expect("a clip");
+        library.push((id.clone(), clip.samples()));
+        ids.push(id);
+    }
+    let recogniser = Recogniser::new(library, 1);
+    for order in [[0, 1], [1, 0]] {
+        let expected = order.map(|n| ids[n].clone());
+        let mut wanted = world.notification("8899");
+        wanted.play_list = expected.iter().map(Entry::recording).collect();
+        let serial = world.client.notify(&wanted).await.expect("accepted");
+        world.released(&serial).await;
+        let ended = world.carrier.call_ended(|call| call.call_id.starts_with(&serial));
+        let call = tokio::time::timeout(PATIENCE, ended).await.expect("the carrier saw it");
+        let heard = recogniser.recognise(call.heard.expect("audio").samples());
+        let heard: Vec<String> = heard.into_iter().map(|clip| clip.label().to_owned()).collect();
+        assert_eq!(heard, expected);
     }
 }
 
