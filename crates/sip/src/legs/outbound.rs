@@ -141,6 +141,7 @@ impl Outbound {
                 | Verb::HangUp(_)
                 | Verb::Provisional(..)
                 | Verb::Answer(_)
+                | Verb::AnswerWhenCancelled(_)
                 | Verb::Refuse { .. }
                 | Verb::AnswerOffer(_)
                 | Verb::RefuseOffer(_)

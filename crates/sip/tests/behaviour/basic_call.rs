@@ -261,3 +261,23 @@ fn a_call_leaves_from_the_listener_that_was_chosen() {
     solo.command(Command::Acknowledge { leg, body: None });
     assert_eq!(solo.wire[0].local, second.bound);
 }
+
+#[test]
+fn ipv6_addresses_are_bracketed_where_they_have_to_be() {
+    let mut solo = Solo::new(Policy::default());
+    solo.core = Core::new(config("[2001:db8::1]:5060", open()), 1, solo.now);
+    let mut call = invite(1);
+    call.destination.addr = addr("[2001:db8::2]:5060");
+    call.request_uri = Uri::new("200", "2001:db8::2").unwrap();
+    let sent = solo.dial(call);
+    assert!(sent.starts_with("INVITE sip:200@[2001:db8::2] SIP/2.0\r\n"));
+    assert!(header(&sent, "Via").starts_with("SIP/2.0/UDP [2001:db8::1]:5060;"));
+    assert_eq!(header(&sent, "Contact"), "<sip:100@[2001:db8::1]:5060>");
+    let contact = "Contact: <sip:200@[2001:db8::2]:5070>\r\n";
+    solo.receive(&reply(&sent, 200, "b", contact, "answer"));
+    solo.command(Command::Acknowledge {
+        leg: LegId(1),
+        body: None,
+    });
+    assert_eq!(solo.wire[0].remote, addr("[2001:db8::2]:5070"));
+}
