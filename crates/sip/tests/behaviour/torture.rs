@@ -307,10 +307,10 @@ fn messages_of_calls_that_are_up_with_bytes_changed() {
         for _ in 0..500 {
             let mut bytes = templates[draw(templates.len())].clone().into_bytes();
             for _ in 0..=draw(4) {
-                let at = draw(bytes.len());
+                let at = draw(bytes.len().max(1));
                 match draw(4) {
-                    0 => bytes[at] = u8::try_from(draw(256)).unwrap(),
-                    1 => drop(bytes.remove(at)),
+                    0 if at < bytes.len() => bytes[at] = u8::try_from(draw(256)).unwrap(),
+                    1 if at < bytes.len() => drop(bytes.remove(at)),
                     2 => bytes.insert(at, b"\r\n;,<>\"= :@%"[draw(12)]),
                     _ => bytes.truncate(at.max(1)),
                 }
