@@ -281,3 +281,48 @@ fn ipv6_addresses_are_bracketed_where_they_have_to_be() {
     });
     assert_eq!(solo.wire[0].remote, addr("[2001:db8::2]:5070"));
 }
+
+#[test]
+fn a_core_calls_itself() {
+    let mut solo = Solo::new(open());
+    let deliver = |solo: &mut Solo| {
+        while let Some(message) = solo.wire.pop_front() {
+            solo.receive_from(OURS, &text(&message.bytes));
+        }
+    };
+    let mut call = invite(1);
+    call.destination.addr = addr(OURS);
+    solo.command(Command::Prepare(Box::new(call)));
+    solo.command(Command::Send { leg: LegId(1) });
+    deliver(&mut solo);
+    let inbound = solo.events.iter().find_map(|event| match event {
+        Event::Incoming { leg, .. } => Some(*leg),
+        _ => None,
+    });
+    let leg = inbound.unwrap();
+    solo.command(Command::Ring { leg, body: None });
+    deliver(&mut solo);
+    solo.command(Command::Answer {
+        leg,
+        body: Some(Body::sdp("answer")),
+    });
+    deliver(&mut solo);
+    solo.command(Command::Acknowledge {
+        leg: LegId(1),
+        body: None,
+    });
+    deliver(&mut solo);
+    solo.hang_up(1);
+    deliver(&mut solo);
+    let expected = [
+        "prepared",
+        "incoming 200 offer",
+        "180",
+        "answered answer",
+        "confirmed",
+        "ended by Us",
+        "ended by Peer q850=16",
+    ];
+    assert_eq!(solo.said(), expected);
+    solo.assert_empty();
+}
