@@ -85,7 +85,8 @@ fn a_prepared_call_that_is_hung_up_leaves_nothing_on_the_wire() {
 
 #[test]
 fn what_cannot_be_written_is_refused_before_anything_is_sent() {
-    let bad: [fn(&mut Invite); 5] = [
+    let bad: [fn(&mut Invite); 6] = [
+        |invite| invite.leg = LegId(1 << 63),
         |invite| {
             invite
                 .headers
