@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::clip::ALAW_SILENCE;
 use crate::codec::FRAME;
@@ -67,15 +67,17 @@ impl Drop for Alive {
 }
 
 impl Recorder {
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts the thread.
+    pub(crate) fn start() -> io::Result<(Self, JoinHandle<()>)> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),
             next_id: AtomicU64::new(0),
         });
         let reader = Arc::clone(&shared);
-        thread::Builder::new().name("media-record".into()).spawn(move || write(&reader))?;
-        Ok(Recorder { _alive: Arc::new(Alive(Arc::clone(&shared))), shared })
+        let thread =
+            thread::Builder::new().name("media-record".into()).spawn(move || write(&reader))?;
+        Ok((Recorder { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }, thread))
     }
 
     /// Opens a file. Whether that worked is told to `sink`; frames may be pushed at once.
