@@ -21,7 +21,7 @@ struct Serving {
     task: JoinHandle<()>,
 }
 
-async fn serve(listener: Listener, world: &World) -> Serving {
+fn serve(listener: Listener, world: &World) -> Serving {
     let address = listener.address().unwrap();
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(listener.serve(world.router.clone(), stopped));
@@ -30,7 +30,7 @@ async fn serve(listener: Listener, world: &World) -> Serving {
 
 async fn plain(world: &World, connections: usize) -> Serving {
     let listener = Listener::http("127.0.0.1:0".parse().unwrap(), connections).await.unwrap();
-    serve(listener, world).await
+    serve(listener, world)
 }
 
 /// Everything until the server closes.
@@ -72,7 +72,7 @@ async fn https_serves_the_same() {
     };
     std::fs::write(&config.certificate, made.cert.pem()).unwrap();
     std::fs::write(&config.key, made.signing_key.serialize_pem()).unwrap();
-    let serving = serve(Listener::https(&config, 8).await.unwrap(), &world).await;
+    let serving = serve(Listener::https(&config, 8).await.unwrap(), &world);
 
     let tls = crate::callbacks::tls::client_config(Some(&config.certificate)).unwrap();
     let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
