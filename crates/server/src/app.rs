@@ -23,7 +23,7 @@ pub struct App {
     pub voices: Arc<VoiceLibrary>,
     pub speaker: Speaker,
     /// Changes whenever events have been committed: wakes long polls, and is never the truth.
-    pub doorbell: watch::Receiver<u64>,
+    pub doorbell: watch::Sender<u64>,
 }
 
 /// The wall clock, ms since 1970.

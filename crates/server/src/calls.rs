@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use engine::intent::Idempotency;
 use engine::vocabulary::{Serial, TenantId};
 pub use engine::{Refusal, Request};
+use store::Store;
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::driver::Note;
@@ -35,25 +37,48 @@ pub enum Ask {
 #[derive(Debug, Clone)]
 pub struct Calls {
     asks: mpsc::Sender<Ask>,
+    store: Store,
     ready: Arc<AtomicBool>,
 }
 
 impl Calls {
     /// The handle, what its owner receives, and the flag that its owner sets when it takes calls.
-    pub fn channel(bound: usize) -> (Calls, mpsc::Receiver<Ask>, Arc<AtomicBool>) {
+    pub fn channel(
+        store: Store,
+        bound: usize,
+    ) -> (Calls, mpsc::Receiver<Ask>, Arc<AtomicBool>) {
         let (asks, receiver) = mpsc::channel(bound);
         let ready = Arc::new(AtomicBool::new(false));
-        (Calls { asks, ready: ready.clone() }, receiver, ready)
+        (Calls { asks, store, ready: ready.clone() }, receiver, ready)
     }
 
     /// Returns once the intent is on disk.
     pub async fn accept(&self, request: Request) -> Result<Accepted, Refusal> {
+        if let Some(earlier) = self.earlier(&request).await {
+            return earlier;
+        }
         let (sender, reply) = oneshot::channel();
         self.asks
             .send(Ask::Accept(Box::new(request), sender))
             .await
             .map_err(|_| Refusal::Stopping)?;
         reply.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// What the store remembers of the same key; keys of the last minute the engine knows itself.
+    async fn earlier(&self, request: &Request) -> Option<Result<Accepted, Refusal>> {
+        let Idempotency { key, body_sha256 } = request.idempotency.as_ref()?;
+        match self.store.idempotency(key).await {
+            Ok(None) => None,
+            Ok(Some(earlier)) if earlier.body_sha256 == *body_sha256 => {
+                Some(Ok(Accepted { serial: earlier.serial, replayed: true }))
+            }
+            Ok(Some(_)) => Some(Err(Refusal::KeyReused)),
+            Err(error) => {
+                tracing::error!(%error, "idempotency keys cannot be read");
+                Some(Err(Refusal::Stopping))
+            }
+        }
     }
 
     /// Drops a queued call or hangs up a live one.

@@ -102,7 +102,9 @@ struct Stage {
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
-    let Some(Only::VoiceNotification) | None = arguments.only;
+    match arguments.only {
+        Some(Only::VoiceNotification) | None => {}
+    }
     let stage = Stage::set(&arguments).await?;
     stage.say(&stage.greeting());
     let recording = stage.upload().await?;
@@ -167,7 +169,7 @@ impl Stage {
         wanted.caller_present = Some(ACCESS_CODE.into());
         wanted.call_back_url = Some(self.receiver.url());
         let after = watch::last_position(&self.client).await?;
-        let reply = self.client.create_voice_notification(&wanted.to_json()).await?;
+        let reply = self.client.create_voice_notification(wanted.to_json(), None).await?;
         let serial = reply.call_serial_no()?;
         self.say(&format!("  accepted: {}", reply.body));
         watch::until_ended(&self.client, &serial, after, |line| self.say(line)).await?;

@@ -69,9 +69,9 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         .map_err(|error| format!("data_directory {}: {error}", config.data_directory.display()))?;
     let directory = config.data_directory.clone();
     let store = Store::open(StoreConfig::Sqlite { directory: directory.clone() }).await?;
-    let (calls, asks, ready) = Calls::channel(ASKS);
-    let (doorbell, doorbell_rings) = watch::channel(0);
-    let app = open_app(config, &store, calls, doorbell_rings.clone()).await?;
+    let (calls, asks, ready) = Calls::channel(store.clone(), ASKS);
+    let doorbell = watch::Sender::new(0);
+    let app = open_app(config, &store, calls, doorbell.clone()).await?;
     let provisioner = Provisioner {
         store: &store,
         config: &app.config,
@@ -110,19 +110,19 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         asks,
         happenings: (happenings.clone(), happened),
         ready,
-        doorbell,
+        doorbell: doorbell.clone(),
         directory,
         tenants: app.tenants.clone(),
         defaults: config.defaults.clone(),
     };
     let natural_keys = natural_keys(&app).await?;
-    let driver = tokio::spawn(Driver::run(parts, Found { recovery: found, natural_keys }));
+    let driver = Driver::start(parts, Found { recovery: found, natural_keys });
 
     let (stop_callbacks, stop) = watch::channel(false);
     let settings =
         ClientSettings { extra_ca: config.callbacks.extra_ca.clone(), ..ClientSettings::default() };
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
-    let callbacks = tokio::spawn(delivery.run(doorbell_rings, stop));
+    let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
     jobs::start(&app, stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);
@@ -225,7 +225,7 @@ async fn open_app(
     config: Config,
     store: &Store,
     calls: Calls,
-    doorbell: watch::Receiver<u64>,
+    doorbell: watch::Sender<u64>,
 ) -> Result<App, ServeError> {
     let sealer = match &config.access.seal_key {
         Some(key) => Sealer::from_text(key.reveal())?,

@@ -97,12 +97,15 @@ impl Core {
     /// `seed` makes tags, branches and nonces: from the operating system in production, fixed in
     /// simulated worlds.
     pub fn new(config: CoreConfig, seed: u64, now: Instant) -> Core {
+        let mut stack = Stack::new(config, seed, now);
+        // Ids of inbound legs are not those of an earlier process, whose dialogs may be on disk.
+        let inbound_legs = stack.random.next() >> 2;
         Core {
-            stack: Stack::new(config, seed, now),
+            stack,
             legs: HashMap::new(),
             registrations: Registrations::default(),
             outside: Outside::default(),
-            inbound_legs: 0,
+            inbound_legs,
         }
     }
 
@@ -133,6 +136,9 @@ impl Core {
             Command::Ring { leg, body } => self.tell(leg, Verb::Provisional(180, body)),
             Command::Progress { leg, body } => self.tell(leg, Verb::Provisional(183, body)),
             Command::Answer { leg, body } => self.tell(leg, Verb::Answer(body)),
+            Command::AnswerWhenCancelled { leg, body } => {
+                self.tell(leg, Verb::AnswerWhenCancelled(body));
+            }
             Command::Refuse {
                 leg,
                 status,

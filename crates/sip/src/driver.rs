@@ -102,7 +102,10 @@ impl Driver {
                 0 => Woken::Abandoned,
                 _ => Woken::Orders(orders),
             },
-            _ = self.datagrams.recv_many(&mut datagrams, BATCH) => Woken::Datagrams(datagrams),
+            // Without a reader the channel is closed, and would wake us for ever.
+            _ = self.datagrams.recv_many(&mut datagrams, BATCH), if !self.sockets.is_empty() => {
+                Woken::Datagrams(datagrams)
+            }
             _ = self.streams.recv_many(&mut streams, BATCH) => Woken::Streams(streams),
             () = sleep => Woken::Other,
             permit = self.events.reserve(), if behind => {

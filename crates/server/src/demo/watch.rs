@@ -52,7 +52,7 @@ pub async fn settled(client: &Client, serial: &str) -> Result<(Value, Callbacks)
     // The attempt is on disk shortly after the receiver has answered it.
     for _ in 0..500 {
         let callbacks = get(client, &format!("/v1/calls/{serial}/callbacks")).await?;
-        let all = callbacks["callbacks"].as_array().cloned().unwrap_or_default();
+        let all = callbacks.as_array().cloned().unwrap_or_default();
         let delivered = all.iter().filter(|one| one["status"] == "delivered").count() as u64;
         if delivered > 0 {
             let attempts = all.iter().filter_map(|one| one["attempts"].as_u64()).sum();

@@ -23,6 +23,7 @@ use engine::vocabulary::{Now, Serial};
 use engine::{Engine, Reply, Ticket};
 use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::calls::{Accepted, Ask, CancelError};
 use crate::clips::Clips;
@@ -134,6 +135,13 @@ pub struct Driver {
     stopping: Stopping,
 }
 
+/// What the driver hears.
+struct Inbox {
+    happened: mpsc::Receiver<Happening>,
+    sip_events: mpsc::Receiver<sip::Event>,
+    asks: mpsc::Receiver<Ask>,
+}
+
 /// Who waits for the engine's reply.
 enum Waiting {
     Acceptance(oneshot::Sender<Result<Accepted, engine::Refusal>>),
@@ -177,13 +185,11 @@ impl Clock {
 }
 
 impl Driver {
-    /// Runs until it is told to drain and the last call is over.
-    ///
-    /// # Errors
-    /// The disk refused a write.
-    pub async fn run(parts: Parts, found: Found) -> Result<(), DriverError> {
-        let Parts { mut sip_events, mut asks, happenings, ready, doorbell, .. } = parts;
-        let (happenings, mut happened) = happenings;
+    /// Takes up what the last run left behind; calls are taken when this returns. The task ends when
+    /// it has been told to drain and the last call is over, or when the disk refuses a write.
+    pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> {
+        let Parts { sip_events, asks, happenings, ready, doorbell, .. } = parts;
+        let (happenings, happened) = happenings;
         let mut driver = Driver {
             engine: parts.engine,
             clock: parts.clock,
@@ -205,37 +211,43 @@ impl Driver {
         };
         driver.begin(found, &parts.tenants, &parts.defaults);
         driver.ready.store(true, Ordering::Release);
-        loop {
-            let wake_at = driver.engine.wake_at(driver.clock.now());
-            let wake_at = wake_at.map(|at| driver.clock.instant(at));
+        tokio::spawn(driver.run(Inbox { happened, sip_events, asks }))
+    }
+
+    async fn run(mut self, mut inbox: Inbox) -> Result<(), DriverError> {
+        while !self.is_done() {
+            let wake_at = self.engine.wake_at(self.clock.now());
+            let wake_at = wake_at.map(|at| self.clock.instant(at));
             tokio::select! {
                 biased;
-                Some(happening) = happened.recv() => driver.happened(happening),
-                Some(event) = sip_events.recv() => driver.sip_event(event),
-                Some(ask) = asks.recv() => driver.asked(ask),
-                () = sleep_until(wake_at) => driver.engine.handle_timeout(driver.clock.now()),
+                Some(happening) = inbox.happened.recv() => self.happened(happening),
+                Some(event) = inbox.sip_events.recv() => self.sip_event(event),
+                Some(ask) = inbox.asks.recv() => self.asked(ask),
+                () = sleep_until(wake_at) => self.engine.handle_timeout(self.clock.now()),
             }
-            driver.perform();
-            for _ in 0..INPUTS_PER_TURN {
-                if let Ok(happening) = happened.try_recv() {
-                    driver.happened(happening);
-                } else if let Ok(event) = sip_events.try_recv() {
-                    driver.sip_event(event);
-                } else if let Ok(ask) = asks.try_recv() {
-                    driver.asked(ask);
-                } else {
-                    break;
-                }
-                driver.perform();
-            }
-            driver.disk.flush_if_free(&mut driver.engine);
-            if driver.is_done() {
-                break;
-            }
+            self.perform();
+            self.take_what_waits(&mut inbox);
+            self.disk.flush_if_free(&mut self.engine);
         }
-        match driver.stopping {
+        match self.stopping {
             Stopping::Broken(why) => Err(DriverError::Disk(why)),
             Stopping::No | Stopping::Draining => Ok(()),
+        }
+    }
+
+    /// Under load many inputs share one commit.
+    fn take_what_waits(&mut self, inbox: &mut Inbox) {
+        for _ in 0..INPUTS_PER_TURN {
+            if let Ok(happening) = inbox.happened.try_recv() {
+                self.happened(happening);
+            } else if let Ok(event) = inbox.sip_events.try_recv() {
+                self.sip_event(event);
+            } else if let Ok(ask) = inbox.asks.try_recv() {
+                self.asked(ask);
+            } else {
+                break;
+            }
+            self.perform();
         }
     }
 

@@ -100,10 +100,12 @@ pub async fn report_review(app: &App, recording: &VoiceRecording) -> Result<(), 
         },
     };
     let write = Write::Event { event, callback: recording.callback_url.clone() };
-    app.store.submit(vec![write]).await.map(|_| ()).map_err(|error| {
+    app.store.submit(vec![write]).await.map_err(|error| {
         tracing::error!(%error, "review not logged");
         WireError::Failed("the review could not be stored; try again")
-    })
+    })?;
+    app.doorbell.send_modify(|count| *count += 1);
+    Ok(())
 }
 
 /// The file as the interfaces name it: `Y:/IVR/<vdn>/voice/0/<hash>_<ms>.wav`.

@@ -111,11 +111,11 @@ impl World {
         let tls = crate::callbacks::tls::client_config(None).unwrap();
         let speech = SpeakerSettings::in_directory(directory.path().join("speech"));
         let config = Config { data_directory: directory.path().to_path_buf(), ..Config::default() };
-        let (calls, asks, ready) = Calls::channel(16);
+        let (calls, asks, ready) = Calls::channel(store.clone(), 16);
         ready.store(true, std::sync::atomic::Ordering::Relaxed);
         let (asked, answers) = (Arc::default(), Arc::default());
         tokio::spawn(desk(asks, Arc::clone(&asked), Arc::clone(&answers)));
-        let (bell, doorbell) = watch::channel(0);
+        let bell = watch::Sender::new(0);
         let app = App {
             store,
             calls,
@@ -124,7 +124,7 @@ impl World {
             tenants,
             voices: Arc::new(voices),
             speaker: Speaker::open(speech, tls).unwrap(),
-            doorbell,
+            doorbell: bell.clone(),
         };
         let router = super::router(app.clone());
         World { app, router, token, other_token, asked, answers, bell, _directory: directory }

@@ -8,9 +8,6 @@ use crate::app::{App, unix_ms};
 
 const EVERY: Duration = Duration::from_secs(60);
 
-/// An idempotency key is kept this long (decisions.md).
-const IDEMPOTENCY_KEPT_MS: i64 = 24 * 3_600 * 1_000;
-
 /// Forgets tokens and idempotency keys whose time is over, until `stop`.
 pub fn start(app: &App, mut stop: watch::Receiver<bool>) {
     let app = app.clone();
@@ -24,7 +21,7 @@ pub fn start(app: &App, mut stop: watch::Receiver<bool>) {
             if let Err(error) = app.access.expire(now_ms).await {
                 tracing::warn!(%error, "expired tokens could not be deleted");
             }
-            if let Err(error) = app.store.expire_idempotency(now_ms - IDEMPOTENCY_KEPT_MS).await {
+            if let Err(error) = app.store.expire_idempotency(now_ms).await {
                 tracing::warn!(%error, "old idempotency keys could not be deleted");
             }
         }

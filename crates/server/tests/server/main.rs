@@ -2,6 +2,7 @@
 
 mod carriers;
 mod crash;
+mod demo;
 mod endings;
 mod media;
 mod page_003;

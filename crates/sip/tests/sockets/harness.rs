@@ -61,8 +61,15 @@ impl Party {
 
     /// Dials and returns the leg once it is sent.
     pub async fn dial(&mut self, to: SocketAddr, transport: Transport) -> LegId {
+        let leg = self.prepare(to, transport);
+        assert!(matches!(self.event().await, Event::Prepared { .. }));
+        self.endpoint.command(Command::Send { leg }).unwrap();
+        leg
+    }
+
+    pub fn invite(&self, to: SocketAddr, transport: Transport) -> Invite {
         let leg = LegId(LEGS.fetch_add(1, Ordering::Relaxed));
-        let invite = Invite {
+        Invite {
             leg,
             destination: Destination::new(to, transport),
             request_uri: Uri::new("200", to.ip().to_string())
@@ -76,12 +83,15 @@ impl Party {
             credentials: None,
             headers: vec![],
             body: Some(Body::sdp(SDP)),
-        };
+        }
+    }
+
+    pub fn prepare(&self, to: SocketAddr, transport: Transport) -> LegId {
+        let invite = self.invite(to, transport);
+        let leg = invite.leg;
         self.endpoint
             .command(Command::Prepare(Box::new(invite)))
             .unwrap();
-        assert!(matches!(self.event().await, Event::Prepared { .. }));
-        self.endpoint.command(Command::Send { leg }).unwrap();
         leg
     }
 

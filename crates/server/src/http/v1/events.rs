@@ -78,7 +78,7 @@ pub async fn read(
         return Err(Problem::bad_request("limit must be 1 to 1000, wait 0 to 30"));
     }
     let until = Instant::now() + Duration::from_secs(wait_s.into());
-    let mut doorbell = app.doorbell.clone();
+    let mut doorbell = app.doorbell.subscribe();
     loop {
         doorbell.mark_unchanged();
         let page = app.store.events(tenant.id, after, limit).await?;

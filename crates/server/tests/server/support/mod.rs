@@ -53,10 +53,21 @@ impl World {
 
     pub async fn with(setting: Setting, carrier: CarrierConfig) -> World {
         let carrier = Carrier::start(carrier).await.expect("a carrier starts");
+        let address = carrier.udp_address();
+        World::around(setting, carrier, address).await
+    }
+
+    pub async fn over_tcp(setting: Setting, carrier: CarrierConfig) -> World {
+        let carrier = Carrier::start(carrier).await.expect("a carrier starts");
+        let address = carrier.tcp_address().expect("it listens on TCP");
+        World::around(setting, carrier, address).await
+    }
+
+    async fn around(setting: Setting, carrier: Carrier, trunk: SocketAddr) -> World {
         let callbacks = CallbackReceiver::start("127.0.0.1:0".parse().expect("an address"))
             .await
             .expect("a receiver starts");
-        let config = config(&setting, carrier.udp_address(), callbacks.address());
+        let config = config(&setting, trunk, callbacks.address());
         let server = Server::start(&config);
         let client = server.client();
         let voice_id = client.upload_recording(&Recording::wav(tone(440.0, 1.0))).await;

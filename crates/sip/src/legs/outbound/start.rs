@@ -1,0 +1,121 @@
+//! How a dialled leg begins: prepared anew, or taken over from an earlier process.
+
+use super::{Outbound, State, key};
+use crate::{
+    Credentials, Destination, EndedBy, Event, HangUpCause, Invite, Wire,
+    auth_client::AuthClient,
+    legs::{Leg, end_by, ended, invite, stored::StoredInvite},
+    stack::Stack,
+};
+
+impl Outbound {
+    /// Builds the INVITE and reports it; nothing is sent.
+    pub fn prepare(invite: Invite, stack: &mut Stack) -> Option<Leg> {
+        let leg = invite.leg;
+        let refuse = |stack: &mut Stack, reason: &str| {
+            ended(stack, leg, end_by(EndedBy::Core, reason, false));
+            None
+        };
+        if leg.is_inbound() {
+            return refuse(stack, "the id of a dialled leg has its top bit set");
+        }
+        let Some(to) = resolved(invite.destination, stack) else {
+            return refuse(stack, "no listener of ours fits the destination");
+        };
+        if stack.has_dialog(&invite.call_id, &invite.from_tag) {
+            return refuse(stack, "another leg has this Call-ID and tag");
+        }
+        let branch = stack.random.next();
+        let bytes = match invite::first(stack, &invite, to, branch) {
+            Ok(bytes) => bytes,
+            Err(reason) => return refuse(stack, &reason),
+        };
+        stack.add_dialog(&invite.call_id, &invite.from_tag, leg);
+        let outbound = Outbound {
+            leg,
+            call_id: invite.call_id,
+            from_tag: invite.from_tag,
+            request_uri: invite.request_uri.to_string(),
+            invite: bytes,
+            cseq: 1,
+            key: key(branch),
+            to,
+            auth: AuthClient::new(invite.credentials, to.addr.ip()),
+            offer: invite.body,
+            early: Vec::new(),
+            was_ringing: false,
+            state: State::Prepared,
+        };
+        let wire = outbound.wire();
+        stack.event(Event::Prepared { leg, wire });
+        Some(Leg::Outbound(Box::new(outbound)))
+    }
+
+    /// After a restart: the stored INVITE again, as if just sent.
+    pub fn resume(wire: Wire, credentials: Option<Credentials>, stack: &mut Stack) -> Option<Leg> {
+        let mut outbound = Outbound::stored(wire, credentials, stack)?;
+        outbound.start(stack);
+        Some(Leg::Outbound(Box::new(outbound)))
+    }
+
+    /// After a restart: CANCEL the stored INVITE and hear what still comes.
+    pub fn abandon(wire: Wire, stack: &mut Stack) -> Option<Leg> {
+        let mut outbound = Outbound::stored(wire, None, stack)?;
+        stack.adopt_client(outbound.client());
+        let cause = HangUpCause::Failure;
+        let cancel = outbound.send_cancel(cause, stack);
+        outbound.state = State::Cancelling { cause, cancel };
+        Some(Leg::Outbound(Box::new(outbound)))
+    }
+
+    /// `None` (and `Ended`) where the record does not fit this process.
+    fn stored(wire: Wire, credentials: Option<Credentials>, stack: &mut Stack) -> Option<Outbound> {
+        let leg = wire.leg;
+        let read = StoredInvite::read(&wire.bytes);
+        let reason = match (&read, stack.is_bound(wire.local, wire.transport)) {
+            (None, _) => "the stored INVITE cannot be read",
+            (Some(_), false) => "the socket of the stored INVITE is not bound",
+            (Some(_), true) => "",
+        };
+        let Some(read) = read.filter(|_| reason.is_empty()) else {
+            ended(stack, leg, end_by(EndedBy::Core, reason, false));
+            return None;
+        };
+        stack.add_dialog(&read.call_id, &read.from_tag, leg);
+        let to = Destination {
+            addr: wire.remote,
+            transport: wire.transport,
+            local: Some(wire.local),
+            flow: None,
+        };
+        Some(Outbound {
+            leg,
+            call_id: read.call_id,
+            from_tag: read.from_tag,
+            request_uri: read.uri,
+            invite: wire.bytes,
+            cseq: read.cseq,
+            key: key(read.branch),
+            to,
+            auth: AuthClient::new(credentials, wire.remote.ip()),
+            offer: read.body,
+            early: Vec::new(),
+            was_ringing: false,
+            state: State::Calling,
+        })
+    }
+}
+
+/// The destination with its listener filled in.
+fn resolved(destination: Destination, stack: &Stack) -> Option<Destination> {
+    let local = match destination.local {
+        Some(local) => stack
+            .is_bound(local, destination.transport)
+            .then_some(local),
+        None => stack.local_for(destination.addr, destination.transport),
+    };
+    local.map(|local| Destination {
+        local: Some(local),
+        ..destination
+    })
+}
