@@ -202,7 +202,7 @@ async fn a_reader_who_waits_is_woken_by_the_doorbell() {
     let reader = std::sync::Arc::clone(&world);
     let waiting = tokio::spawn(async move { reader.get("/v1/events?wait=30").await.json() });
     world.ended(intent, Outcome::Played, false).await;
-    world.bell.send(1).unwrap();
+    world.app.doorbell.send_modify(|rung| *rung += 1);
     let woken =
         tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("not woken").unwrap();
     assert_eq!(woken["events"][0]["serial"], "61");
