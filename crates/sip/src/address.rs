@@ -250,6 +250,7 @@ fn is_param_char(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn escapes_once_and_reads_back_the_same() {
@@ -268,6 +269,22 @@ mod tests {
             Uri::new("a\r\nb", "h").unwrap().to_string(),
             "sip:a%0D%0Ab@h"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_user_survives_the_wire(user in "\\PC{1,20}", display in "\\PC{0,20}") {
+            let uri = Uri::new(user, "example.com").unwrap();
+            let address = Address::new(uri).with_display(display).unwrap();
+            let read = Address::parse(&address.to_string()).unwrap();
+            prop_assert_eq!(read.uri(), address.uri());
+        }
+
+        #[test]
+        fn any_text_is_an_address_or_an_error(text in ".*") {
+            let _ = Uri::parse(&text);
+            let _ = Address::parse(&text);
+        }
     }
 
     #[test]

@@ -207,6 +207,12 @@ pub enum Command {
         leg: LegId,
         body: Option<Body>,
     },
+    /// Answer an inbound leg in the moment in which it is cancelled: the race that a simulated
+    /// carrier offers to its users. The far side then has a call that it did not want any more.
+    AnswerWhenCancelled {
+        leg: LegId,
+        body: Option<Body>,
+    },
     /// A final refusal of an inbound leg; `status` is 300 to 699, else 500 is sent.
     Refuse {
         leg: LegId,

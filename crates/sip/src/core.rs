@@ -136,6 +136,9 @@ impl Core {
             Command::Ring { leg, body } => self.tell(leg, Verb::Provisional(180, body)),
             Command::Progress { leg, body } => self.tell(leg, Verb::Provisional(183, body)),
             Command::Answer { leg, body } => self.tell(leg, Verb::Answer(body)),
+            Command::AnswerWhenCancelled { leg, body } => {
+                self.tell(leg, Verb::AnswerWhenCancelled(body));
+            }
             Command::Refuse {
                 leg,
                 status,

@@ -59,8 +59,9 @@ impl Dialog {
             remote_party: response.to.clone(),
             call_id: lines.call_id,
             routes,
-            local_cseq: response.cseq,
-            invite_cseq: response.cseq,
+            // Ours, not the one in the response: a peer does not number our requests.
+            local_cseq: lines.cseq,
+            invite_cseq: lines.cseq,
             remote_cseq: None,
             transport: to.transport,
             local: to
@@ -203,7 +204,7 @@ impl Dialog {
         headers: &[(String, String)],
         body: Option<&Body>,
     ) -> (ClientKey, u32) {
-        self.local_cseq += 1;
+        self.local_cseq = self.local_cseq.saturating_add(1);
         let cseq = self.local_cseq;
         let branch = stack.random.next();
         let key = ClientKey {
@@ -301,6 +302,7 @@ struct InviteLines {
     uri: String,
     from: String,
     call_id: String,
+    cseq: u32,
     contact: String,
 }
 
@@ -316,6 +318,7 @@ impl InviteLines {
             uri: head.split(' ').nth(1)?.to_owned(),
             from: value("From: ")?,
             call_id: value("Call-ID: ")?,
+            cseq: value("CSeq: ")?.split(' ').next()?.parse().ok()?,
             contact: value("Contact: ")?,
         })
     }

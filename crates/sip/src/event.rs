@@ -59,7 +59,7 @@ pub enum Event {
         id: RegistrationId,
         failure: RegistrationFailure,
     },
-    /// The registrar confirmed the removal, or did not answer it.
+    /// The registrar confirmed the removal, or did not answer it, or there was nothing to remove.
     Unregistered { id: RegistrationId },
     /// A request outside any dialog that policy let through; answer with `Respond` within 30 s.
     Request(Box<OutsideRequest>),

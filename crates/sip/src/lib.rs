@@ -10,6 +10,57 @@
 //! 2. [`Core::poll`] until it is empty: send what it wants sent, pass events on;
 //! 3. sleep until [`Core::wake_at`] or until there is input, and start again.
 //!
+//! # A call
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use sip::*;
+//!
+//! let (endpoint, mut events) = Endpoint::start(EndpointConfig {
+//!     listeners: vec![Listener {
+//!         transport: Transport::Udp,
+//!         bind: "192.0.2.1:5060".parse()?,
+//!         public_address: None,
+//!     }],
+//!     limits: Limits::default(),
+//!     policy: Policy::default(),
+//!     user_agent: Some("offhook".to_owned()),
+//!     seed: 7, // random in production
+//! })
+//! .await?;
+//! let leg = LegId(1);
+//! endpoint.command(Command::Prepare(Box::new(Invite {
+//!     leg,
+//!     destination: Destination::new("192.0.2.2:5060".parse()?, Transport::Udp),
+//!     request_uri: Uri::new("8899", "192.0.2.2")?,
+//!     from: Uri::new("100", "192.0.2.1")?.into(),
+//!     to: Uri::new("8899", "192.0.2.2")?.into(),
+//!     p_asserted_identity: None,
+//!     call_id: "serial-1".to_owned(),
+//!     from_tag: "attempt-1".to_owned(),
+//!     credentials: None,
+//!     headers: Vec::new(),
+//!     body: Some(Body::sdp("v=0 …")),
+//! })))?;
+//! while let Some(event) = events.recv().await {
+//!     match event {
+//!         // Each of these goes to disk first.
+//!         Event::Prepared { .. } | Event::Challenged { .. } => {
+//!             endpoint.command(Command::Send { leg })?;
+//!         }
+//!         Event::Answered { .. } => {
+//!             endpoint.command(Command::Acknowledge { leg, body: None })?;
+//!         }
+//!         Event::Ended { end, .. } => {
+//!             println!("{end:?}");
+//!             break;
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What never happens here
 //! - Bodies are bytes: nothing in this crate reads SDP.
 //! - No type of the SIP message crate is visible from outside.

@@ -74,6 +74,7 @@ impl Registrations {
 
     pub fn unregister(&mut self, id: RegistrationId, stack: &mut Stack) {
         let Some(mut entry) = self.live.remove(&id) else {
+            stack.event(Event::Unregistered { id });
             return;
         };
         entry.auth.next_request();

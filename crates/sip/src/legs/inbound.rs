@@ -31,6 +31,13 @@ pub(crate) struct Inbound {
     opening: Opening,
     was_ringing: bool,
     provisionals: Provisionals,
+    on_cancel: OnCancel,
+}
+
+#[derive(Debug)]
+enum OnCancel {
+    Refuse,
+    Answer(Option<Body>),
 }
 
 #[derive(Debug)]
@@ -86,6 +93,7 @@ impl Inbound {
             opening,
             was_ringing: false,
             provisionals,
+            on_cancel: OnCancel::Refuse,
         })
     }
 
@@ -97,6 +105,11 @@ impl Inbound {
         match input {
             Input::Command(command) => self.command(command, stack),
             Input::Cancelled { q850 } => {
+                if let OnCancel::Answer(body) =
+                    std::mem::replace(&mut self.on_cancel, OnCancel::Refuse)
+                {
+                    return self.answer(body, stack);
+                }
                 stack.respond(self.server, 487, None, &[], None);
                 let mut end = end_by(EndedBy::Peer, "cancelled by the far side", self.was_ringing);
                 end.q850 = q850;
@@ -144,6 +157,10 @@ impl Inbound {
         match verb {
             Verb::Provisional(status, body) => self.provisional(status, body, stack),
             Verb::Answer(body) => self.answer(body, stack),
+            Verb::AnswerWhenCancelled(body) => {
+                self.on_cancel = OnCancel::Answer(body);
+                Some(Leg::Inbound(self))
+            }
             Verb::Refuse {
                 status,
                 reason,

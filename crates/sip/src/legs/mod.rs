@@ -47,6 +47,7 @@ pub(crate) enum Verb {
     /// 180 or 183.
     Provisional(u16, Option<Body>),
     Answer(Option<Body>),
+    AnswerWhenCancelled(Option<Body>),
     Refuse {
         status: u16,
         reason: Option<String>,

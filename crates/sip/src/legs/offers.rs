@@ -27,6 +27,7 @@ pub(super) enum Offers {
     Idle,
     Ours {
         key: ClientKey,
+        cseq: u32,
         body: Option<Body>,
         why: Why,
         auth: Box<AuthClient>,
@@ -104,11 +105,12 @@ impl Session {
         let mut headers = auth.headers(&mut stack.random, "INVITE", &uri);
         headers.extend(self.terms().map(Terms::refresh_headers).unwrap_or_default());
         let owner = Owner::Leg(self.leg(), Purpose::Offer);
-        let (key, _) = self
+        let (key, cseq) = self
             .dialog
             .send(stack, "INVITE", owner, &headers, body.as_ref());
         self.offers = Offers::Ours {
             key,
+            cseq,
             body,
             why,
             auth,
@@ -121,13 +123,14 @@ impl Session {
         response: &Response,
         stack: &mut Stack,
     ) -> Option<Leg> {
-        let (body, why, mut auth) = match std::mem::replace(&mut self.offers, Offers::Idle) {
+        let (cseq, body, why, mut auth) = match std::mem::replace(&mut self.offers, Offers::Idle) {
             Offers::Ours {
                 key: ours,
+                cseq,
                 body,
                 why,
                 auth,
-            } if ours == key => (body, why, auth),
+            } if ours == key => (cseq, body, why, auth),
             other => {
                 self.offers = other;
                 return self.stay();
@@ -137,12 +140,13 @@ impl Session {
             ..=199 => {
                 self.offers = Offers::Ours {
                     key,
+                    cseq,
                     body,
                     why,
                     auth,
                 };
             }
-            200..=299 => self.offer_accepted(key, body, why, response, stack),
+            200..=299 => self.offer_accepted((key, cseq), body, why, response, stack),
             491 => {
                 let at = self.glare_timer(stack);
                 self.offers = Offers::Retry { at, body, why };
@@ -162,14 +166,14 @@ impl Session {
 
     fn offer_accepted(
         &mut self,
-        key: ClientKey,
+        (key, cseq): (ClientKey, u32),
         body: Option<Body>,
         why: Why,
         response: &Response,
         stack: &mut Stack,
     ) {
         self.dialog.refresh_target(&response.headers);
-        let ack = self.dialog.ack(stack, response.cseq, None, &[]);
+        let ack = self.dialog.ack(stack, cseq, None, &[]);
         let (tag, to) = (self.dialog.remote_tag.clone(), self.dialog.destination());
         stack.send_ack(key, self.leg(), &tag, ack, to);
         let terms = Terms::from_answer(&response.headers);

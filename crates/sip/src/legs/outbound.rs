@@ -141,6 +141,7 @@ impl Outbound {
                 | Verb::HangUp(_)
                 | Verb::Provisional(..)
                 | Verb::Answer(_)
+                | Verb::AnswerWhenCancelled(_)
                 | Verb::Refuse { .. }
                 | Verb::AnswerOffer(_)
                 | Verb::RefuseOffer(_)
@@ -247,7 +248,7 @@ impl Outbound {
             return false;
         }
         early.rseq = Some(rseq.0);
-        let rack = format!("{} {} INVITE", rseq.0, response.cseq);
+        let rack = format!("{} {} INVITE", rseq.0, self.cseq);
         let owner = Owner::Leg(self.leg, Purpose::Prack);
         early
             .dialog

@@ -195,6 +195,7 @@ impl Session {
             | Verb::Acknowledge(_)
             | Verb::Provisional(..)
             | Verb::Answer(_)
+            | Verb::AnswerWhenCancelled(_)
             | Verb::Refuse { .. } => self.stay(),
         }
     }

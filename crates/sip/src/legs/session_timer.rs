@@ -9,6 +9,8 @@ use sipx_sip::{
 
 use crate::message::{lists, typed};
 
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
 /// What was agreed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
@@ -61,11 +63,13 @@ impl Terms {
 
     /// When to act: at half the interval, or a while before it lapses (RFC 4028 §10).
     pub fn act_after(self) -> Duration {
-        if self.we_refresh {
+        let after = if self.we_refresh {
             self.interval / 2
         } else {
             self.interval - (self.interval / 3).min(Duration::from_secs(32))
-        }
+        };
+        // A peer may write any number; the clock does not reach that far.
+        after.min(LONGEST)
     }
 
     fn header(self, refresher: Refresher) -> (String, String) {

@@ -245,7 +245,7 @@ impl Stack {
                 let Some(mut dialog) = surplus_dialog(self, owner, invite, to, response) else {
                     return;
                 };
-                let bytes = dialog.ack(self, response.cseq, None, &[]);
+                let bytes = dialog.ack(self, dialog.invite_cseq, None, &[]);
                 let to = dialog.destination();
                 self.transmit(owner.leg(), to, bytes.clone());
                 forks.insert(tag, Some(Ack { bytes, to }));

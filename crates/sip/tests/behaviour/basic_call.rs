@@ -85,7 +85,8 @@ fn a_prepared_call_that_is_hung_up_leaves_nothing_on_the_wire() {
 
 #[test]
 fn what_cannot_be_written_is_refused_before_anything_is_sent() {
-    let bad: [fn(&mut Invite); 5] = [
+    let bad: [fn(&mut Invite); 6] = [
+        |invite| invite.leg = LegId(1 << 63),
         |invite| {
             invite
                 .headers
@@ -260,4 +261,69 @@ fn a_call_leaves_from_the_listener_that_was_chosen() {
     solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
     solo.command(Command::Acknowledge { leg, body: None });
     assert_eq!(solo.wire[0].local, second.bound);
+}
+
+#[test]
+fn ipv6_addresses_are_bracketed_where_they_have_to_be() {
+    let mut solo = Solo::new(Policy::default());
+    solo.core = Core::new(config("[2001:db8::1]:5060", open()), 1, solo.now);
+    let mut call = invite(1);
+    call.destination.addr = addr("[2001:db8::2]:5060");
+    call.request_uri = Uri::new("200", "2001:db8::2").unwrap();
+    let sent = solo.dial(call);
+    assert!(sent.starts_with("INVITE sip:200@[2001:db8::2] SIP/2.0\r\n"));
+    assert!(header(&sent, "Via").starts_with("SIP/2.0/UDP [2001:db8::1]:5060;"));
+    assert_eq!(header(&sent, "Contact"), "<sip:100@[2001:db8::1]:5060>");
+    let contact = "Contact: <sip:200@[2001:db8::2]:5070>\r\n";
+    solo.receive(&reply(&sent, 200, "b", contact, "answer"));
+    solo.command(Command::Acknowledge {
+        leg: LegId(1),
+        body: None,
+    });
+    assert_eq!(solo.wire[0].remote, addr("[2001:db8::2]:5070"));
+}
+
+#[test]
+fn a_core_calls_itself() {
+    let mut solo = Solo::new(open());
+    let deliver = |solo: &mut Solo| {
+        while let Some(message) = solo.wire.pop_front() {
+            solo.receive_from(OURS, &text(&message.bytes));
+        }
+    };
+    let mut call = invite(1);
+    call.destination.addr = addr(OURS);
+    solo.command(Command::Prepare(Box::new(call)));
+    solo.command(Command::Send { leg: LegId(1) });
+    deliver(&mut solo);
+    let inbound = solo.events.iter().find_map(|event| match event {
+        Event::Incoming { leg, .. } => Some(*leg),
+        _ => None,
+    });
+    let leg = inbound.unwrap();
+    solo.command(Command::Ring { leg, body: None });
+    deliver(&mut solo);
+    solo.command(Command::Answer {
+        leg,
+        body: Some(Body::sdp("answer")),
+    });
+    deliver(&mut solo);
+    solo.command(Command::Acknowledge {
+        leg: LegId(1),
+        body: None,
+    });
+    deliver(&mut solo);
+    solo.hang_up(1);
+    deliver(&mut solo);
+    let expected = [
+        "prepared",
+        "incoming 200 offer",
+        "180",
+        "answered answer",
+        "confirmed",
+        "ended by Us",
+        "ended by Peer q850=16",
+    ];
+    assert_eq!(solo.said(), expected);
+    solo.assert_empty();
 }

@@ -136,3 +136,79 @@ fn a_cancel_of_nothing_gets_481() {
     solo.receive(&request(&cancel));
     assert_eq!(solo.sent_kinds(), ["481"]);
 }
+
+#[test]
+fn a_simulated_carrier_answers_in_the_moment_of_the_cancel() {
+    let mut solo = Solo::new(open());
+    solo.receive(&request(&Outside::default()));
+    let Some(Event::Incoming { leg, .. }) = solo.events.pop_back() else {
+        panic!("no call came in")
+    };
+    solo.command(Command::Ring { leg, body: None });
+    solo.command(Command::AnswerWhenCancelled {
+        leg,
+        body: Some(Body::sdp("late")),
+    });
+    solo.sent();
+    solo.receive(&request(&Outside {
+        method: "CANCEL",
+        ..Outside::default()
+    }));
+    let sent = solo.sent();
+    assert_eq!(header(&sent[0], "CSeq"), "1 CANCEL");
+    assert_eq!(
+        (kind(&sent[1]).as_str(), header(&sent[1], "CSeq")),
+        ("200", "1 INVITE")
+    );
+    let to = header(&sent[1], "To").to_owned();
+    solo.receive(&request(&Outside {
+        method: "ACK",
+        to: &to,
+        branch: "a",
+        ..Outside::default()
+    }));
+    solo.receive(&request(&Outside {
+        method: "BYE",
+        to: &to,
+        branch: "b",
+        cseq: 2,
+        ..Outside::default()
+    }));
+    assert_eq!(solo.said(), ["confirmed", "ended by Peer"]);
+    assert_eq!(solo.sent_kinds(), ["200"]);
+    solo.assert_empty();
+}
+
+#[test]
+fn between_two_cores_the_race_ends_both_legs_once() {
+    let mut pair = Pair::new(0, 3);
+    let limit = Duration::from_secs(10);
+    pair.command(0, Command::Prepare(Box::new(invite(1))));
+    pair.command(0, Command::Send { leg: LegId(1) });
+    let Some(Event::Incoming { leg, .. }) = pair.event(1, limit) else {
+        panic!("no call came in")
+    };
+    pair.command(1, Command::Ring { leg, body: None });
+    pair.command(1, Command::AnswerWhenCancelled { leg, body: None });
+    pair.pass(Duration::from_secs(1));
+    pair.command(
+        0,
+        Command::HangUp {
+            leg: LegId(1),
+            cause: HangUpCause::NoAnswer,
+        },
+    );
+    pair.pass(Duration::from_secs(60));
+    assert_eq!(pair.sides[0].said(), ["prepared", "180", "ended by Us"]);
+    // The link may carry the BYE before the ACK; then nothing is confirmed.
+    let said = pair.sides[1].said();
+    let ends: Vec<_> = said
+        .iter()
+        .filter(|event| event.starts_with("ended"))
+        .collect();
+    assert_eq!(ends, ["ended by Peer q850=19"]);
+    pair.pass(Duration::from_secs(60));
+    for side in &pair.sides {
+        assert_eq!(side.core.load(), (0, 0, 0));
+    }
+}

@@ -57,6 +57,25 @@ fn a_session_that_the_far_side_does_not_refresh_is_hung_up() {
 }
 
 #[test]
+fn absurd_intervals_and_numbers_cost_nothing() {
+    let mut solo = Solo::new(Policy::default());
+    let sent = solo.dial(invite(1));
+    let extra = format!("{CONTACT}Session-Expires: 18446744073709551615;refresher=uas\r\n");
+    let ok = reply(&sent, 200, "b", &extra, "answer")
+        .replace("CSeq: 1 INVITE", "CSeq: 2147483647 INVITE");
+    solo.receive(&ok);
+    solo.command(Command::Acknowledge {
+        leg: LegId(1),
+        body: None,
+    });
+    assert_eq!(header(&solo.one(), "CSeq"), "1 ACK", "our numbers are ours");
+    solo.hang_up(1);
+    assert_eq!(header(&solo.one(), "CSeq"), "2 BYE");
+    assert_eq!(solo.said(), ["answered answer", "ended by Us"]);
+    assert_eq!(solo.core.counters().panics, 0);
+}
+
+#[test]
 fn an_unanswered_refresh_ends_the_call() {
     let mut solo = Solo::new(Policy::default());
     solo.up(

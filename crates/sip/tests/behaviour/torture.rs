@@ -270,3 +270,56 @@ fn with_header(message: &str, name: &str, value: &[u8], repeat: usize) -> Vec<u8
     out.extend(body.bytes());
     out
 }
+
+#[test]
+fn messages_of_calls_that_are_up_with_bytes_changed() {
+    let mut random = 0x1234_5678_9abc_def1_u64;
+    let mut draw = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random >> 16).unwrap() % limit
+    };
+    for round in 0..40 {
+        let mut solo = Solo::new(open());
+        let (_, up) = solo.up(invite(1), "Session-Expires: 900;refresher=uac\r\n");
+        let ringing = solo.dial(invite(2));
+        let rel = format!("{CONTACT}Require: 100rel\r\nRSeq: 1\r\n");
+        let templates = [
+            request(&Outside {
+                body: "offer",
+                ..Outside::default()
+            }),
+            in_dialog(&up, "b", "INVITE", 5, CONTACT, "offer"),
+            in_dialog(&up, "b", "UPDATE", 6, CONTACT, "offer"),
+            in_dialog(&up, "b", "BYE", 7, "Reason: Q.850;cause=16\r\n", ""),
+            in_dialog(&up, "b", "ACK", 5, "", "answer"),
+            reply(&ringing, 183, "c", &rel, "early"),
+            reply(&ringing, 200, "c", CONTACT, "answer"),
+            reply(
+                &ringing,
+                401,
+                "c",
+                "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n",
+                "",
+            ),
+        ];
+        for _ in 0..500 {
+            let mut bytes = templates[draw(templates.len())].clone().into_bytes();
+            for _ in 0..=draw(4) {
+                let at = draw(bytes.len().max(1));
+                match draw(4) {
+                    0 if at < bytes.len() => bytes[at] = u8::try_from(draw(256)).unwrap(),
+                    1 if at < bytes.len() => drop(bytes.remove(at)),
+                    2 => bytes.insert(at, b"\r\n;,<>\"= :@%"[draw(12)]),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            feed(&mut solo, &bytes);
+            drain(&mut solo);
+        }
+        assert_eq!(solo.core.counters().panics, 0, "round {round}");
+        solo.pass(std::time::Duration::from_secs(2));
+        solo.command(Command::Drain);
+    }
+}

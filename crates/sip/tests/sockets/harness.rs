@@ -67,9 +67,9 @@ impl Party {
         leg
     }
 
-    pub fn prepare(&self, to: SocketAddr, transport: Transport) -> LegId {
+    pub fn invite(&self, to: SocketAddr, transport: Transport) -> Invite {
         let leg = LegId(LEGS.fetch_add(1, Ordering::Relaxed));
-        let invite = Invite {
+        Invite {
             leg,
             destination: Destination::new(to, transport),
             request_uri: Uri::new("200", to.ip().to_string())
@@ -83,7 +83,12 @@ impl Party {
             credentials: None,
             headers: vec![],
             body: Some(Body::sdp(SDP)),
-        };
+        }
+    }
+
+    pub fn prepare(&self, to: SocketAddr, transport: Transport) -> LegId {
+        let invite = self.invite(to, transport);
+        let leg = invite.leg;
         self.endpoint
             .command(Command::Prepare(Box::new(invite)))
             .unwrap();

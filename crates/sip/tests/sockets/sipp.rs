@@ -19,9 +19,10 @@ fn free_port() -> u16 {
     socket.local_addr().unwrap().port()
 }
 
-fn sipp(scenario: &str, port: u16, arguments: &[&str]) -> Process {
+fn sipp(scenario: [&str; 2], port: u16, arguments: &[&str]) -> Process {
     let mut sipp = Process::new("sipp");
-    sipp.args(["-sn", scenario, "-i", "127.0.0.1", "-p", &port.to_string()])
+    sipp.args(scenario)
+        .args(["-i", "127.0.0.1", "-p", &port.to_string()])
         .args(["-m", &CALLS.to_string(), "-nostdin", "-timeout", "20s"])
         .args(arguments)
         .env("TERM", "dumb")
@@ -46,7 +47,7 @@ async fn succeeds(child: tokio::process::Child) {
 async fn sipp_answers_our_calls() {
     let mut party = Party::start(Limits::default()).await;
     let port = free_port();
-    let uas = sipp("uas", port, &[])
+    let uas = sipp(["-sn", "uas"], port, &[])
         .spawn()
         .expect("sipp is not installed: apt-get install sip-tester");
     let to = SocketAddr::from(([127, 0, 0, 1], port));
@@ -83,7 +84,7 @@ async fn sipp_calls_us() {
         let mut party = Party::start(Limits::default()).await;
         let target = party.address(transport).to_string();
         let uac = sipp(
-            "uac",
+            ["-sn", "uac"],
             free_port(),
             &["-t", mode, "-r", "100", "-d", "50", &target],
         )
@@ -114,5 +115,55 @@ async fn sipp_calls_us() {
         }
         assert_eq!(confirmed, CALLS);
         succeeds(uac).await;
+    }
+}
+
+/// The scenario computes the digest by itself: a mistake in ours shows as 403.
+#[tokio::test]
+async fn sipp_checks_our_digest() {
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sockets/uas_digest.xml");
+    for (password, accepted) in [("se\"cret", true), ("wrong", false)] {
+        let mut party = Party::start(Limits::default()).await;
+        let port = free_port();
+        let uas = sipp(["-sf", scenario], port, &["-m", "1"])
+            .spawn()
+            .expect("sipp is not installed: apt-get install sip-tester");
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        let credentials = Credentials {
+            username: "joe".to_owned(),
+            password: password.to_owned(),
+            realm: Some("far, away".to_owned()),
+        };
+        let invite = Invite {
+            credentials: Some(credentials),
+            ..party.invite(to, Transport::Udp)
+        };
+        let leg = invite.leg;
+        party
+            .endpoint
+            .command(Command::Prepare(Box::new(invite)))
+            .unwrap();
+        loop {
+            match party.event().await {
+                Event::Prepared { .. } | Event::Challenged { .. } => {
+                    party.endpoint.command(Command::Send { leg }).unwrap();
+                }
+                Event::Answered { .. } => {
+                    assert!(accepted);
+                    party
+                        .endpoint
+                        .command(Command::Acknowledge { leg, body: None })
+                        .unwrap();
+                    party.hang_up(leg);
+                }
+                Event::Ended { end, .. } => {
+                    let expected = if accepted { None } else { Some(403) };
+                    assert_eq!(end.status, expected, "{end:?}");
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        succeeds(uas).await;
     }
 }

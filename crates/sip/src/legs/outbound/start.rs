@@ -16,6 +16,9 @@ impl Outbound {
             ended(stack, leg, end_by(EndedBy::Core, reason, false));
             None
         };
+        if leg.is_inbound() {
+            return refuse(stack, "the id of a dialled leg has its top bit set");
+        }
         let Some(to) = resolved(invite.destination, stack) else {
             return refuse(stack, "no listener of ours fits the destination");
         };
