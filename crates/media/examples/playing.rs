@@ -5,8 +5,8 @@
 //! For profiling; no test.
 
 use std::net::UdpSocket;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use media::{Clip, Codec, Command, Config, Event, LegId, Media, PlayId};
@@ -23,9 +23,8 @@ fn main() {
     let seconds: u64 = argument(2, "10").parse().expect("SECONDS is a number");
     let two_way = argument(3, "") == "two-way";
 
-    let (sender, events) = channel();
-    let sender = Mutex::new(sender);
-    let sink = Box::new(move |event| drop(sender.lock().expect("no panic in here").send(event)));
+    let (sender, events) = sync_channel(100_000);
+    let sink = Box::new(move |event| sender.try_send(event).expect("events are read in time"));
     let media = media::start(Config::default(), sink).expect("media threads start");
     println!("capacity: {:?}", media.capacity());
     let rss_before = resident_kb();

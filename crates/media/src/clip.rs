@@ -29,10 +29,13 @@ pub struct Clip {
 
 struct Inner {
     id: u64,
-    /// 8 kHz A-law: what G.711 legs send and recordings take.
+    /// 8 kHz A-law, filled up with silence to whole packets: what PCMA legs send and recordings take.
     narrow: Box<[u8]>,
+    /// Bytes of `narrow` before the filling.
+    length: usize,
     /// 16 kHz, where the source had more than 8 kHz to give.
     wide: Option<Box<[i16]>>,
+    /// PCMA has none: its packets are slices of `narrow`.
     frames: [OnceLock<Frames>; Codec::ALL.len()],
 }
 
@@ -93,10 +96,13 @@ impl Clip {
             Some(wide) => resample::resample(wide, WIDE_HZ, NARROW_HZ),
             None => resample::resample(samples, rate, NARROW_HZ),
         };
-        let narrow: Box<[u8]> = narrow.iter().map(|&s| encode_alaw(to_i16(s))).collect();
+        let mut narrow: Vec<u8> = narrow.iter().map(|&s| encode_alaw(to_i16(s))).collect();
         let wide: Option<Box<[i16]>> = wide.map(|wide| wide.iter().map(|&s| to_i16(s)).collect());
         let id = content_id(&narrow, wide.as_deref());
-        Clip { inner: Arc::new(Inner { id, narrow, wide, frames: Default::default() }) }
+        let length = narrow.len();
+        narrow.resize(length.next_multiple_of(FRAME), ALAW_SILENCE);
+        let (narrow, frames) = (narrow.into(), Default::default());
+        Clip { inner: Arc::new(Inner { id, narrow, length, wide, frames }) }
     }
 
     /// A hash of the content (FNV-1a, stable across versions): equal clips have equal ids. Not collision-proof
@@ -106,17 +112,17 @@ impl Clip {
     }
 
     pub fn duration(&self) -> Duration {
-        Duration::from_micros(self.inner.narrow.len() as u64 * 1_000_000 / u64::from(NARROW_HZ))
+        Duration::from_micros(self.inner.length as u64 * 1_000_000 / u64::from(NARROW_HZ))
     }
 
     /// The clip as a phone on G.711 hears it: samples at 8 kHz.
     pub fn samples(&self) -> Vec<i16> {
-        self.inner.narrow.iter().map(|&b| decode_alaw(b)).collect()
+        self.narrow().iter().map(|&b| decode_alaw(b)).collect()
     }
 
     /// A WAV file of A-law at 8 kHz, mono: 8,000 bytes per second.
     pub fn to_wav(&self) -> Vec<u8> {
-        wav::alaw_file(1, &self.inner.narrow)
+        wav::alaw_file(1, self.narrow())
     }
 
     /// A WAV file that loses nothing of the clip: A-law at 8 kHz, or 16-bit PCM at 16 kHz where the source was wider
@@ -130,40 +136,42 @@ impl Clip {
 
     /// The number of 20 ms packets.
     pub(crate) fn frame_count(&self) -> usize {
-        self.inner.narrow.len().div_ceil(FRAME)
+        self.inner.narrow.len() / FRAME
     }
 
     /// Whether the packets of `codec` have been made.
     pub(crate) fn is_prepared(&self, codec: Codec) -> bool {
-        self.inner.frames[codec.index()].get().is_some()
+        codec == Codec::Pcma || self.inner.frames[codec.index()].get().is_some()
     }
 
-    /// The packets of `codec`, made on first use: about 2 ms of CPU per second of Opus. Never called first on a media
-    /// thread.
-    pub(crate) fn prepare(&self, codec: Codec) -> &Frames {
-        self.inner.frames[codec.index()].get_or_init(|| self.encode(codec))
+    /// Makes the packets of `codec` if that was not done before: some 2 ms of CPU per second of Opus. Never called on a
+    /// media thread.
+    pub(crate) fn prepare(&self, codec: Codec) {
+        if codec != Codec::Pcma {
+            self.inner.frames[codec.index()].get_or_init(|| self.encode(codec));
+        }
     }
 
-    /// One packet's payload, where [`Clip::prepare`] has run.
+    /// One packet's payload, where [`Clip::is_prepared`].
     pub(crate) fn payload(&self, codec: Codec, frame: usize) -> Option<&[u8]> {
-        self.inner.frames[codec.index()].get()?.payload(frame)
+        match codec {
+            Codec::Pcma => self.alaw(frame),
+            Codec::Pcmu | Codec::G722 | Codec::Opus => {
+                self.inner.frames[codec.index()].get()?.payload(frame)
+            }
+        }
     }
 
-    /// One packet as A-law, padded with silence, for recordings.
-    pub(crate) fn alaw(&self, frame: usize, out: &mut [u8; FRAME]) {
-        let start = (frame * FRAME).min(self.inner.narrow.len());
-        let end = (start + FRAME).min(self.inner.narrow.len());
-        let part = &self.inner.narrow[start..end];
-        out[..part.len()].copy_from_slice(part);
-        out[part.len()..].fill(ALAW_SILENCE);
+    /// One packet as A-law, for recordings.
+    pub(crate) fn alaw(&self, frame: usize) -> Option<&[u8]> {
+        self.inner.narrow.get(frame * FRAME..(frame + 1) * FRAME)
+    }
+
+    fn narrow(&self) -> &[u8] {
+        &self.inner.narrow[..self.inner.length]
     }
 
     fn encode(&self, codec: Codec) -> Frames {
-        if codec == Codec::Pcma {
-            let mut bytes = self.inner.narrow.to_vec();
-            bytes.resize(self.frame_count() * FRAME, ALAW_SILENCE);
-            return Frames::constant(bytes);
-        }
         let source = if self.inner.wide.is_some() { Band::Wide } else { Band::Narrow };
         let frames = match (Band::best(codec, source), &self.inner.wide) {
             (Band::Narrow, _) => encode_frames(codec, Band::Narrow, &self.samples()),

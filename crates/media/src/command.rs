@@ -39,7 +39,8 @@ pub enum Command {
     Play { leg: LegId, play: PlayId, clips: Arc<[Clip]>, times: u8 },
     /// Silence from the next packet on. Followed by `PlayStopped` if something was playing.
     StopPlay { leg: LegId },
-    /// Record into a new file (an existing one is refused), see [`crate::recorder`].
+    /// Record into a new file (an existing one is refused): A-law WAV at 8 kHz that opens at any moment, also after a
+    /// crash. Followed by `RecordingStarted` or `RecordingFailed`.
     Record { leg: LegId, path: PathBuf, mode: RecordMode },
     /// Followed by `RecordingDone`.
     StopRecording { leg: LegId },

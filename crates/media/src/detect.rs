@@ -121,3 +121,58 @@ fn strongest(block: &[i16], group: &[f32; 4]) -> (usize, f32) {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tone;
+
+    #[test]
+    fn every_digit_is_found_once_however_the_audio_is_cut() {
+        let digits = "0123456789*#ABCD";
+        let audio: Vec<i16> = digits
+            .chars()
+            .flat_map(|digit| [tone::digit(digit, 60).unwrap(), tone::silence(60)].concat())
+            .collect();
+        for cut in [1, 7, 160, 1000] {
+            let mut detector = DtmfDetector::new();
+            let found: String = audio.chunks(cut).flat_map(|part| detector.feed(part)).collect();
+            assert_eq!(found, digits, "in parts of {cut}");
+        }
+    }
+
+    #[test]
+    fn a_digit_that_is_pressed_twice_is_two() {
+        let press = [tone::digit('5', 80).unwrap(), tone::silence(50)].concat();
+        assert_eq!(DtmfDetector::new().feed(&press.repeat(3)), ['5', '5', '5']);
+    }
+
+    #[test]
+    fn other_sounds_are_no_digits() {
+        let mut noise = 1u32;
+        let noise: Vec<i16> = std::iter::repeat_with(|| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 18) as i16
+        })
+        .take(80_000)
+        .collect();
+        for (what, audio) in [
+            ("silence", tone::silence(1000)),
+            ("noise", noise),
+            ("a dial tone", tone::mix(&[350.0, 440.0], 1000, 8000)),
+            ("one tone of a digit", tone::sine(770.0, 1000, 8000)),
+            ("a digit that is too quiet", tone::mix(&[770.0, 1336.0], 1000, 100)),
+            ("a digit that is too short", tone::digit('5', 12).unwrap()),
+        ] {
+            assert_eq!(DtmfDetector::new().feed(&audio), [], "{what}");
+        }
+    }
+
+    #[test]
+    fn the_share_of_a_tone_is_one_and_of_another_none() {
+        let audio = tone::sine(1000.0, 100, 8000);
+        assert!((share(&audio, 1000.0) - 1.0).abs() < 0.01);
+        assert!(share(&audio, 1400.0) < 0.01);
+        assert_eq!(share(&[], 1000.0) + share(&[0; 160], 1000.0) + rms(&[]), 0.0);
+    }
+}

@@ -92,6 +92,8 @@ pub enum MediaFault {
     NothingToPlay,
     #[error("this leg is recording already")]
     AlreadyRecording,
+    #[error("the disk is too far behind to begin a recording: give it time, or a faster one")]
+    DiskBusy,
     #[error("the encoders are too busy to prepare a clip: try again")]
     EncoderBusy,
 }

@@ -97,3 +97,25 @@ impl Inbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::LegId;
+
+    #[test]
+    fn a_full_queue_refuses_all_but_the_end_of_legs_and_that_too_in_the_end() {
+        let inbox = Inbox::new(3);
+        let stop = || inbox.command(Command::StopPlay { leg: LegId(1) });
+        let close = || inbox.command(Command::Close { leg: LegId(1) });
+        assert_eq!([stop(), stop(), stop(), stop()], [Ok(()), Ok(()), Ok(()), Err(Busy)]);
+        assert_eq!([close(), close(), close(), close()], [Ok(()), Ok(()), Ok(()), Err(Busy)]);
+        let mut inputs = VecDeque::new();
+        assert!(inbox.take(&mut inputs));
+        assert_eq!(inputs.len(), 6);
+        assert_eq!(stop(), Ok(()));
+        inbox.stop();
+        inputs.clear();
+        assert!(!inbox.take(&mut inputs));
+    }
+}

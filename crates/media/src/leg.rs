@@ -304,7 +304,8 @@ impl Leg {
             return Err(MediaFault::AlreadyRecording);
         }
         let sink = Arc::clone(&cx.shared.sink);
-        self.hearing.recording = Some(cx.shared.recorder.open(self.id, path, mode, sink));
+        let recording = cx.shared.recorder.open(self.id, path, mode, sink);
+        self.hearing.recording = Some(recording.ok_or(MediaFault::DiskBusy)?);
         self.hearing.playout.get_or_insert_with(Playout::new);
         Ok(())
     }

@@ -10,10 +10,15 @@
 //!    goes each way.
 //! 4. `Close` → `Closed` with the leg's sums.
 //!
+//! Threads: `media-N` send and receive and never wait for anything but their clock; `media-encode` makes a clip's packets
+//! once per codec; `media-record` writes files. The soft limit on open files is raised to the hard one, and media threads
+//! take a higher priority where the system lets them.
+//!
 //! Bad input from the network is counted and dropped. A panic costs one leg. Nothing is sent to an address that the
 //! leg's SDP (or, behind NAT, its proven source) does not name.
 
 #![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test says by panicking"))]
 
 mod batch;
 pub mod clip;
@@ -34,6 +39,7 @@ mod negotiate;
 mod play;
 mod ports;
 mod prepare;
+mod priority;
 mod quality;
 mod recorder;
 mod rtp;

@@ -14,7 +14,8 @@ use crate::prepare::Preparer;
 use crate::recorder::Recorder;
 use crate::worker::{Setup, Worker};
 
-/// A handle to the media threads. Cloning shares them; with the last handle they end, and every leg with them.
+/// A handle to the media threads. Cloning shares them; with the last handle they end, and every leg with
+/// them; dropping it waits until that is done and recordings are on disk.
 #[derive(Clone)]
 pub struct Media {
     inner: Arc<Inner>,
@@ -50,7 +51,7 @@ pub fn start(config: Config, sink: EventSink) -> Result<Media, StartError> {
     check(&config)?;
     let capacity = limits::capacity(&config);
     let preparer = Preparer::start()?;
-    let recorder = Recorder::start()?;
+    let (recorder, recorder_thread) = Recorder::start()?;
     let sink: Arc<dyn Fn(crate::Event) + Send + Sync> = Arc::from(sink);
     let mut inboxes = Vec::with_capacity(config.threads);
     let mut threads = Vec::with_capacity(config.threads);
@@ -71,6 +72,8 @@ pub fn start(config: Config, sink: EventSink) -> Result<Media, StartError> {
         inboxes.push(inbox);
         threads.push(thread);
     }
+    // Last, since it ends after the others: by then every recording is handed over.
+    threads.push(recorder_thread);
     Ok(Media { inner: Arc::new(Inner { inboxes, threads: Mutex::new(threads), capacity }) })
 }
 
@@ -100,9 +103,12 @@ impl Drop for Inner {
         }
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        // The last handle may be dropped inside a sink, on one of these threads: then they end by themselves.
+        if threads.iter().any(|thread| thread.thread().id() == thread::current().id()) {
+            return;
+        }
         for thread in threads {
-            // The last handle may be dropped inside a sink, on a media thread: that one ends by itself.
-            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+            if thread.join().is_err() {
                 tracing::error!("a media thread had panicked");
             }
         }

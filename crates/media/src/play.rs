@@ -131,7 +131,7 @@ mod tests {
         let (a, b) = (clip(2, 100), clip(1, 900));
         let mut play = Play::new(1, Arc::from([a.clone(), b.clone()]), 2);
         assert!(play.is_at_start());
-        let mut taken = drive(&mut play, Codec::Pcma, 3);
+        let mut taken = drive(&mut play, Codec::Pcmu, 3);
         assert!(!play.is_at_start());
         taken.extend(drive(&mut play, Codec::Opus, 5));
         let round = [(a.id(), 0), (a.id(), 1), (b.id(), 0)];

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::clip::ALAW_SILENCE;
 use crate::codec::FRAME;
@@ -25,6 +25,8 @@ use crate::wav::{ALAW_HEADER, alaw_header};
 const CHUNK_FRAMES: usize = 25;
 /// Chunks that may wait for the disk: 8 MB of stereo.
 const WAITING: usize = 1024;
+/// Messages of any kind behind which no recording is begun.
+const MOST_WAITING: usize = 4 * WAITING;
 /// Bytes per second and channel.
 const RATE: u64 = 8_000;
 
@@ -67,28 +69,35 @@ impl Drop for Alive {
 }
 
 impl Recorder {
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts the thread.
+    pub(crate) fn start() -> io::Result<(Self, JoinHandle<()>)> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),
             next_id: AtomicU64::new(0),
         });
         let reader = Arc::clone(&shared);
-        thread::Builder::new().name("media-record".into()).spawn(move || write(&reader))?;
-        Ok(Recorder { _alive: Arc::new(Alive(Arc::clone(&shared))), shared })
+        let thread =
+            thread::Builder::new().name("media-record".into()).spawn(move || write(&reader))?;
+        Ok((Recorder { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }, thread))
     }
 
-    /// Opens a file. Whether that worked is told to `sink`; frames may be pushed at once.
+    /// Opens a file. Whether that worked is told to `sink`; frames may be pushed at once. `None` where the disk is so far
+    /// behind that nothing more is taken on.
     pub(crate) fn open(
         &self,
         leg: LegId,
         path: PathBuf,
         mode: RecordMode,
         sink: Sink,
-    ) -> Recording {
+    ) -> Option<Recording> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        if self.shared.lock().messages.len() >= MOST_WAITING {
+            return None;
+        }
         self.shared.send(Message::Open { id, leg, path, mode, sink });
-        Recording { recorder: self.clone(), id, mode, gathered: Vec::new(), frames: 0, lost: 0 }
+        let recorder = self.clone();
+        Some(Recording { recorder, id, mode, gathered: Vec::new(), frames: 0, lost: 0 })
     }
 }
 
@@ -141,7 +150,7 @@ impl Drop for Recording {
 }
 
 impl Shared {
-    /// Opening and closing are bounded by the number of legs and are never refused.
+    /// Opening was let in before, and what was opened may always be closed.
     fn send(&self, message: Message) {
         self.lock().messages.push_back(message);
         self.filled.notify_one();
@@ -258,4 +267,62 @@ impl Open {
 
 fn too_long() -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, "a WAV file holds 4 GiB at most")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A recorder whose thread never runs: a disk that stands still.
+    fn stalled() -> Recorder {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            next_id: AtomicU64::new(0),
+        });
+        Recorder { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }
+    }
+
+    fn open(recorder: &Recorder, path: PathBuf) -> Option<Recording> {
+        recorder.open(LegId(1), path, RecordMode::Received, Arc::new(|_| {}))
+    }
+
+    #[test]
+    fn audio_that_the_disk_cannot_take_is_silence_of_the_same_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("slow.wav");
+        let recorder = stalled();
+        let mut recording = open(&recorder, path.clone()).unwrap();
+        let chunks = WAITING + 3;
+        for _ in 0..chunks * CHUNK_FRAMES {
+            recording.push(&[1; FRAME], &[2; FRAME]);
+        }
+        // The disk takes some of it, so that what comes then finds room.
+        let taken: Vec<Message> = (0..10).filter_map(|_| recorder.shared.next()).collect();
+        recording.push(&[3; FRAME], &[2; FRAME]);
+        drop(recording);
+        for message in taken.into_iter().rev() {
+            let mut queue = recorder.shared.lock();
+            queue.chunks += usize::from(matches!(message, Message::Chunk { .. }));
+            queue.messages.push_front(message);
+        }
+        recorder.shared.lock().stop = true;
+        write(&recorder.shared);
+        let file = std::fs::read(&path).unwrap();
+        let frames: Vec<u8> = file[ALAW_HEADER..].chunks(FRAME).map(|frame| frame[0]).collect();
+        let lost = 3 * CHUNK_FRAMES;
+        let expected =
+            [vec![1; WAITING * CHUNK_FRAMES], vec![ALAW_SILENCE; lost], vec![3]].concat();
+        assert_eq!(frames, expected);
+    }
+
+    #[test]
+    fn nothing_is_begun_behind_too_much() {
+        let recorder = stalled();
+        let mut begun = 0;
+        while begun <= MOST_WAITING && open(&recorder, PathBuf::from("/never/opened")).is_some() {
+            begun += 1;
+        }
+        assert_eq!(begun, MOST_WAITING / 2, "each was opened and closed");
+    }
 }

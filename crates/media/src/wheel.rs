@@ -49,7 +49,7 @@ impl<K: Copy + Eq + Hash, T> Wheel<K, T> {
     }
 
     pub(crate) fn keys(&self) -> Vec<K> {
-        self.slot_of.keys().copied().collect()
+        self.slots.iter().flatten().map(|(key, _)| *key).collect()
     }
 }
 

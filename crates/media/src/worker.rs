@@ -21,6 +21,7 @@ use crate::inbox::{Inbox, Input};
 use crate::leg::{Context, Leg, Shared, Tick};
 use crate::leg_ports::LegPorts;
 use crate::prepare::Preparer;
+use crate::priority;
 use crate::recorder::Recorder;
 use crate::sdp::{self, SdpError};
 use crate::socket::Pair;
@@ -84,6 +85,7 @@ impl Worker {
 
     /// Runs until the last handle is gone; then ends every leg.
     pub(crate) fn run(mut self) {
+        priority::prefer_this_thread();
         let mut inputs = VecDeque::new();
         while self.inbox.take(&mut inputs) {
             for input in inputs.drain(..) {

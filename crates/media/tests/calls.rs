@@ -1,4 +1,5 @@
 //! Whole calls between two legs, or between a leg and a bare peer, over loopback.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 mod world;
 
@@ -276,4 +277,38 @@ fn reports_go_both_ways_and_a_closed_leg_says_bye() {
         }
     }
     assert_eq!(kinds[kinds.len() - 3..], [200, 202, 203], "sender report, CNAME, BYE");
+}
+
+#[test]
+fn a_call_over_ipv6() {
+    let six = "::1".parse().unwrap();
+    if std::net::UdpSocket::bind((six, 0)).is_err() {
+        eprintln!("this machine has no IPv6");
+        return;
+    }
+    let mut world = World::new(Config { bind: six, ..Config::default() });
+    let ear = Ear::new(Duration::from_secs(10));
+    world.pair(A, B, Codec::Pcma);
+    world.send(Command::Listen { leg: B, sink: ear.sink() });
+    world.play(A, 1, &[tone(1000.0, 200)], 1);
+    world.play_finished(A, 1);
+    world.close(A);
+    world.close(B);
+    assert!(share(&ear.samples(), 1000.0) > 0.95);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_at_start() {
+    use media::StartError;
+    let start = |config| media::start(config, Box::new(|_| {})).err().unwrap();
+    let ip = |text: &str| text.parse().unwrap();
+    assert!(matches!(start(Config { threads: 0, ..Config::default() }), StartError::NoThreads));
+    let unspecified = Config { bind: ip("0.0.0.0"), ..Config::default() };
+    assert!(matches!(start(unspecified), StartError::NoPublicAddress(_)));
+    let mixed = Config { public_address: Some(ip("2001:db8::1")), ..Config::default() };
+    assert!(matches!(start(mixed), StartError::AddressFamily));
+    let narrow = Config { threads: 2, port_range: Some(20_000..=20_002), ..Config::default() };
+    assert!(matches!(start(narrow), StartError::PortRange(20_000, 20_002)));
+    let elsewhere = Config { bind: ip("192.0.2.1"), ..Config::default() };
+    assert!(matches!(start(elsewhere), StartError::Bind { .. }));
 }

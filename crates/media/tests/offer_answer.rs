@@ -1,4 +1,5 @@
 //! Descriptions as phones, carriers and browsers send them: offers and what we answer, answers and what we take.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 mod world;
 

@@ -1,4 +1,5 @@
 //! Recordings: what is in them, and that a file opens wherever a crash cuts it.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 mod world;
 

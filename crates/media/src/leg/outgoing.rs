@@ -69,8 +69,10 @@ impl Leg {
                 self.stream.audio(payload_type, clip::silence(agreement.codec), &mut packet)
             }
             Next::Clip { clip, frame } => {
-                if self.hearing.recording.is_some() {
-                    clip.alaw(frame, said);
+                if self.hearing.recording.is_some()
+                    && let Some(alaw) = clip.alaw(frame)
+                {
+                    said.copy_from_slice(alaw);
                 }
                 let payload = clip.payload(agreement.codec, frame).unwrap_or_default();
                 self.stream.audio(payload_type, payload, &mut packet)

@@ -255,4 +255,19 @@ mod tests {
         assert_eq!(code('a'), Some(12));
         assert_eq!((code('x'), code(' '), code('１')), (None, None, None));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_payloads_are_survived(
+            packets in proptest::collection::vec(
+                (proptest::num::u32::ANY, proptest::collection::vec(proptest::num::u8::ANY, 0..6)), 0..40,
+            ),
+        ) {
+            let mut receiver = DigitReceiver::default();
+            for (timestamp, payload) in packets {
+                receiver.packet(timestamp, &payload, 8000);
+                receiver.tick();
+            }
+        }
+    }
 }

@@ -283,4 +283,24 @@ mod tests {
         assert_eq!(delay.as_millis(), 16);
         assert!((reception.jitter_ms() - 1.0).abs() < 0.1, "16 ms off, a sixteenth of it counts");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_heads_are_survived_and_counted(
+            heads in proptest::collection::vec(
+                (0u32..3, proptest::num::u16::ANY, proptest::num::u32::ANY, 0u32..3), 0..60,
+            ),
+        ) {
+            let start = Instant::now();
+            let mut reception = Reception::default();
+            for &(ssrc, sequence, timestamp, clock) in &heads {
+                let clock = [None, Some(8000), Some(48_000)][clock as usize];
+                let head = Head { ssrc, sequence, timestamp };
+                reception.packet(head, 160, clock, start + Duration::from_millis(u64::from(sequence)));
+                reception.report();
+            }
+            proptest::prop_assert_eq!(reception.packets, heads.len() as u64);
+            proptest::prop_assert!((0.0..=1.0).contains(&reception.loss()));
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! A world for tests: media threads, their events in a channel, and a bare far side on a plain socket.
-#![allow(dead_code)] // Each test file uses its part of it.
+#![allow(dead_code, reason = "each test file uses its part of it")]
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,6 +12,9 @@ use media::{Clip, Codec, Command, Config, Event, LegId, Media, PlayId};
 
 /// Generous: reached only where something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More events than any test makes.
+const EVENTS: usize = 10_000;
 
 pub struct World {
     pub media: Media,
@@ -21,9 +25,9 @@ pub struct World {
 
 impl World {
     pub fn new(config: Config) -> Self {
-        let (sender, events): (Sender<Event>, _) = channel();
-        let sender = Mutex::new(sender);
-        let sink = Box::new(move |event| drop(sender.lock().unwrap().send(event)));
+        let (sender, events) = sync_channel(EVENTS);
+        // A test that has ended listens no more.
+        let sink = Box::new(move |event| drop(sender.try_send(event)));
         World { media: media::start(config, sink).unwrap(), events, seen: Vec::new() }
     }
 
