@@ -90,7 +90,9 @@ enum Asked {
     Cancel { ticket: Ticket },
 }
 
-type NaturalKey = (TenantId, CallKind, String, String);
+/// Tenant, kind, number shown, number called: what makes two calls the same for a client that
+/// repeats itself.
+pub type NaturalKey = (TenantId, CallKind, String, String);
 
 impl Engine {
     pub fn new(start: Start) -> Engine {
@@ -143,14 +145,19 @@ impl Engine {
         self.calls.len()
     }
 
+    /// What was ordered, while the call lives here.
+    pub fn intent(&self, serial: Serial) -> Option<&Intent> {
+        self.calls.get(&serial).map(|call| &call.room.draft().intent)
+    }
+
     /// Nothing is up and nothing waits for the disk.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.gate.holds_nothing()
     }
 
     /// A call on disk counts for the natural key (return code 1) of its tenant.
-    pub fn remember_unfinished(&mut self, intent: &Intent) {
-        self.natural.insert(natural_key(intent.tenant, &intent.order), intent.serial);
+    pub fn remember_unfinished(&mut self, key: NaturalKey, serial: Serial) {
+        self.natural.insert(key, serial);
     }
 
     fn dispatch(&mut self, input: Input, now: Now) {
@@ -288,9 +295,7 @@ impl Engine {
             None => {
                 self.backlog.claimed(claim, calls.len() as u32);
                 for intent in calls {
-                    let serial = intent.serial;
-                    self.insert(serial, Room::new(intent, now), None);
-                    self.run(serial, CallInput::Start, now);
+                    self.start_claimed(intent, now);
                 }
             }
             Some(Asked::Expired) => {
@@ -314,6 +319,17 @@ impl Engine {
                 self.gate.after_commit(serial, Action::Reply { ticket, reply });
             }
         }
+    }
+
+    fn start_claimed(&mut self, intent: Intent, now: Now) {
+        let serial = intent.serial;
+        if intent.queue_deadline_ms <= now.unix_ms {
+            self.backlog.ended(intent.tenant, &intent.order.trunk);
+            self.record(Draft::new(intent).finish(Outcome::QueueTimeout, None, now), now);
+            return;
+        }
+        self.insert(serial, Room::new(intent, now), None);
+        self.run(serial, CallInput::Start, now);
     }
 
     /// A call that ends in the queue: no room ever saw it.

@@ -43,7 +43,7 @@ pub enum OrderKind {
 }
 
 /// One entry of a `playList`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "item", rename_all = "snake_case")]
 pub enum PlayItem {
     /// An uploaded recording.

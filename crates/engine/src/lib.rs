@@ -5,6 +5,7 @@
 //! must be on disk first is held back by the [`gate`].
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod action;
 mod backlog;
@@ -19,5 +20,5 @@ mod serials;
 pub mod vocabulary;
 pub mod writes;
 
-pub use engine::{Engine, Start};
+pub use engine::{Engine, NaturalKey, Start};
 pub use request::{Refusal, Reply, Request, Ticket};

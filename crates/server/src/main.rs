@@ -1,1 +1,177 @@
-fn main() {}
+//! offhook: the server for calls that software starts.
+
+mod access;
+mod app;
+mod bench;
+mod callbacks;
+mod calls;
+mod cli;
+mod clips;
+mod config;
+mod demo;
+mod driver;
+mod http;
+mod recordings;
+mod serve;
+mod simulator;
+mod speech;
+mod tenants;
+mod voices;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use serve::ServeError;
+
+/// Places phone calls for software: voice notifications over SIP, with everything that happened
+/// on record.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server. Without a configuration: a tenant of its own and a simulated trunk.
+    Serve(ServeArguments),
+    /// Show what offhook does: a server, a simulated carrier and two calls, from request to callback.
+    Demo(demo::Arguments),
+    /// Run the simulated carrier alone.
+    Sim(simulator::Arguments),
+    /// Measure this machine.
+    Bench(bench::Arguments),
+    /// Calls: list, show, timeline, cancel.
+    Calls {
+        #[command(flatten)]
+        connection: cli::Connection,
+        #[command(subcommand)]
+        command: cli::Calls,
+    },
+    /// Callbacks: what became of them, and trying again.
+    Callbacks {
+        #[command(flatten)]
+        connection: cli::Connection,
+        #[command(subcommand)]
+        command: cli::Callbacks,
+    },
+    /// Tenants and their settings.
+    Tenants {
+        #[command(flatten)]
+        connection: cli::Connection,
+        #[command(subcommand)]
+        command: cli::Tenants,
+    },
+}
+
+#[derive(clap::Args)]
+struct ServeArguments {
+    /// The configuration; default `offhook.toml` in the working directory, where there is one.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Print one JSON line with the bound addresses on stdout once calls are taken.
+    #[arg(long)]
+    announce: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    match runtime.block_on(run(arguments.command)) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode, ServeError> {
+    match command {
+        Command::Serve(arguments) => serve(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Sim(arguments) => simulator::run(arguments).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
+        Command::Calls { connection, command } => {
+            client(cli::Command::Calls(command), connection).await
+        }
+        Command::Callbacks { connection, command } => {
+            client(cli::Command::Callbacks(command), connection).await
+        }
+        Command::Tenants { connection, command } => {
+            client(cli::Command::Tenants(command), connection).await
+        }
+    }
+}
+
+async fn client(
+    command: cli::Command,
+    connection: cli::Connection,
+) -> Result<ExitCode, ServeError> {
+    cli::run(command, &connection, &mut std::io::stdout()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(error: &ServeError) -> ExitCode {
+    eprintln!("offhook: {error}");
+    ExitCode::FAILURE
+}
+
+/// Logs go to stderr; `RUST_LOG` chooses, `info` is the default.
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Printed once; the secret is kept nowhere in clear.
+fn first_run_text(first: &tenants::FirstRun) -> String {
+    format!(
+        "A tenant was made for this first start. Keep its secret, it is shown only now.\n  \
+         app key     {}\n  app secret  {}",
+        first.app_key, first.app_secret
+    )
+}
+
+async fn serve(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let config = config::Config::load(arguments.config.as_deref())?;
+    let mut running = serve::start(config).await?;
+    if let Some(first) = &running.first_run {
+        eprintln!("{}", first_run_text(first));
+    }
+    tracing::info!(http = %running.http, sip = ?running.sip, "offhook takes calls");
+    if arguments.announce {
+        println!("{}", running.announcement());
+    }
+    tokio::select! {
+        error = running.failed() => {
+            let no_hurry = async { terminate.recv().await; };
+            let _ = running.drain(no_hurry).await;
+            return Err(error.into());
+        }
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("no new calls are taken; running ones may finish; a second signal hangs them up");
+    let hurry = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    running.drain(hurry).await?;
+    Ok(ExitCode::SUCCESS)
+}

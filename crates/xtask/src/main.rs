@@ -1,1 +1,66 @@
-fn main() {}
+//! `cargo xtask …`: see USAGE.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use xtask::{hygiene, test_run};
+
+const USAGE: &str = "\
+cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests
+                                   --filter: only the tests whose name contains TEXT, without format check and lints
+cargo xtask hygiene [--install]    house rules, licences, and cargo-deny where it is installed
+                                   --install: first `cargo install --locked cargo-deny` (takes minutes)
+";
+
+enum Command {
+    Test { filter: Option<String> },
+    Hygiene { install: bool },
+    Help,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let passed = match parse(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(Command::Test { filter }) => test_run::run(filter.as_deref()),
+        Ok(Command::Hygiene { install }) => hygiene::run(install),
+        Ok(Command::Help) => {
+            print!("{USAGE}");
+            true
+        }
+        Err(fault) => {
+            eprint!("{fault}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn parse(arguments: &[&str]) -> Result<Command, String> {
+    match arguments {
+        ["test"] => Ok(Command::Test { filter: None }),
+        ["test", "--filter"] => Err("--filter wants a part of a test's name".to_owned()),
+        ["test", "--filter", text] => Ok(Command::Test { filter: Some((*text).to_owned()) }),
+        ["hygiene"] => Ok(Command::Hygiene { install: false }),
+        ["hygiene", "--install"] => Ok(Command::Hygiene { install: true }),
+        ["help" | "--help" | "-h"] => Ok(Command::Help),
+        [] => Err("cargo xtask wants a command".to_owned()),
+        [..] => Err(format!("cargo xtask does not know `{}`", arguments.join(" "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_recognised_and_others_are_refused_by_name() {
+        assert!(matches!(parse(&["test"]), Ok(Command::Test { filter: None })));
+        assert!(
+            matches!(parse(&["test", "--filter", "sip"]), Ok(Command::Test { filter: Some(text) }) if text == "sip")
+        );
+        assert!(matches!(parse(&["hygiene", "--install"]), Ok(Command::Hygiene { install: true })));
+        assert!(matches!(parse(&["test", "--filter"]), Err(fault) if fault.contains("--filter")));
+        assert!(matches!(parse(&["soak"]), Err(fault) if fault.contains("soak")));
+    }
+}

@@ -234,10 +234,7 @@ impl VoiceNotification {
                 self.hang_up(leg, Outcome::RecordingFailed, None, now, out)
             }
             (Dialling { .. } | Ringing { .. } | Playing { .. }, LegInput::MediaFailed(cause)) => {
-                let outcome = match cause {
-                    Cause::NoResource => Outcome::NoResource,
-                    _ => Outcome::Failed,
-                };
+                let outcome = unanswered(cause, false);
                 self.hang_up(leg, outcome, Some(cause), now, out)
             }
 

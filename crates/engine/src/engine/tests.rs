@@ -1,1 +1,82 @@
+use super::*;
+use crate::action::LegInput;
+use crate::intent::{OrderKind, PlayItem};
+use crate::vocabulary::{Pace, Priority, TenantLimits};
 
+fn order() -> Order {
+    Order {
+        trunk: "carrier".into(),
+        called: "8899".into(),
+        caller_present: "2222201".into(),
+        priority: Priority::LAST,
+        ring_limit_s: 60,
+        max_duration_s: 60,
+        record: false,
+        callback_url: None,
+        kind: OrderKind::VoiceNotification {
+            playlist: vec![PlayItem::Recording { voice_id: "100001".into() }],
+            play_times: 1,
+        },
+    }
+}
+
+fn engine() -> (Engine, Now) {
+    let start = Start { node: 0, highest_serial: None, first_leg: 0, capacity: 100 };
+    let mut engine = Engine::new(start);
+    let now = Now { since_start: Duration::from_secs(1), unix_ms: 1_795_000_000_000 };
+    let pace = Pace { calls_per_second: 100, concurrent_calls: 100 };
+    engine.handle(Input::Trunk { trunk: "carrier".into(), pace, up: true }, now);
+    let limits = TenantLimits { pace, queue_length: 10, refuse_duplicates: false };
+    engine.handle(Input::TenantLimits { tenant: TenantId(1), limits }, now);
+    (engine, now)
+}
+
+fn call(engine: &mut Engine, serial: u64, broken: bool, now: Now) {
+    let (tenant, serial) = (TenantId(1), Serial(serial));
+    let (created_ms, queue_deadline_ms) = (now.unix_ms, now.unix_ms);
+    let intent = Intent { serial, tenant, created_ms, queue_deadline_ms, order: order() };
+    let room =
+        if broken { Room::Broken(Box::new(Draft::new(intent))) } else { Room::new(intent, now) };
+    engine.insert(serial, room, None);
+}
+
+#[test]
+fn a_panic_costs_one_call() {
+    let (mut engine, now) = engine();
+    call(&mut engine, 1, true, now);
+    call(&mut engine, 2, false, now);
+    engine.legs.insert(LegId(7), Serial(1));
+    if let Some(call) = engine.calls.get_mut(&Serial(1)) {
+        call.legs.push(LegId(7));
+    }
+    engine.handle(Input::Leg { leg: LegId(7), input: LegInput::Ringing }, now);
+    let actions: Vec<Action> = std::iter::from_fn(|| engine.poll()).collect();
+    assert!(actions.contains(&Action::HangUp { leg: LegId(7) }), "its leg is hung up");
+    let records: Vec<&Cdr> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Write(Write::Ended(cdr)) => Some(&**cdr),
+            _ => None,
+        })
+        .collect();
+    let [record] = records[..] else { panic!("{records:?}") };
+    assert_eq!((record.outcome, record.cause), (Outcome::Failed, Some(Cause::Internal)));
+    engine.run(Serial(2), CallInput::Start, now);
+    assert!(matches!(engine.poll(), Some(Action::Fetch { serial: Serial(2), .. })));
+}
+
+#[test]
+fn after_a_tick_the_next_wake_up_is_later() {
+    let (mut engine, mut now) = engine();
+    for serial in 1..5 {
+        call(&mut engine, serial, false, now);
+        engine.run(Serial(serial), CallInput::Start, now);
+    }
+    for _ in 0..50 {
+        let Some(wake_at) = engine.wake_at(now) else { break };
+        assert!(wake_at > now.since_start);
+        now = now.later(wake_at - now.since_start);
+        engine.handle_timeout(now);
+    }
+    assert_eq!(engine.live_calls(), 0);
+}

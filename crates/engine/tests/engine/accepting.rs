@@ -1,0 +1,165 @@
+//! What is accepted, refused, repeated and queued.
+
+use std::time::Duration;
+
+use crate::world::{TENANT, World, idempotency, intent, limits, order, pace, request};
+use engine::action::{Claim, Input, LegInput};
+use engine::cdr::Outcome;
+use engine::vocabulary::{Priority, Serial};
+use engine::writes::Write;
+use engine::{Refusal, Reply, Ticket};
+
+fn reply(world: &World, ticket: Ticket) -> Option<&Reply> {
+    world.replies.iter().find(|(of, _)| *of == ticket).map(|(_, reply)| reply)
+}
+
+#[test]
+fn the_same_key_and_body_make_one_call() {
+    let mut world = World::new();
+    let mut keyed = request(order());
+    keyed.idempotency = Some(idempotency("k", 1));
+    let first = world.accept(keyed.clone());
+    let second = world.accept(keyed.clone());
+    assert!(world.replies.is_empty());
+    world.pass(Duration::from_millis(3));
+    world.commit();
+    let third = world.accept(keyed.clone());
+    world.commit();
+    let serial = world.serial(first);
+    for ticket in [second, third] {
+        assert_eq!(reply(&world, ticket), Some(&Reply::Accepted { serial, replayed: true }));
+    }
+    keyed.idempotency = Some(idempotency("k", 2));
+    let other_body = world.accept(keyed);
+    world.commit();
+    assert_eq!(reply(&world, other_body), Some(&Reply::Refused(Refusal::KeyReused)));
+    let accepted = world.disk.iter().filter(|w| matches!(w, Write::Accepted { .. })).count();
+    assert_eq!(accepted, 1);
+}
+
+#[test]
+fn a_duplicate_is_refused_while_the_first_is_unfinished() {
+    let mut world = World::new();
+    let mut twice = request(order());
+    twice.limits.refuse_duplicates = true;
+    world.accept(twice.clone());
+    let serial = world.fetching().expect("a fetch");
+    let second = world.accept(twice.clone());
+    world.wants();
+    assert_eq!(reply(&world, second), Some(&Reply::Refused(Refusal::Duplicate)));
+    world.cancel(serial);
+    world.commit();
+    let third = world.accept(twice);
+    world.pass(Duration::from_millis(3));
+    world.commit();
+    assert!(matches!(reply(&world, third), Some(Reply::Accepted { replayed: false, .. })));
+}
+
+#[test]
+fn what_waits_is_claimed_when_its_time_comes() {
+    let mut world = World::new();
+    let mut slow = request(order());
+    slow.limits = limits(pace(1, 10));
+    world.accept(slow.clone());
+    world.accept(slow);
+    world.commit();
+    assert_eq!(world.replies.len(), 1, "the one that started waits for its INVITE");
+    assert!(world.claims.is_empty());
+    world.pass(Duration::from_secs(1));
+    world.commit();
+    let ready = world.claims.iter().find(|(_, what)| matches!(what, Claim::Ready { limit: 1, .. }));
+    let claim = ready.expect("it is claimed after a second").0;
+    let waiting = world
+        .disk
+        .iter()
+        .find_map(|write| match write {
+            Write::Accepted { intent, started: false, .. } => Some(intent.clone()),
+            _ => None,
+        })
+        .expect("one intent waits on disk");
+    world.input(Input::Claimed { claim, calls: vec![*waiting] });
+    assert_eq!(world.wants(), ["fetch"]);
+}
+
+#[test]
+fn a_full_queue_refuses_and_keeps_nothing() {
+    let mut world = World::new();
+    let mut one = request(order());
+    one.limits = limits(pace(1, 1));
+    one.limits.queue_length = 1;
+    world.accept(one.clone());
+    world.accept(one.clone());
+    let third = world.accept(one);
+    world.commit();
+    assert_eq!(
+        reply(&world, third),
+        Some(&Reply::Refused(Refusal::QueueFull { retry_after_s: 1 }))
+    );
+}
+
+#[test]
+fn a_call_that_waited_too_long_ends_with_its_record() {
+    let mut world = World::new();
+    let (tenant, trunk) = (TENANT, "carrier".into());
+    world.trunk(pace(10, 10), false);
+    world.input(Input::Waiting { tenant, trunk, calls: 1 });
+    world.pass(Duration::from_secs(1));
+    world.commit();
+    let (claim, Claim::Expired { .. }) = world.claims[0] else { panic!("{:?}", world.claims) };
+    let late = intent(9, world.now.unix_ms - 600_000, order());
+    world.input(Input::Claimed { claim, calls: vec![late] });
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::QueueTimeout, "9"));
+}
+
+#[test]
+fn a_waiting_call_is_cancelled_where_it_waits() {
+    let mut world = World::new();
+    let ticket = world.cancel(Serial(9));
+    world.wants();
+    let (claim, Claim::One { serial: Serial(9) }) = world.claims[0] else { panic!() };
+    let waiting = intent(9, world.now.unix_ms, order());
+    world.input(Input::Claimed { claim, calls: vec![waiting] });
+    assert_eq!(world.record().outcome, Outcome::Cancelled);
+    assert_eq!(reply(&world, ticket), Some(&Reply::Cancelled));
+}
+
+#[test]
+fn a_failed_disk_accepts_and_dials_nothing() {
+    let mut world = World::new();
+    let ticket = world.accept(request(order()));
+    let serial = world.fetching().expect("a fetch");
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    world.leg(1, LegInput::Prepared { wire: vec![1], media: vec![2] });
+    world.wants();
+    world.engine.close_batch();
+    world.input(Input::CommitFailed);
+    let wants = world.wants();
+    assert!(!wants.contains(&"dial 1".to_owned()), "{wants:?}");
+    assert_eq!(reply(&world, ticket), Some(&Reply::Refused(Refusal::Stopping)));
+    let later = world.accept(request(order()));
+    world.wants();
+    assert_eq!(reply(&world, later), Some(&Reply::Refused(Refusal::Stopping)));
+}
+
+#[test]
+fn a_draining_server_refuses_and_claims_nothing() {
+    let mut world = World::new();
+    world.playing(order());
+    let (tenant, trunk) = (TENANT, "carrier".into());
+    world.input(Input::Drain);
+    world.input(Input::Waiting { tenant, trunk, calls: 5 });
+    let refused = world.accept(request(order()));
+    world.pass(Duration::from_secs(5));
+    world.commit();
+    assert_eq!(reply(&world, refused), Some(&Reply::Refused(Refusal::Stopping)));
+    assert!(world.claims.is_empty());
+    assert_eq!(world.engine.live_calls(), 1, "what is up goes on");
+}
+
+#[test]
+fn priorities_are_one_to_nine() {
+    assert_eq!(Priority::new(0), None);
+    assert_eq!(Priority::new(10), None);
+    assert_eq!(Priority::new(1).map(Priority::value), Some(1));
+}

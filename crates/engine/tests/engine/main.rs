@@ -1,0 +1,6 @@
+//! The engine from outside: inputs in, exactly these actions out.
+
+mod accepting;
+mod storm;
+mod voice_notification;
+mod world;

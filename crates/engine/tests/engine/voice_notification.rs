@@ -1,0 +1,254 @@
+//! A voice notification, step by step: this input, exactly these actions.
+
+use std::time::Duration;
+
+use crate::world::{World, ended, intent, order, request};
+use engine::Reply;
+use engine::action::{FetchFault, Input, LegInput, PlayId};
+use engine::cdr::{Cause, Outcome};
+use engine::intent::OrderKind;
+use engine::vocabulary::LegId;
+use engine::writes::{Attempt, Unfinished};
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn dials_plays_and_hangs_up() {
+    let mut world = World::new();
+    let ticket = world.accept(request(order()));
+    let serial = world.fetching().expect("the clips are asked for first");
+    assert_eq!(world.wants(), NOTHING);
+    assert!(world.replies.is_empty(), "no reply before the intent is on disk");
+
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    assert_eq!(world.wants(), ["open 1 to 8899 as 2222201"]);
+    world.leg(1, LegInput::Prepared { wire: vec![1], media: vec![2] });
+    assert_eq!(world.wants(), NOTHING, "the INVITE waits for its attempt");
+    assert_eq!(world.commit(), ["dial 1"]);
+    assert_eq!(world.serial(ticket), serial, "intent and attempt went in one commit");
+
+    world.leg(1, LegInput::Ringing);
+    world.leg(1, LegInput::Answered { dialog: vec![3] });
+    assert_eq!(world.wants(), NOTHING, "the ACK waits for the dialog");
+    assert_eq!(world.commit(), ["acknowledge 1", "play 1 on 1"]);
+
+    world.pass(Duration::from_secs(7));
+    world.leg(1, LegInput::PlayStarted);
+    world.leg(1, LegInput::PlayFinished { play: PlayId(1) });
+    assert_eq!(world.wants(), ["hang up 1"]);
+    world.leg(1, ended(Cause::HungUp));
+    let record = world.record();
+    assert_eq!((record.outcome, record.rounds, record.release_reason()), (Outcome::Played, 1, "1"));
+    assert_eq!(record.talk_duration_ms, 7_000);
+    assert!(world.engine.is_idle());
+    assert_eq!(
+        world.events(),
+        [
+            "call.accepted",
+            "call.dialling",
+            "call.ringing",
+            "call.answered",
+            "call.play_started",
+            "call.round_played",
+            "call.leg_ended",
+            "call.ended",
+        ]
+    );
+}
+
+#[test]
+fn a_slow_fetch_does_not_keep_the_reply_waiting() {
+    let mut world = World::new();
+    let ticket = world.accept(request(order()));
+    let serial = world.fetching().expect("a fetch");
+    world.pass(Duration::from_millis(3));
+    world.commit();
+    assert_eq!(world.serial(ticket), serial);
+}
+
+#[test]
+fn plays_the_whole_list_as_often_as_asked() {
+    let mut world = World::new();
+    let mut order = order();
+    let OrderKind::VoiceNotification { play_times, .. } = &mut order.kind;
+    *play_times = 3;
+    world.playing(order);
+    for round in 1..=2 {
+        world.leg(1, LegInput::PlayFinished { play: PlayId(round) });
+        assert_eq!(world.wants(), [format!("play {} on 1", round + 1)]);
+        world.leg(1, LegInput::PlayFinished { play: PlayId(round) });
+        assert_eq!(world.wants(), NOTHING, "the end of a round counts once");
+    }
+    world.leg(1, LegInput::PlayFinished { play: PlayId(3) });
+    assert_eq!(world.wants(), ["hang up 1"]);
+    world.leg(1, ended(Cause::HungUp));
+    assert_eq!(world.record().rounds, 3);
+}
+
+#[test]
+fn nobody_answers_within_the_ring_limit() {
+    let mut world = World::new();
+    world.ringing(order());
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.wants(), ["hang up 1"]);
+    world.leg(1, LegInput::Answered { dialog: vec![3] });
+    assert_eq!(world.wants(), NOTHING, "the answer crossed our cancel");
+    world.leg(1, ended(Cause::HungUp));
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::NoAnswer, "4"));
+}
+
+#[test]
+fn the_end_of_a_leg_before_an_answer_says_why() {
+    let table = [
+        (true, Cause::Busy, Outcome::Refused, "4"),
+        (false, Cause::Busy, Outcome::Refused, "4"),
+        (true, Cause::Declined, Outcome::Refused, "4"),
+        (true, Cause::NoAnswer, Outcome::NoAnswer, "4"),
+        (true, Cause::Unavailable, Outcome::NoAnswer, "4"),
+        (false, Cause::Unavailable, Outcome::Failed, "6"),
+        (false, Cause::NotFound, Outcome::Failed, "6"),
+        (false, Cause::TrunkFailed, Outcome::Failed, "6"),
+        (true, Cause::TrunkFailed, Outcome::Failed, "4"),
+        (false, Cause::NoResource, Outcome::NoResource, "8"),
+    ];
+    for (rings, cause, outcome, reason) in table {
+        let mut world = World::new();
+        if rings {
+            world.ringing(order());
+        } else {
+            world.dialled(order());
+        }
+        world.leg(1, ended(cause));
+        let record = world.record();
+        assert_eq!((record.outcome, record.release_reason()), (outcome, reason), "{cause:?}");
+        assert_eq!(record.cause, Some(cause));
+    }
+}
+
+#[test]
+fn the_callee_hangs_up_in_the_middle() {
+    let mut world = World::new();
+    world.playing(order());
+    world.leg(1, LegInput::Digit('1'));
+    world.leg(1, ended(Cause::Released));
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::CutShort, "0"));
+    assert_eq!(record.digits, "1");
+}
+
+#[test]
+fn credentials_are_on_disk_before_they_leave() {
+    let mut world = World::new();
+    world.dialled(order());
+    world.leg(1, LegInput::Challenged { wire: vec![9], media: vec![2] });
+    assert_eq!(world.wants(), NOTHING);
+    assert_eq!(world.commit(), ["dial 1"]);
+}
+
+#[test]
+fn clips_that_are_gone_fail_the_call_before_it_is_dialled() {
+    let mut world = World::new();
+    world.accept(request(order()));
+    let serial = world.fetching().expect("a fetch");
+    world.input(Input::Fetched { serial, result: Err(FetchFault::Missing) });
+    let record = world.record();
+    assert_eq!((record.outcome, record.dialled_ms), (Outcome::Failed, None));
+}
+
+#[test]
+fn a_demanded_recording_that_fails_ends_the_call() {
+    let mut world = World::new();
+    let mut order = order();
+    order.record = true;
+    world.ringing(order);
+    world.leg(1, LegInput::Answered { dialog: vec![3] });
+    assert_eq!(world.commit(), ["acknowledge 1", "record 1", "play 1 on 1"]);
+    world.leg(1, LegInput::RecordingFailed);
+    assert_eq!(world.wants(), ["hang up 1"]);
+    world.leg(1, ended(Cause::HungUp));
+    assert_eq!(world.record().release_reason(), "999");
+}
+
+#[test]
+fn a_leg_that_never_says_it_ended_does_not_keep_the_call() {
+    let mut world = World::new();
+    world.ringing(order());
+    world.pass(Duration::from_secs(60));
+    world.pass(Duration::from_secs(40));
+    assert_eq!(world.record().outcome, Outcome::NoAnswer);
+    assert_eq!(world.engine.live_calls(), 0);
+}
+
+#[test]
+fn cancel_ends_it_in_every_state() {
+    type Reached = fn(&mut World) -> engine::vocabulary::Serial;
+    let states: [(Reached, &str); 3] = [
+        (|world| world.dialled(order()), "6"),
+        (|world| world.ringing(order()), "4"),
+        (|world| world.playing(order()), "0"),
+    ];
+    for (reach, reason) in states {
+        let mut world = World::new();
+        let serial = reach(&mut world);
+        let ticket = world.cancel(serial);
+        assert_eq!(world.wants(), ["hang up 1"]);
+        assert!(world.replies.contains(&(ticket, Reply::Cancelled)));
+        world.leg(1, ended(Cause::HungUp));
+        let record = world.record();
+        assert_eq!((record.outcome, record.release_reason()), (Outcome::Cancelled, reason));
+    }
+}
+
+fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
+    let at_ms = world.now.unix_ms - age_ms;
+    let intent = intent(77, at_ms, order());
+    let attempt = Attempt {
+        serial: intent.serial,
+        leg: LegId(5),
+        trunk: "carrier".into(),
+        number: 1,
+        at_ms,
+        wire: vec![1],
+        media: vec![2],
+    };
+    Unfinished { intent, attempt: Some(attempt), answered: answered.then(|| (vec![3], at_ms)) }
+}
+
+#[test]
+fn after_a_restart_a_young_invite_is_sent_again_and_the_call_goes_on() {
+    let mut world = World::new();
+    let unfinished = found(&world, 5_000, false);
+    let serial = unfinished.intent.serial;
+    world.input(Input::Recovered(Box::new(unfinished)));
+    assert_eq!(world.wants(), ["fetch"]);
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    assert_eq!(world.wants(), ["resume 5"]);
+    world.leg(5, LegInput::Answered { dialog: vec![3] });
+    assert_eq!(world.commit(), ["acknowledge 5", "play 1 on 5"]);
+    world.leg(5, LegInput::PlayFinished { play: PlayId(1) });
+    world.leg(5, ended(Cause::HungUp));
+    assert_eq!(world.record().outcome, Outcome::Played);
+}
+
+#[test]
+fn after_a_restart_an_old_invite_is_taken_back_and_never_dialled_again() {
+    let mut world = World::new();
+    let unfinished = found(&world, 32_000, false);
+    world.input(Input::Recovered(Box::new(unfinished)));
+    assert_eq!(world.wants(), ["abandon 5"]);
+    world.leg(5, ended(Cause::HungUp));
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::Unknown, "998"));
+}
+
+#[test]
+fn after_a_restart_a_call_that_was_up_is_hung_up_and_reported() {
+    let mut world = World::new();
+    let unfinished = found(&world, 5_000, true);
+    world.input(Input::Recovered(Box::new(unfinished)));
+    assert_eq!(world.wants(), ["hang up stored 5"]);
+    world.leg(5, ended(Cause::HungUp));
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::Interrupted, "998"));
+}

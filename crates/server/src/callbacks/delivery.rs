@@ -1,0 +1,219 @@
+//! Delivers callbacks from the event log: at least once, each attempt kept.
+//!
+//! The store says what is due and gives each delivery once at a time; after a restart it gives again
+//! what was not stored as delivered. A receiver that hangs holds only its own places.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use store::{CallbackAttempt, CallbackDue, CallbackNext, CallbackResult};
+use tokio::sync::{Semaphore, watch};
+
+use super::client::{Attempt, AttemptResult, CallbackClient};
+use super::release::{self, Signing};
+use super::schedule::{self, Next, Outcome};
+use super::signature::Algorithm;
+use super::trust::{Permit, parse_callback_url};
+use crate::app::{App, unix_ms};
+use crate::tenants::{CALLBACK_SHARED_KEY as SHARED_KEY, SignatureKind, Tenant};
+
+/// Deliveries that are read from the store at once.
+const PAGE: u32 = 128;
+/// Deliveries in hand: on the wire or waiting for their receiver's turn.
+const IN_HAND: usize = 4_096;
+/// Deliveries on the wire to one host and port.
+const PER_RECEIVER: usize = 32;
+/// How long nothing is looked for when nothing is due and no bell rings.
+const IDLE: Duration = Duration::from_secs(30);
+
+pub struct Delivery {
+    app: App,
+    client: CallbackClient,
+    in_hand: Arc<Semaphore>,
+    receivers: Mutex<BTreeMap<String, Weak<Semaphore>>>,
+}
+
+impl Delivery {
+    pub fn new(app: App, client: CallbackClient) -> Arc<Delivery> {
+        let in_hand = Arc::new(Semaphore::new(IN_HAND));
+        Arc::new(Delivery { app, client, in_hand, receivers: Mutex::default() })
+    }
+
+    /// Runs until `stop` says so, and until what is on the wire then has been stored.
+    pub async fn run(self: Arc<Self>, mut doorbell: watch::Receiver<u64>, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            doorbell.borrow_and_update();
+            let given = match self.app.store.callbacks_due(unix_ms(), PAGE).await {
+                Ok(due) => self.start(due).await,
+                Err(error) => {
+                    tracing::error!(%error, "callbacks that are due could not be read");
+                    0
+                }
+            };
+            if given == PAGE as usize {
+                continue;
+            }
+            let wait = self.until_next().await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // An error means that the driver is gone; then `stop` follows.
+                _ = doorbell.changed() => {}
+                _ = stop.changed() => {}
+            }
+        }
+        // All permits back: every delivery in hand has been stored.
+        let _ = self.in_hand.acquire_many(IN_HAND as u32).await;
+    }
+
+    async fn start(self: &Arc<Self>, due: Vec<CallbackDue>) -> usize {
+        let given = due.len();
+        for callback in due {
+            let Ok(permit) = self.in_hand.clone().acquire_owned().await else { break };
+            let delivery = self.clone();
+            tokio::spawn(async move {
+                delivery.deliver(callback).await;
+                drop(permit);
+            });
+        }
+        given
+    }
+
+    async fn until_next(&self) -> Duration {
+        match self.app.store.next_callback_ms().await {
+            Ok(Some(next)) => Duration::from_millis((next - unix_ms()).max(1) as u64).min(IDLE),
+            Ok(None) => IDLE,
+            Err(error) => {
+                tracing::error!(%error, "the next callback could not be read");
+                Duration::from_secs(1)
+            }
+        }
+    }
+
+    async fn deliver(&self, due: CallbackDue) {
+        let turn = self.receiver(&due.url);
+        let _turn = turn.acquire().await;
+        let at_ms = unix_ms();
+        let (request, attempt) = self.attempt(&due, at_ms).await;
+        let (result, outcome) = judged(&attempt.result);
+        let jitter = f64::from(rand::random::<i16>()) / f64::from(i16::MAX);
+        let next = match schedule::next(due.attempt_number, unix_ms(), outcome, jitter) {
+            Next::Delivered => CallbackNext::Delivered,
+            Next::RetryAt(at) => CallbackNext::RetryAt(at),
+            Next::Dead(_) => CallbackNext::Dead,
+        };
+        let duration_ms = attempt.duration.as_millis() as u32;
+        let number = due.attempt_number;
+        let stored = CallbackAttempt { id: due.id, number, at_ms, duration_ms, request, result, next };
+        if let Err(error) = self.app.store.callback_attempt(stored).await {
+            tracing::error!(%error, "a callback's attempt could not be stored; it is made again");
+        }
+    }
+
+    /// What was sent, for the record, and what came of it.
+    async fn attempt(&self, due: &CallbackDue, at_ms: i64) -> (String, Attempt) {
+        let not_sent = |why: String| {
+            let result = AttemptResult::Failed {
+                failure: super::client::Failure::AddressRefused(why),
+                status: None,
+            };
+            (String::new(), Attempt { result, duration: Duration::ZERO })
+        };
+        let Some(tenant) = self.app.tenants.by_id(due.id.tenant) else {
+            return not_sent("the tenant does not exist any more".into());
+        };
+        let permit = match permit(&tenant, &due.url) {
+            Ok(permit) => permit,
+            Err(why) => return not_sent(why),
+        };
+        let shared_key = self.shared_key(&tenant, &due.url).await;
+        let signing = shared_key.as_deref().map(|shared_key| Signing {
+            algorithm: match tenant.settings.signature {
+                SignatureKind::HmacSha256 => Algorithm::HmacSha256,
+                SignatureKind::Sha256 => Algorithm::Sha256,
+            },
+            shared_key,
+            timestamp_ms: at_ms,
+            nonce: rand::random(),
+        });
+        let zone = tenant.settings.time_zone.0;
+        let Some(body) = release::body(&due.event.kind, zone, signing.as_ref()) else {
+            return not_sent(format!("nobody is told of {}", due.event.kind.name()));
+        };
+        let id = format!("{}-{}", due.id.tenant.0, due.id.position);
+        let request = format!(
+            "POST {}\nwebhook-id: {id}\nwebhook-timestamp: {}\n\n{}",
+            due.url,
+            at_ms / 1000,
+            String::from_utf8_lossy(&body)
+        );
+        let attempt = self.client.post(&permit, headers(&id, at_ms), Bytes::from(body)).await;
+        (request, attempt)
+    }
+
+    /// Only a callback whose address came by the interface is signed (contract §5.4).
+    async fn shared_key(&self, tenant: &Tenant, url: &str) -> Option<String> {
+        if tenant.settings.default_callback_url.as_deref() == Some(url) {
+            return None;
+        }
+        let sealed = match self.app.store.secret(tenant.id, SHARED_KEY).await {
+            Ok(sealed) => sealed?,
+            Err(error) => {
+                tracing::error!(tenant = tenant.id.0, %error, "the shared key cannot be read");
+                return None;
+            }
+        };
+        match self.app.access.sealer.open(tenant.id, SHARED_KEY, &sealed) {
+            Ok(key) => String::from_utf8(key).ok(),
+            Err(error) => {
+                tracing::error!(tenant = tenant.id.0, %error, "the shared key cannot be opened");
+                None
+            }
+        }
+    }
+
+    /// The turns of a host and port; kept while anybody waits for one.
+    fn receiver(&self, url: &str) -> Arc<Semaphore> {
+        let name = url::Url::parse(url).map_or_else(
+            |_| url.to_owned(),
+            |url| format!("{:?}:{:?}", url.host_str(), url.port_or_known_default()),
+        );
+        let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = receivers.get(&name).and_then(Weak::upgrade) {
+            return turns;
+        }
+        receivers.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::new(Semaphore::new(PER_RECEIVER));
+        receivers.insert(name, Arc::downgrade(&turns));
+        turns
+    }
+}
+
+/// The trust list is asked at every try: an entry that was taken out holds at once.
+fn permit(tenant: &Tenant, url: &str) -> Result<Permit, String> {
+    let url = parse_callback_url(url).map_err(|error| error.to_string())?;
+    tenant.settings.trust.permits(&url).map_err(|error| error.to_string())
+}
+
+fn headers(id: &str, at_ms: i64) -> HeaderMap {
+    let value = |text: String| HeaderValue::from_str(&text).expect("digits and a dash");
+    HeaderMap::from_iter([
+        (HeaderName::from_static("webhook-id"), value(id.to_owned())),
+        (HeaderName::from_static("webhook-timestamp"), value((at_ms / 1000).to_string())),
+        (HeaderName::from_static("user-agent"), HeaderValue::from_static("offhook")),
+    ])
+}
+
+fn judged(result: &AttemptResult) -> (CallbackResult, Outcome) {
+    match result {
+        AttemptResult::Answered { status, body, retry_after } => (
+            CallbackResult::Reply { status: *status, body: body.clone() },
+            Outcome::Answered { status: *status, retry_after: *retry_after },
+        ),
+        AttemptResult::Failed { failure, .. } => {
+            (CallbackResult::Error { why: failure.to_string() }, Outcome::Unanswered)
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The handle by which interfaces reach the engine: a bounded channel to the one task that owns it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use engine::intent::Idempotency;
+use engine::vocabulary::{Serial, TenantId};
+pub use engine::{Refusal, Request};
+use store::Store;
+use tokio::sync::{mpsc, oneshot};
+
+pub use crate::driver::Note;
+
+/// A call that is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    pub serial: Serial,
+    /// The request was a repetition; the call is the earlier one.
+    pub replayed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelError {
+    NotFound,
+    AlreadyOver,
+    Stopping,
+}
+
+/// What the owner of the engine is asked.
+#[derive(Debug)]
+pub enum Ask {
+    Accept(Box<Request>, oneshot::Sender<Result<Accepted, Refusal>>),
+    Cancel(TenantId, Serial, oneshot::Sender<Result<(), CancelError>>),
+    LiveNotes(Serial, oneshot::Sender<Vec<Note>>),
+}
+
+#[derive(Debug, Clone)]
+pub struct Calls {
+    asks: mpsc::Sender<Ask>,
+    store: Store,
+    ready: Arc<AtomicBool>,
+}
+
+impl Calls {
+    /// The handle, what its owner receives, and the flag that its owner sets when it takes calls.
+    pub fn channel(
+        store: Store,
+        bound: usize,
+    ) -> (Calls, mpsc::Receiver<Ask>, Arc<AtomicBool>) {
+        let (asks, receiver) = mpsc::channel(bound);
+        let ready = Arc::new(AtomicBool::new(false));
+        (Calls { asks, store, ready: ready.clone() }, receiver, ready)
+    }
+
+    /// Returns once the intent is on disk.
+    pub async fn accept(&self, request: Request) -> Result<Accepted, Refusal> {
+        if let Some(earlier) = self.earlier(&request).await {
+            return earlier;
+        }
+        let (sender, reply) = oneshot::channel();
+        self.asks
+            .send(Ask::Accept(Box::new(request), sender))
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        reply.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// What the store remembers of the same key; keys of the last minute the engine knows itself.
+    async fn earlier(&self, request: &Request) -> Option<Result<Accepted, Refusal>> {
+        let Idempotency { key, body_sha256 } = request.idempotency.as_ref()?;
+        match self.store.idempotency(key).await {
+            Ok(None) => None,
+            Ok(Some(earlier)) if earlier.body_sha256 == *body_sha256 => {
+                Some(Ok(Accepted { serial: earlier.serial, replayed: true }))
+            }
+            Ok(Some(_)) => Some(Err(Refusal::KeyReused)),
+            Err(error) => {
+                tracing::error!(%error, "idempotency keys cannot be read");
+                Some(Err(Refusal::Stopping))
+            }
+        }
+    }
+
+    /// Drops a queued call or hangs up a live one.
+    pub async fn cancel(&self, tenant: TenantId, serial: Serial) -> Result<(), CancelError> {
+        let (sender, reply) = oneshot::channel();
+        self.asks
+            .send(Ask::Cancel(tenant, serial, sender))
+            .await
+            .map_err(|_| CancelError::Stopping)?;
+        reply.await.unwrap_or(Err(CancelError::Stopping))
+    }
+
+    /// The notes of a live call so far; of an ended one they are in the store.
+    pub async fn live_notes(&self, serial: Serial) -> Vec<Note> {
+        let (sender, reply) = oneshot::channel();
+        if self.asks.send(Ask::LiveNotes(serial, sender)).await.is_err() {
+            return Vec::new();
+        }
+        reply.await.unwrap_or_default()
+    }
+
+    /// Whether new calls are taken.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,142 @@
+//! `[http]`, `[https]`, `[sip]`, `[media]`: what the process listens on and what it says it is.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// `[http]`: the interfaces in clear text.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// `OFFHOOK__HTTP__BIND`; default `127.0.0.1:8088`. Port 0 takes a free one.
+    #[serde(deserialize_with = "socket_address")]
+    pub bind: SocketAddr,
+    /// `OFFHOOK__HTTP__PUBLIC_URL`: what links that the server hands out begin with, such as
+    /// `https://calls.example.com`. Default: the `Host` of the request.
+    pub public_url: Option<String>,
+    /// `OFFHOOK__HTTP__CONNECTIONS`: connections at the same time, per listener; default 8192.
+    pub connections: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http {
+            bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8088),
+            public_url: None,
+            connections: 8192,
+        }
+    }
+}
+
+/// `[https]`: the same interfaces over TLS 1.2 and 1.3.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Https {
+    /// `OFFHOOK__HTTPS__BIND`.
+    #[serde(deserialize_with = "socket_address")]
+    pub bind: SocketAddr,
+    /// `OFFHOOK__HTTPS__CERTIFICATE`: PEM file, the server's certificate first, then its chain.
+    pub certificate: PathBuf,
+    /// `OFFHOOK__HTTPS__KEY`: PEM file, the private key.
+    pub key: PathBuf,
+}
+
+/// `[sip]`: the listeners towards trunks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sip {
+    /// `OFFHOOK__SIP__UDP`; default `0.0.0.0:5060`.
+    #[serde(deserialize_with = "socket_address")]
+    pub udp: SocketAddr,
+    /// `OFFHOOK__SIP__TCP`; default `0.0.0.0:5060`.
+    #[serde(deserialize_with = "socket_address")]
+    pub tcp: SocketAddr,
+    /// `OFFHOOK__SIP__PUBLIC_ADDRESS`: goes into Via and Contact in place of the bound address.
+    #[serde(deserialize_with = "public_address")]
+    pub public_address: Option<IpAddr>,
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060);
+        Sip { udp: any, tcp: any, public_address: None }
+    }
+}
+
+/// `[media]`: RTP.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Media {
+    /// `OFFHOOK__MEDIA__BIND`; default `0.0.0.0`.
+    #[serde(deserialize_with = "ip_address")]
+    pub bind: IpAddr,
+    /// `OFFHOOK__MEDIA__PORTS`: `"20000-29999"`, both included. Default: the system's free ports.
+    pub ports: Option<PortRange>,
+    /// `OFFHOOK__MEDIA__PUBLIC_ADDRESS`: goes into SDP in place of the bound address.
+    #[serde(deserialize_with = "public_address")]
+    pub public_address: Option<IpAddr>,
+    /// `OFFHOOK__MEDIA__THREADS`: media threads, 1 to 64; default one per core.
+    pub threads: Option<usize>,
+    /// `OFFHOOK__MEDIA__LATCHING`: take a far end's address from its first packets where NAT hides
+    /// it; default true. False: only the address of its SDP is heard.
+    pub latching: bool,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Media {
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            ports: None,
+            public_address: None,
+            threads: None,
+            latching: true,
+        }
+    }
+}
+
+/// A range of UDP ports, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl<'de> Deserialize<'de> for PortRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = text.split_once('-').and_then(|(first, last)| {
+            Some(PortRange { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? })
+        });
+        match parsed {
+            // A leg takes a pair of ports (RTP and RTCP), so one port alone carries no call.
+            Some(range) if range.first >= 1024 && range.last > range.first => Ok(range),
+            _ => Err(de::Error::custom(format!(
+                "`{text}` is no range of ports: write \"20000-29999\", 1024 or higher, two or more ports"
+            ))),
+        }
+    }
+}
+
+/// The parser's own message does not tell what to write.
+fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        de::Error::custom(format!(
+            "`{text}` is no IP address with a port: write \"127.0.0.1:8088\" or \"[::1]:8088\""
+        ))
+    })
+}
+
+fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        de::Error::custom(format!(
+            "`{text}` is no IP address: write \"192.0.2.1\" or \"2001:db8::1\""
+        ))
+    })
+}
+
+fn public_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
+    ip_address(deserializer).map(Some)
+}

@@ -1,0 +1,205 @@
+use std::path::PathBuf;
+
+use super::listeners::PortRange;
+use super::*;
+use engine::vocabulary::TrunkName;
+
+/// Reads `text` as `offhook.toml`, beside the file `password.txt`.
+fn read_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("offhook.toml");
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(directory.path().join("password.txt"), "0123 from a file\n").unwrap();
+    let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    Config::read(Some(&path), environment)
+}
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    read_with(text, &[])
+}
+
+const FULL: &str = r#"
+data_directory = "/var/lib/offhook"
+[http]
+bind = "0.0.0.0:80"
+[https]
+bind = "0.0.0.0:443"
+certificate = "cert.pem"
+key = "key.pem"
+[sip]
+udp = "192.0.2.1:5060"
+public_address = "198.51.100.7"
+[media]
+ports = "20000-29999"
+threads = 2
+latching = false
+[defaults]
+ring_limit_s = 45
+[access]
+operator_key = "the operator's own key"
+[speech]
+languages = { zh = "espeak" }
+[[trunk]]
+name = "carrier"
+address = "sip.example.com"
+transport = "tcp"
+username = "user"
+password_file = "password.txt"
+register = true
+codecs = ["PCMA", "opus"]
+calls_per_second = 20
+[[trunk]]
+name = "sim"
+kind = "sim"
+[[tenant]]
+id = 7
+name = "Example"
+app_key = "key"
+app_secret = "0123456789abcdef"
+access_codes = ["2222201"]
+routes = [{ prefix = "88", trunk = "sim" }, { prefix = "", trunk = "carrier" }]
+trust = ["hooks.example.com", "127.0.0.1:8800 private"]
+time_zone = "+08:00"
+record = true
+review = "manual"
+callback_shared_key_file = "password.txt"
+"#;
+
+#[test]
+fn a_full_file_is_read() {
+    let config = read(FULL).unwrap();
+    assert_eq!(config.data_directory, PathBuf::from("/var/lib/offhook"));
+    assert_eq!(config.http.bind.to_string(), "0.0.0.0:80");
+    assert_eq!(config.https.unwrap().key, PathBuf::from("key.pem"));
+    assert_eq!(config.media.ports, Some(PortRange { first: 20_000, last: 29_999 }));
+    assert_eq!((config.defaults.ring_limit_s, config.defaults.drain_s), (45, 300));
+    let carrier = &config.trunks[0];
+    assert_eq!((carrier.kind, carrier.transport), (TrunkKind::Sip, Transport::Tcp));
+    assert_eq!(carrier.password.as_ref().unwrap().reveal(), "0123 from a file");
+    assert_eq!((carrier.expires, carrier.calls_per_second), (300, 20));
+    assert_eq!(config.trunks[1].kind, TrunkKind::Sim);
+    let tenant = &config.tenants[0];
+    assert_eq!(tenant.callback_shared_key.as_ref().unwrap().reveal(), "0123 from a file");
+    assert_eq!(tenant.settings.time_zone.to_string(), "+08:00");
+    assert_eq!(tenant.settings.route("8899"), Some(&TrunkName::from("sim")));
+    assert_eq!(tenant.settings.route("1"), Some(&TrunkName::from("carrier")));
+    assert!(tenant.settings.record && tenant.settings.trust.0.len() == 2);
+}
+
+#[test]
+fn without_a_file_there_is_a_simulated_trunk_on_loopback() {
+    let config = Config::read(None, []).unwrap();
+    assert_eq!(config.http.bind.to_string(), "127.0.0.1:8088");
+    assert_eq!(config.trunks, [Trunk::sim()]);
+    assert!(config.tenants.is_empty() && config.https.is_none());
+    assert_eq!(read("[http]\nbind = \"[::1]:0\"").unwrap().trunks, [Trunk::sim()]);
+}
+
+#[test]
+fn variables_override_the_file() {
+    let environment = [
+        ("OFFHOOK__HTTP__BIND", "127.0.0.1:9"),
+        ("OFFHOOK__DEFAULTS__RING_LIMIT_S", "30"),
+        ("OFFHOOK__MEDIA__LATCHING", "true"),
+        ("OFFHOOK__DATA_DIRECTORY", "/tmp/x"),
+        ("OFFHOOK__ACCESS__SEAL_KEY_FILE", "password.txt"),
+        ("OFFHOOK_URL", "not a setting"),
+        ("PATH", "/bin"),
+    ];
+    let config = read_with(FULL, &environment).unwrap();
+    assert_eq!(config.http.bind.to_string(), "127.0.0.1:9");
+    assert_eq!((config.defaults.ring_limit_s, config.media.latching), (30, true));
+    assert_eq!(config.data_directory, PathBuf::from("/tmp/x"));
+    assert_eq!(config.access.seal_key.unwrap().reveal(), "0123 from a file");
+    let secret = read_with("", &[("OFFHOOK__ACCESS__OPERATOR_KEY", "007")]).unwrap();
+    assert_eq!(secret.access.operator_key.unwrap().reveal(), "007", "a secret stays text");
+}
+
+#[test]
+fn errors_name_the_key_and_what_to_write() {
+    let tenant = |more: &str| {
+        format!(
+            "[[tenant]]\nid = 1\nname = \"n\"\napp_key = \"k\"\napp_secret = \"0123456789abcdef\"\n{more}"
+        )
+    };
+    let two = format!("{}\n{}", tenant(""), tenant(""));
+    let trunk = |more: &str| format!("[[trunk]]\nname = \"t\"\n{more}");
+    let cases = [
+        ("[htpp]", "htpp", "did you mean `http`"),
+        ("[http]\nbnid = \"x\"", "http.bnid", "did you mean `bind`"),
+        ("[http]\nsomething_else = 1", "http.something_else", "known here: bind"),
+        ("[http]\nbind = \"localhost\"", "http.bind", "127.0.0.1:8088"),
+        ("[http]\nbind = 80", "http.bind", "[::1]:8088"),
+        ("[media]\nbind = \"all\"", "media.bind", "192.0.2.1"),
+        ("[sip]\npublic_address = \"pbx\"", "sip.public_address", "192.0.2.1"),
+        ("[https]\nbind = \"127.0.0.1:1\"", "https.certificate", "is missing"),
+        ("[[trunk]]\naddress = \"h\"", "trunk[0].name", "is missing"),
+        ("[media]\nports = \"9-10\"", "media.ports", "1024 or higher"),
+        ("[media]\nports = \"20000\"", "media.ports", "20000-29999"),
+        ("[defaults]\nring_limit_s = 0", "defaults.ring_limit_s", "1 to 600"),
+        ("[defaults]\nring_limit_s = \"long\"", "defaults.ring_limit_s", "long"),
+        ("node = 1024", "node", "0 to 1023"),
+        ("[http", "", "line 1"),
+        ("[speech]\ndefault = \"nobody\"", "speech", "nobody"),
+        (&trunk(""), "trunk[0].address", "sip.example.com"),
+        (&trunk("address = \"a b\""), "trunk[0].address", "host:port"),
+        (&trunk("address = \"h:99999\""), "trunk[0].address", "host:port"),
+        (&trunk("kind = \"sim\"\naddress = \"h\""), "trunk[0].address", "no meaning"),
+        (&trunk("address = \"h\"\nregister = true"), "trunk[0].register", "password"),
+        (&trunk("address = \"h\"\ncodecs = [\"G729\"]"), "trunk[0].codecs", "PCMA"),
+        (&trunk("address = \"h\"\npasword = \"x\""), "trunk[0].pasword", "did you mean `password`"),
+        (&trunk("address = \"h\"\ntransport = \"tls\""), "trunk[0].transport", "tls"),
+        (
+            &trunk("address = \"h\"\npassword_file = \"none\""),
+            "trunk[0].password_file",
+            "cannot be read",
+        ),
+        (
+            &trunk("address = \"h\"\npassword = \"x\"\npassword_file = \"password.txt\""),
+            "trunk[0].password_file",
+            "one of the two",
+        ),
+        (&tenant("app_kye = \"x\""), "tenant[0].app_kye", "did you mean `app_key`"),
+        (&tenant("ruotes = []"), "tenant[0].ruotes", "did you mean `routes`"),
+        (
+            &tenant("routes = [{ prefix = \"8\", trunk = \"x\" }]"),
+            "tenant[0].routes[0].trunk",
+            "`x`",
+        ),
+        (
+            &tenant("routes = [{ prefix = \"a\", trunk = \"sim\" }]"),
+            "tenant[0].routes[0].prefix",
+            "digits",
+        ),
+        (&tenant("time_zone = \"CET\""), "tenant[0].time_zone", "+08:00"),
+        (&tenant("trust = [\"10.0.0.1:80\"]"), "tenant[0].trust", "private"),
+        (&tenant("access_codes = [\"12a\"]"), "tenant[0].access_codes", "digits"),
+        (&tenant("ring_limit_s = 601"), "tenant[0].ring_limit_s", "1 to 600"),
+        (&tenant("speech = { zh = \"nobody\" }"), "tenant[0].speech", "nobody"),
+        (
+            &tenant("default_callback_url = \"http://a.example/\""),
+            "tenant[0].default_callback_url",
+            "trust",
+        ),
+        (&two, "tenant[1].id", "two tenants"),
+    ];
+    for (text, key, what) in cases {
+        let error = match read(text) {
+            Ok(_) => panic!("accepted: {text}"),
+            Err(error) => error,
+        };
+        assert!(error.key.starts_with(key), "{text}\nnames `{}`: {error}", error.key);
+        assert!(error.what.contains(what), "{text}\nsays: {error}");
+        assert!(error.file.ends_with("offhook.toml") && error.to_string().contains("offhook.toml"));
+    }
+    let missing = Config::read(Some("/nonexistent/offhook.toml".as_ref()), []).unwrap_err();
+    assert!(missing.to_string().contains("/nonexistent/offhook.toml: cannot be read"), "{missing}");
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let shown = format!("{:?}", read(FULL).unwrap());
+    for secret in ["0123 from a file", "0123456789abcdef", "the operator's own key"] {
+        assert!(!shown.contains(secret), "{secret}");
+    }
+}

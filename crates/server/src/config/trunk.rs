@@ -1,0 +1,161 @@
+//! `[[trunk]]`: a way out to the telephone network.
+
+use engine::vocabulary::TrunkName;
+use serde::Deserialize;
+
+use super::Secret;
+
+/// Codecs that an offer may carry, in the words of SDP.
+const CODECS: [&str; 4] = ["PCMA", "PCMU", "G722", "opus"];
+
+/// One trunk.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trunk {
+    /// The name that routes use.
+    pub name: TrunkName,
+    /// `sip` (default) or `sim`, the simulated carrier, which needs nothing else.
+    #[serde(default)]
+    pub kind: TrunkKind,
+    /// `host` or `host:port` of the far side; IPv6 in brackets. Default port 5060.
+    pub address: Option<String>,
+    /// `udp` (default) or `tcp`.
+    #[serde(default)]
+    pub transport: Transport,
+    /// The user of digest authentication and registration.
+    pub username: Option<String>,
+    /// Or `password_file`.
+    pub password: Option<Secret>,
+    /// The realm that the password is for; a challenge of another realm is not answered.
+    pub realm: Option<String>,
+    /// Whether offhook registers there; default false.
+    #[serde(default)]
+    pub register: bool,
+    /// Seconds that a registration is asked for, 60 to 86400; default 300.
+    #[serde(default = "default_expires")]
+    pub expires: u32,
+    /// The host in From; default the far side's.
+    pub from_host: Option<String>,
+    /// What is offered and in which order; default PCMA, PCMU, G722, opus.
+    #[serde(default = "default_codecs")]
+    pub codecs: Vec<String>,
+    /// Calls started per second; default 1000.
+    #[serde(default = "default_rate")]
+    pub calls_per_second: u32,
+    /// Calls dialling or up at the same time; default 10000.
+    #[serde(default = "default_concurrency")]
+    pub concurrent_calls: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrunkKind {
+    #[default]
+    Sip,
+    Sim,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    #[default]
+    Udp,
+    Tcp,
+}
+
+fn default_expires() -> u32 {
+    300
+}
+
+fn default_codecs() -> Vec<String> {
+    CODECS.map(str::to_owned).to_vec()
+}
+
+fn default_rate() -> u32 {
+    1000
+}
+
+fn default_concurrency() -> u32 {
+    10_000
+}
+
+impl Trunk {
+    /// The trunk of a configuration that names none.
+    pub fn sim() -> Trunk {
+        Trunk {
+            name: "sim".into(),
+            kind: TrunkKind::Sim,
+            address: None,
+            transport: Transport::Udp,
+            username: None,
+            password: None,
+            realm: None,
+            register: false,
+            expires: default_expires(),
+            from_host: None,
+            codecs: default_codecs(),
+            calls_per_second: default_rate(),
+            concurrent_calls: default_concurrency(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        let name_is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.name.0.is_empty() || !self.name.0.chars().all(name_is_plain) {
+            return Err(("name", "must be letters, digits, `-`, `_` or `.`".into()));
+        }
+        match (self.kind, &self.address) {
+            (TrunkKind::Sip, None) => {
+                return Err(("address", "is missing: write \"sip.example.com:5060\"".into()));
+            }
+            (TrunkKind::Sim, Some(_)) => {
+                return Err(("address", "has no meaning for a trunk of kind \"sim\"".into()));
+            }
+            (TrunkKind::Sip, Some(address)) if !is_host_port(address) => {
+                return Err(("address", format!("`{address}` is no host or host:port")));
+            }
+            (TrunkKind::Sip, Some(_)) | (TrunkKind::Sim, None) => {}
+        }
+        if self.register && (self.username.is_none() || self.password.is_none()) {
+            return Err((
+                "register",
+                "needs `username` and `password` (or `password_file`)".into(),
+            ));
+        }
+        if !(60..=86_400).contains(&self.expires) {
+            return Err(("expires", "must be 60 to 86400 seconds".into()));
+        }
+        if self.codecs.is_empty() {
+            return Err(("codecs", format!("is empty: write some of {}", CODECS.join(", "))));
+        }
+        for codec in &self.codecs {
+            if !CODECS.iter().any(|known| known.eq_ignore_ascii_case(codec)) {
+                return Err(("codecs", format!("`{codec}` is not one of {}", CODECS.join(", "))));
+            }
+        }
+        if self.calls_per_second == 0 || self.concurrent_calls == 0 {
+            let zero =
+                if self.calls_per_second == 0 { "calls_per_second" } else { "concurrent_calls" };
+            return Err((zero, "must be 1 or more".into()));
+        }
+        Ok(())
+    }
+}
+
+/// A name or address, with a port or without.
+fn is_host_port(text: &str) -> bool {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        match rest.split_once(']') {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => return false,
+        }
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    port_is_good && url::Host::parse(host).is_ok() || host.parse::<std::net::Ipv6Addr>().is_ok()
+}

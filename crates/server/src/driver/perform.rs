@@ -1,0 +1,81 @@
+//! One action of the engine after the other.
+
+use engine::action::{Action, Claim};
+use engine::writes::Write;
+use store::StoreError;
+
+use super::{Driver, Happening};
+
+impl Driver {
+    /// Everything that the engine wants now, in its order.
+    pub(super) fn perform(&mut self) {
+        while let Some(action) = self.engine.poll() {
+            match action {
+                Action::Write(write) => self.write(write),
+                Action::Reply { ticket, reply } => self.reply(ticket, reply),
+                Action::Claim { claim, what } => {
+                    // What is in the open batch must be in the backlog before it is claimed.
+                    self.disk.flush(&mut self.engine);
+                    self.claim(claim, what);
+                }
+                Action::Fetch { serial, playlist } => self.fetch(serial, playlist),
+                Action::Open { leg, serial, to } => self.open(leg, serial, to),
+                Action::Dial { leg } => self.dial(leg),
+                Action::Acknowledge { leg } => self.acknowledge(leg),
+                Action::Record { leg } => self.record(leg),
+                Action::Play { leg, play } => self.play(leg, play),
+                Action::HangUp { leg } => self.hang_up(leg),
+                Action::Resume { leg, serial, wire, media } => {
+                    self.resume(leg, serial, &wire, media);
+                }
+                Action::Abandon { leg, serial, wire } => self.abandon(leg, serial, &wire),
+                Action::HangUpStored { leg, serial, dialog } => {
+                    self.hang_up_stored(leg, serial, &dialog);
+                }
+                Action::Forget { serial } => {
+                    self.fetched.remove(&serial);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, write: Write) {
+        if let Write::Ended(cdr) = &write {
+            let serial = cdr.intent.serial;
+            if let Some(notes) = self.notes.take(serial) {
+                self.disk.add_timeline(serial, notes);
+            }
+        }
+        self.disk.add(write);
+    }
+
+    fn claim(&mut self, claim: engine::action::ClaimId, what: Claim) {
+        let what = match what {
+            Claim::Ready { tenant, trunk, limit } => store::Claim::Ready { tenant, trunk, limit },
+            Claim::Expired { now_ms, limit } => store::Claim::Expired { now_ms, limit },
+            Claim::One { serial } => store::Claim::One { serial },
+        };
+        let (store, happenings) = (self.store.clone(), self.happenings.clone());
+        tokio::spawn(async move {
+            let calls = store.claim(what).await.map_err(|error: StoreError| error.to_string());
+            happenings.send(Happening::Claimed { claim, calls }).await;
+        });
+    }
+
+    /// Clips in memory are there at once; others are read or spoken meanwhile.
+    fn fetch(
+        &mut self,
+        serial: engine::vocabulary::Serial,
+        playlist: Vec<engine::intent::PlayItem>,
+    ) {
+        let Some(tenant) = self.engine.intent(serial).map(|intent| intent.tenant) else { return };
+        if let Some(clips) = self.clips.cached(tenant, &playlist) {
+            return self.happened(Happening::Fetched { serial, clips: Ok(clips) });
+        }
+        let (clips, happenings) = (self.clips.clone(), self.happenings.clone());
+        tokio::spawn(async move {
+            let clips = clips.fetch(tenant, &playlist).await;
+            happenings.send(Happening::Fetched { serial, clips }).await;
+        });
+    }
+}

@@ -1,0 +1,179 @@
+//! queryCallDetailRecord (contract §6): the history of every kind of call.
+
+use axum::extract::State;
+use engine::cdr::{Cdr, Outcome};
+use engine::vocabulary::CallKind;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use store::CdrQuery;
+
+use super::auth::ApiTenant;
+use super::body::{ApiBody, CALL_BODY};
+use super::wire::{Reply, WireError, WrongType, number_field, object, text_field};
+use crate::app::App;
+use crate::tenants::Tenant;
+
+/// The longest span of a query, ms.
+const MAX_SPAN_MS: i64 = 7 * 24 * 3600 * 1000;
+const MAX_LIMIT: i64 = 1000;
+/// Later times are no times of a call: the year 9999 in ms.
+const MAX_MS: i64 = 253_402_300_799_999;
+
+/// In the printed order of the keys.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Found>,
+    ret_code: &'static str,
+    ret_msg: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    total: u64,
+    call_info: Vec<CallInfo>,
+}
+
+/// Times are ms since 1970 and JSON numbers, as the printed reply of the live system has them.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CallInfo {
+    release_time: i64,
+    called: String,
+    caller_present: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    talking_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alerting_time: Option<i64>,
+    caller: String,
+    call_serial_no: String,
+    start_time: i64,
+    end_time: i64,
+    /// Seconds.
+    talk_duration: u64,
+    /// 3: ended.
+    state: u8,
+    reason_code: u16,
+}
+
+/// Why a query is not answered with records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    NoData,
+    NotInThisVersion,
+    Time,
+    Page,
+    Caller,
+}
+
+impl Refused {
+    fn answer(self) -> Answer {
+        let (ret_code, ret_msg) = match self {
+            Refused::NoData => ("1", "no data"),
+            Refused::NotInThisVersion => {
+                ("1", "no data: this version makes no calls of that task type")
+            }
+            Refused::Time => {
+                ("2", "startTime and endTime must be ms since 1970, in order, at most 7 days apart")
+            }
+            Refused::Page => ("4", "offset must be 0 or more, limit 1 to 1000"),
+            Refused::Caller => ("12", "caller must be at most 32 digits"),
+        };
+        Answer { result: None, ret_code, ret_msg }
+    }
+}
+
+/// `POST /apiaccess/CC-Management/v1/mobileAgent/queryCallDetailRecord`
+pub async fn query(
+    State(app): State<App>,
+    ApiTenant(tenant): ApiTenant,
+    ApiBody(body): ApiBody<CALL_BODY>,
+) -> Result<Reply<impl Serialize>, WireError> {
+    let object = object(&body)?;
+    let task_type = number_field(&object, "taskType").ok().flatten().unwrap_or(-1);
+    if !(0..=4).contains(&task_type) {
+        return Err(WireError::BadRequest("taskType must be 0 to 4".to_owned()));
+    }
+    let query = match parse(&object, &tenant, task_type) {
+        Ok(query) => query,
+        Err(refused) => return Ok(Reply(refused.answer())),
+    };
+    let (total, records) = app.store.cdrs(&query).await.map_err(|error| {
+        tracing::error!(%error, "call records not read");
+        WireError::Failed("the call records could not be read; try again")
+    })?;
+    if total == 0 {
+        return Ok(Reply(Refused::NoData.answer()));
+    }
+    Ok(Reply(Answer {
+        result: Some(Found { total, call_info: records.iter().map(call_info).collect() }),
+        ret_code: "0",
+        ret_msg: "Query call detail record successfully",
+    }))
+}
+
+fn parse(body: &Map<String, Value>, tenant: &Tenant, task_type: i64) -> Result<CdrQuery, Refused> {
+    let time = |name| match number_field(body, name) {
+        Ok(Some(ms @ 0..=MAX_MS)) => Ok(ms),
+        Ok(_) | Err(WrongType) => Err(Refused::Time),
+    };
+    let (start_ms, end_ms) = (time("startTime")?, time("endTime")?);
+    if end_ms < start_ms || end_ms - start_ms > MAX_SPAN_MS {
+        return Err(Refused::Time);
+    }
+    let page = |name, default| number_field(body, name).map(|given| given.unwrap_or(default));
+    let offset = page("offset", 0).ok().and_then(|offset| u32::try_from(offset).ok());
+    let limit = page("limit", 100).ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    let (Some(offset), Some(limit)) = (offset, limit) else { return Err(Refused::Page) };
+    let caller = text_field(body, "caller").map_err(|WrongType| Refused::Caller)?;
+    let plain = |number: &String| {
+        number.len() <= 32 && number.trim_start_matches('+').bytes().all(|b| b.is_ascii_digit())
+    };
+    if caller.as_ref().is_some_and(|number| !plain(number)) {
+        return Err(Refused::Caller);
+    }
+    let kind = match task_type {
+        0 => None,
+        3 => Some(CallKind::VoiceNotification),
+        _ => return Err(Refused::NotInThisVersion),
+    };
+    Ok(CdrQuery { tenant: tenant.id, start_ms, end_ms, caller, kind, offset, limit: limit as u32 })
+}
+
+fn call_info(cdr: &Cdr) -> CallInfo {
+    let order = &cdr.intent.order;
+    CallInfo {
+        release_time: cdr.released_ms,
+        called: order.called.clone(),
+        caller_present: order.caller_present.clone(),
+        talking_time: cdr.talking_ms,
+        alerting_time: cdr.alerting_ms,
+        // Nobody but the server calls in a notification: the number it shows is the caller.
+        caller: order.caller_present.clone(),
+        call_serial_no: cdr.intent.serial.to_string(),
+        start_time: cdr.intent.created_ms,
+        end_time: cdr.released_ms,
+        talk_duration: cdr.talk_duration_ms / 1000,
+        state: 3,
+        reason_code: reason_code(cdr),
+    }
+}
+
+/// `reasonCode` of queryCallState: 0 called hung up, 1 caller (the server) hung up, 3 the called leg
+/// failed, 5 called did not answer, 6 failed to start; others as `releaseReason` of the callback.
+fn reason_code(cdr: &Cdr) -> u16 {
+    match cdr.outcome {
+        Outcome::CutShort => 0,
+        Outcome::Played | Outcome::Cancelled => 1,
+        Outcome::Failed if cdr.dialled_ms.is_some() => 3,
+        Outcome::NoAnswer | Outcome::Refused => 5,
+        Outcome::Failed | Outcome::NoResource | Outcome::QueueTimeout | Outcome::Restricted => 6,
+        Outcome::RecordingFailed => 999,
+        Outcome::Interrupted | Outcome::Unknown => 998,
+    }
+}
+
+#[cfg(test)]
+mod tests;

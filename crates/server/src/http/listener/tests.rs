@@ -1,0 +1,166 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::http::testing::{SECRET, World};
+use crate::http::tests::{CREATE_V2, TOKEN, printed};
+use store::VoiceStatus;
+
+/// Longer than anything here takes; a test that waits for it has failed.
+const GENEROUS: Duration = Duration::from_secs(60);
+
+struct Serving {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+async fn serve(listener: Listener, world: &World) -> Serving {
+    let address = listener.address().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(listener.serve(world.router.clone(), stopped));
+    Serving { address, stop, task }
+}
+
+async fn plain(world: &World, connections: usize) -> Serving {
+    let listener = Listener::http("127.0.0.1:0".parse().unwrap(), connections).await.unwrap();
+    serve(listener, world).await
+}
+
+/// Everything until the server closes.
+async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = Vec::new();
+    let read = stream.read_to_end(&mut reply);
+    tokio::time::timeout(GENEROUS, read).await.expect("the server never closed").unwrap();
+    String::from_utf8_lossy(&reply).into_owned()
+}
+
+#[tokio::test]
+async fn doubled_slashes_and_any_case_are_accepted_on_a_real_socket() {
+    let world = World::new().await;
+    world.recording("100001", "welcome.wav", "3", VoiceStatus::Approved).await;
+    let serving = plain(&world, 8).await;
+    let body = printed().to_string();
+    let path = CREATE_V2.replace("/rest/", "//rest///");
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhOST: x\r\nAUTHORIZATION: Bearer {}\r\nCONTENT-length: {}\r\nConnection: close\r\n\r\n{body}",
+        world.token,
+        body.len()
+    );
+    let reply = exchange(serving.address, &request).await;
+    assert!(reply.starts_with("HTTP/1.1 200 OK"), "{reply}");
+    assert!(reply.contains(r#""retCode":"0""#), "{reply}");
+}
+
+#[tokio::test]
+async fn https_serves_the_same() {
+    let world = World::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let config = Https {
+        bind: "127.0.0.1:0".parse().unwrap(),
+        certificate: directory.path().join("cert.pem"),
+        key: directory.path().join("key.pem"),
+    };
+    std::fs::write(&config.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&config.key, made.signing_key.serialize_pem()).unwrap();
+    let serving = serve(Listener::https(&config, 8).await.unwrap(), &world).await;
+
+    let tls = crate::callbacks::tls::client_config(Some(&config.certificate)).unwrap();
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+    let url = format!("https://localhost:{}{TOKEN}", serving.address.port());
+    let body = json!({"app_key": "key-1", "app_secret": SECRET});
+    let reply = client.post(url).json(&body).send().await.unwrap();
+    assert_eq!(reply.status(), 200);
+    assert!(reply.text().await.unwrap().contains("AccessToken"));
+}
+
+#[tokio::test]
+async fn certificate_files_that_are_none_say_which() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Https {
+        bind: "127.0.0.1:0".parse().unwrap(),
+        certificate: directory.path().join("cert.pem"),
+        key: directory.path().join("key.pem"),
+    };
+    let error = Listener::https(&config, 8).await.err().unwrap().to_string();
+    assert!(error.contains("certificate") && error.contains("cert.pem"), "{error}");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(&config.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&config.key, "no key").unwrap();
+    let error = Listener::https(&config, 8).await.err().unwrap().to_string();
+    assert!(error.contains("key.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn broken_requests_cost_their_own_connection_only() {
+    let world = World::new().await;
+    let serving = plain(&world, 64).await;
+    let many_headers: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let both = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v1 HTTP/1.1\r\n\r\n";
+    for broken in [
+        "nonsense\r\n\r\n".to_owned(),
+        "\u{16}\u{3}\u{1}".to_owned() + &"x".repeat(600) + "\r\n\r\n",
+        format!("GET / HTTP/1.1\r\nHost: x\r\n{many_headers}\r\n"),
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000)),
+        "POST /v1/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n".to_owned(),
+        both.to_owned(),
+    ] {
+        let reply = exchange(serving.address, &broken).await;
+        assert!(!reply.starts_with("HTTP/1.1 2"), "{reply}");
+        let good = exchange(serving.address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        assert!(good.starts_with("HTTP/1.1 200"), "{good}");
+    }
+}
+
+#[tokio::test]
+async fn connections_past_the_limit_wait_for_their_turn() {
+    let world = World::new().await;
+    let serving = plain(&world, 1).await;
+    let get = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut first = TcpStream::connect(serving.address).await.unwrap();
+    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut head = [0; 12];
+    first.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let second = tokio::spawn(exchange(serving.address, get));
+    drop(first);
+    assert!(second.await.unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_stop_closes_idle_connections_and_takes_no_new_ones() {
+    let world = World::new().await;
+    let serving = plain(&world, 8).await;
+    let mut idle = TcpStream::connect(serving.address).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut head = [0; 12];
+    idle.read_exact(&mut head).await.unwrap();
+    serving.stop.send(true).unwrap();
+    let mut rest = Vec::new();
+    tokio::time::timeout(GENEROUS, idle.read_to_end(&mut rest)).await.expect("still open").unwrap();
+    tokio::time::timeout(GENEROUS, serving.task).await.expect("still serving").unwrap();
+    assert!(TcpStream::connect(serving.address).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_its_headers_slowly_is_cut_off() {
+    let world = World::new().await;
+    let (mut slow, server) = tokio::io::duplex(1024);
+    let (_stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(requests(server, Scheme::Http, world.router.clone(), stopped));
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).await.unwrap();
+    task.await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), HEADER_TIMEOUT.as_secs());
+}

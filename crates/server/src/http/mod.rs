@@ -1,0 +1,78 @@
+//! The interfaces: the list of routes is the index of the product.
+
+pub mod auth;
+pub mod body;
+pub mod call_records;
+pub mod listener;
+pub mod recording_address;
+pub mod recordings;
+pub mod templates;
+pub mod tokens;
+pub mod v1;
+pub mod voice_notification;
+pub mod wire;
+
+use axum::Router;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+
+use crate::app::App;
+use wire::WireError;
+
+/// Every route of the server.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/apigovernance/api/oauth/tokenByAkSk", post(tokens::token_by_ak_sk))
+        .route(
+            "/apiaccess/rest/voiceNotification/v2/createVoiceNotification",
+            post(voice_notification::create_v2),
+        )
+        .route(
+            "/apiaccess/rest/voiceNotification/v1/createVoiceNotification",
+            post(voice_notification::create_v1),
+        )
+        .route(
+            "/apiaccess/rest/voiceNotification/v1/queryVoiceNotificationRecording",
+            post(recordings::query),
+        )
+        .route("/apiaccess/rest/cc-management/v1/importVoiceFile/upload", post(recordings::upload))
+        .route("/apiaccess/rest/cc-management/v1/createVoiceTemplate", post(templates::create))
+        .route(
+            "/apiaccess/CC-Management/v1/mobileAgent/queryCallDetailRecord",
+            post(call_records::query),
+        )
+        .route(
+            "/apiaccess/CC-Management/v1/mobileAgent/getRecordingAddress",
+            post(recording_address::address),
+        )
+        .route("/recordings/{tenant}/{name}", get(recording_address::download))
+        .merge(v1::router())
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app)
+}
+
+async fn not_found(uri: axum::http::Uri) -> Response {
+    if is_v1(&uri) {
+        v1::Problem::not_found().into_response()
+    } else {
+        WireError::NotFound.into_response()
+    }
+}
+
+async fn wrong_method(uri: axum::http::Uri) -> Response {
+    if is_v1(&uri) {
+        v1::Problem::wrong_method().into_response()
+    } else {
+        WireError::WrongMethod.into_response()
+    }
+}
+
+fn is_v1(uri: &axum::http::Uri) -> bool {
+    uri.path().starts_with("/v1/")
+}
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;

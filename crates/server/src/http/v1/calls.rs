@@ -1,0 +1,259 @@
+//! Calls: the list of those that are over, one call in any state, cancelling.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use engine::cdr::{Cause, Cdr, MediaSummary, Outcome};
+use engine::intent::{Intent, OrderKind, PlayItem};
+use engine::vocabulary::{Serial, TenantId};
+use serde::{Deserialize, Serialize};
+use store::{CdrQuery, IntentState};
+use utoipa::ToSchema;
+
+use super::Problem;
+use crate::app::App;
+use crate::calls::CancelError;
+use crate::http::auth::V1Tenant;
+
+/// A call, from the moment at which it was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Call {
+    serial: String,
+    /// `voice_notification`.
+    kind: &'static str,
+    state: CallState,
+    called: String,
+    caller: String,
+    priority: u8,
+    trunk: String,
+    playlist: Vec<PlaylistEntry>,
+    play_times: u8,
+    callback_url: Option<String>,
+    created_ms: i64,
+    /// When its wait in the queue is over without a call.
+    queue_deadline_ms: i64,
+    /// How it ended; absent while it has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<CallEnd>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallState {
+    /// In the queue.
+    Waiting,
+    /// Being dialled, or up.
+    Live,
+    Ended,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum PlaylistEntry {
+    Recording { recording: String },
+    Template { template: String },
+}
+
+/// The call's record.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CallEnd {
+    #[schema(value_type = String, example = "played")]
+    outcome: Outcome,
+    /// `releaseReason` of the release callback.
+    release_reason: &'static str,
+    /// Why the leg ended.
+    #[schema(value_type = Option<String>, example = "hung_up")]
+    cause: Option<Cause>,
+    /// The SIP status code that ended the leg.
+    sip_status: Option<u16>,
+    dialled_ms: Option<i64>,
+    alerting_ms: Option<i64>,
+    talking_ms: Option<i64>,
+    released_ms: i64,
+    /// Answer to release.
+    talk_duration_ms: u64,
+    /// Whole rounds of the playlist that were played.
+    rounds: u8,
+    /// Keys that the called party pressed.
+    digits: String,
+    recorded: bool,
+    #[schema(value_type = Option<Object>)]
+    media: Option<MediaSummary>,
+}
+
+/// One page of calls that are over.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CallPage {
+    total: u64,
+    calls: Vec<Call>,
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CallFilter {
+    /// The first ms since 1970 that counts, by the time of acceptance.
+    #[serde(default)]
+    from_ms: Option<i64>,
+    /// The last ms since 1970 that counts.
+    #[serde(default)]
+    to_ms: Option<i64>,
+    /// The number that was shown.
+    #[serde(default)]
+    caller: Option<String>,
+    #[serde(default)]
+    offset: Option<u32>,
+    /// 1 to 1000, default 100.
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
+/// The calls that are over, oldest first.
+#[utoipa::path(
+    get,
+    path = "/v1/calls",
+    params(CallFilter),
+    responses((status = 200, body = CallPage), (status = 400, body = Problem), (status = 401, body = Problem))
+)]
+pub async fn list(
+    State(app): State<App>,
+    V1Tenant(tenant): V1Tenant,
+    filter: Result<Query<CallFilter>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<CallPage>, Problem> {
+    let Query(filter) = filter.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let limit = filter.limit.unwrap_or(100);
+    if !(1..=1000).contains(&limit) {
+        return Err(Problem::bad_request("limit must be 1 to 1000"));
+    }
+    let query = CdrQuery {
+        tenant: tenant.id,
+        start_ms: filter.from_ms.unwrap_or(0),
+        end_ms: filter.to_ms.unwrap_or(i64::MAX),
+        caller: filter.caller,
+        kind: None,
+        offset: filter.offset.unwrap_or(0),
+        limit,
+    };
+    let (total, records) = app.store.cdrs(&query).await?;
+    Ok(Json(CallPage { total, calls: records.into_iter().map(Call::ended).collect() }))
+}
+
+/// One call, whatever its state.
+#[utoipa::path(
+    get,
+    path = "/v1/calls/{serial}",
+    params(("serial" = String, Path, description = "the call's serial number")),
+    responses((status = 200, body = Call), (status = 401, body = Problem), (status = 404, body = Problem))
+)]
+pub async fn show(
+    State(app): State<App>,
+    V1Tenant(tenant): V1Tenant,
+    Path(serial): Path<String>,
+) -> Result<Json<Call>, Problem> {
+    find(&app, tenant.id, &serial).await.map(Json)
+}
+
+/// Drop a call that waits, hang up one that is live.
+#[utoipa::path(
+    post,
+    path = "/v1/calls/{serial}/cancel",
+    params(("serial" = String, Path, description = "the call's serial number")),
+    responses(
+        (status = 202, description = "it ends; its release callback says how"),
+        (status = 401, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "it is over already"),
+        (status = 503, body = Problem)
+    )
+)]
+pub async fn cancel(
+    State(app): State<App>,
+    V1Tenant(tenant): V1Tenant,
+    Path(serial): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let serial = parse_serial(&serial)?;
+    match app.calls.cancel(tenant.id, serial).await {
+        Ok(()) => Ok(StatusCode::ACCEPTED),
+        Err(CancelError::NotFound) => Err(Problem::not_found()),
+        Err(CancelError::AlreadyOver) => {
+            Err(Problem::conflict("already_over", "the call is over already"))
+        }
+        Err(CancelError::Stopping) => Err(Problem::stopping()),
+    }
+}
+
+/// A call of this tenant, or 404.
+pub async fn find(app: &App, tenant: TenantId, serial: &str) -> Result<Call, Problem> {
+    let serial = parse_serial(serial)?;
+    // First the intent: a call that ends in between has its record by the time that is looked for.
+    if let Some((intent, state)) = app.store.intent(serial).await? {
+        let state = match state {
+            IntentState::Waiting => CallState::Waiting,
+            IntentState::Started => CallState::Live,
+        };
+        return own(intent.tenant, tenant, Call::unfinished(intent, state));
+    }
+    let record = app.store.cdr(serial).await?.ok_or_else(Problem::not_found)?;
+    own(record.intent.tenant, tenant, Call::ended(record))
+}
+
+fn own(of: TenantId, tenant: TenantId, call: Call) -> Result<Call, Problem> {
+    if of == tenant { Ok(call) } else { Err(Problem::not_found()) }
+}
+
+/// A serial number as a path has it; what is none is a call that does not exist.
+pub fn parse_serial(text: &str) -> Result<Serial, Problem> {
+    text.parse()
+        .ok()
+        .filter(|serial| *serial <= i64::MAX as u64)
+        .map(Serial)
+        .ok_or_else(Problem::not_found)
+}
+
+impl Call {
+    pub fn state(&self) -> CallState {
+        self.state
+    }
+
+    fn unfinished(intent: Intent, state: CallState) -> Call {
+        let OrderKind::VoiceNotification { playlist, play_times } = intent.order.kind.clone();
+        let entry = |item| match item {
+            PlayItem::Recording { voice_id } => PlaylistEntry::Recording { recording: voice_id },
+            PlayItem::Speech { template_id, .. } => {
+                PlaylistEntry::Template { template: template_id }
+            }
+        };
+        Call {
+            serial: intent.serial.to_string(),
+            kind: intent.order.call_kind().name(),
+            state,
+            called: intent.order.called,
+            caller: intent.order.caller_present,
+            priority: intent.order.priority.value(),
+            trunk: intent.order.trunk.to_string(),
+            playlist: playlist.into_iter().map(entry).collect(),
+            play_times,
+            callback_url: intent.order.callback_url,
+            created_ms: intent.created_ms,
+            queue_deadline_ms: intent.queue_deadline_ms,
+            end: None,
+        }
+    }
+
+    pub fn ended(record: Cdr) -> Call {
+        let end = CallEnd {
+            outcome: record.outcome,
+            release_reason: record.release_reason(),
+            cause: record.cause,
+            sip_status: record.sip_status,
+            dialled_ms: record.dialled_ms,
+            alerting_ms: record.alerting_ms,
+            talking_ms: record.talking_ms,
+            released_ms: record.released_ms,
+            talk_duration_ms: record.talk_duration_ms,
+            rounds: record.rounds,
+            digits: record.digits,
+            recorded: record.recorded,
+            media: record.media,
+        };
+        Call { end: Some(end), ..Call::unfinished(record.intent, CallState::Ended) }
+    }
+}

@@ -1,0 +1,84 @@
+//! `/v1`: the product's own surface. JSON in, JSON out, errors as problem documents (RFC 9457),
+//! serial numbers as strings, times as ms since 1970.
+
+mod api_keys;
+mod callbacks;
+mod calls;
+mod events;
+mod health;
+mod problem;
+mod recordings;
+mod tenants;
+mod timeline;
+mod voice_notifications;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+
+pub use problem::Problem;
+
+/// The routes of `/v1`, and the document that describes them at `/v1/openapi.json`.
+pub fn router() -> Router<App> {
+    let (router, document) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(voice_notifications::create))
+        .routes(routes!(calls::list))
+        .routes(routes!(calls::show))
+        .routes(routes!(calls::cancel))
+        .routes(routes!(timeline::timeline))
+        .routes(routes!(callbacks::of_call))
+        .routes(routes!(callbacks::dead))
+        .routes(routes!(callbacks::replay))
+        .routes(routes!(events::read))
+        .routes(routes!(recordings::list))
+        .routes(routes!(recordings::submit))
+        .routes(routes!(recordings::approve))
+        .routes(routes!(recordings::reject))
+        .routes(routes!(api_keys::create))
+        .routes(routes!(api_keys::revoke))
+        .routes(routes!(tenants::own))
+        .routes(routes!(tenants::list))
+        .routes(routes!(tenants::put))
+        .routes(routes!(health::healthy))
+        .routes(routes!(health::ready))
+        .split_for_parts();
+    let document = document.to_json().expect("the document has string keys only");
+    router.route("/v1/openapi.json", get(move || openapi(document.clone())))
+}
+
+#[expect(clippy::unused_async, reason = "axum takes async handlers")]
+async fn openapi(document: String) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], document)
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "offhook",
+        description = "Calls that software starts: place them, follow them, know what happened and why."
+    ),
+    modifiers(&BearerKey),
+    security(("bearer" = []))
+)]
+struct Description;
+
+/// Bearer tokens of tokenByAkSk and API keys go into the same header.
+struct BearerKey;
+
+impl Modify for BearerKey {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Errors of `/v1`: problem documents (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use store::StoreError;
+use utoipa::ToSchema;
+
+/// An error: what it is (`code`, stable), and what to do about it (`detail`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: `code` tells problems apart.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    code: String,
+    detail: String,
+    #[serde(skip)]
+    retry_after_s: Option<u32>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
+        Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code: code.to_owned(),
+            detail: detail.into(),
+            retry_after_s: None,
+        }
+    }
+
+    pub fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    pub fn unauthorised() -> Problem {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorised",
+            "send Authorization: Bearer with a token of tokenByAkSk or an API key that is valid",
+        )
+    }
+
+    pub fn suspended() -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, "suspended", "the tenant is suspended")
+    }
+
+    pub fn tenant_only() -> Problem {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "tenant_only",
+            "the operator's key opens tenants' settings only; use a tenant's token",
+        )
+    }
+
+    pub fn operator_only() -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "operator_only", "this needs the operator's key")
+    }
+
+    /// Also for what belongs to another tenant: whether it exists is not said.
+    pub fn not_found() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here for this tenant")
+    }
+
+    pub fn wrong_method() -> Problem {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "wrong_method",
+            "/v1/openapi.json lists the methods of each path",
+        )
+    }
+
+    pub fn too_large(limit: usize) -> Problem {
+        let detail = format!("the body is larger than {limit} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
+
+    pub fn conflict(code: &str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// The request is understood and cannot be done as it stands.
+    pub fn unprocessable(code: &str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    pub fn unavailable(code: &str, detail: &str, retry_after_s: u32) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        Problem { retry_after_s: Some(retry_after_s), ..problem }
+    }
+
+    pub fn stopping() -> Problem {
+        Problem::unavailable("stopping", "the server takes no calls now", 5)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        tracing::error!(%error, "the store did not answer");
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "storage",
+            "the storage did not answer; the server's log says why",
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).expect("a problem has string keys only");
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (status, kind, body).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,135 @@
+//! `POST /v1/voice_notifications`: the same call as createVoiceNotification, in words of our own.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Problem;
+use crate::app::App;
+use crate::calls::Refusal;
+use crate::http::auth::V1Tenant;
+use crate::http::body::{CALL_BODY, V1Body};
+use crate::http::voice_notification::{Entry, PlaylistWish, Wish, idempotency, judged, request};
+
+/// A call that plays a list to one number.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewVoiceNotification {
+    /// The number to call.
+    #[schema(example = "8899", max_length = 32)]
+    called: String,
+    /// 1 to 5 entries, played in order.
+    #[schema(min_items = 1, max_items = 5)]
+    playlist: Vec<NewEntry>,
+    /// How often the whole list is played, 1 to 5.
+    #[serde(default)]
+    #[schema(default = 1, minimum = 1, maximum = 5)]
+    play_times: Option<i64>,
+    /// The number shown; default the tenant's first access code.
+    #[serde(default)]
+    caller: Option<String>,
+    /// 1 (first) to 9 (last, the default).
+    #[serde(default)]
+    #[schema(default = 9, minimum = 1, maximum = 9)]
+    priority: Option<i64>,
+    /// Where the release callback goes; must be in the tenant's trust list.
+    #[serde(default)]
+    callback_url: Option<String>,
+}
+
+/// Exactly one of `recording`, `recording_name` and `template`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewEntry {
+    /// The id of an uploaded recording.
+    #[serde(default)]
+    recording: Option<String>,
+    /// The unique name of an uploaded recording.
+    #[serde(default)]
+    recording_name: Option<String>,
+    /// The id of a text template.
+    #[serde(default)]
+    template: Option<String>,
+    /// One value for each variable of the template, in order.
+    #[serde(default)]
+    params: Option<Vec<String>>,
+}
+
+/// A call that is on disk.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Created {
+    /// The call's serial number.
+    #[schema(example = "1308434073450058757")]
+    serial: String,
+    /// The `Idempotency-Key` came before: this is the earlier call.
+    replayed: bool,
+}
+
+/// Place a voice notification. With an `Idempotency-Key`, repeating the request is safe for 24 h.
+#[utoipa::path(
+    post,
+    path = "/v1/voice_notifications",
+    request_body = NewVoiceNotification,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 characters")),
+    responses(
+        (status = 201, body = Created),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem, description = "an equal call is unfinished"),
+        (status = 413, body = Problem),
+        (status = 422, body = Problem, description = "`code` tells what to change"),
+        (status = 500, body = Problem),
+        (status = 503, body = Problem, description = "the queue is full, or the server stops")
+    )
+)]
+pub async fn create(
+    State(app): State<App>,
+    V1Tenant(tenant): V1Tenant,
+    headers: HeaderMap,
+    V1Body(body): V1Body<CALL_BODY>,
+) -> Result<(StatusCode, Json<Created>), Problem> {
+    if !tenant.settings.voice_notification {
+        return Err(Problem::unprocessable("service_off", "voice notifications are switched off"));
+    }
+    let wanted: NewVoiceNotification = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("the body is not as described: {error}")))?;
+    let idempotency = idempotency(tenant.id, &headers, &body).map_err(Problem::bad_request)?;
+    let order = judged(&app, &tenant, wish(wanted))
+        .map_err(|refused| Problem::unprocessable(refused.name(), refused.to_string()))?;
+    match app.calls.accept(request(&app, &tenant, idempotency, order)).await {
+        Ok(accepted) => Ok((
+            StatusCode::CREATED,
+            Json(Created { serial: accepted.serial.to_string(), replayed: accepted.replayed }),
+        )),
+        Err(Refusal::QueueFull { retry_after_s }) => {
+            Err(Problem::unavailable("queue_full", "too many calls wait", retry_after_s))
+        }
+        Err(Refusal::Duplicate) => Err(Problem::conflict(
+            "duplicate",
+            "a call with this caller and called is not finished",
+        )),
+        Err(Refusal::KeyReused) => Err(Problem::unprocessable(
+            "key_reused",
+            "this Idempotency-Key came before with another body",
+        )),
+        Err(Refusal::Stopping) => Err(Problem::stopping()),
+    }
+}
+
+fn wish(wanted: NewVoiceNotification) -> Wish {
+    let entry = |entry: NewEntry| Entry {
+        voice_id: Ok(entry.recording),
+        voice_file_name: Ok(entry.recording_name),
+        template_id: Ok(entry.template),
+        template_params: Ok(entry.params),
+    };
+    Wish {
+        called: Ok(Some(wanted.called)),
+        playlist: PlaylistWish::List(Ok(Some(wanted.playlist.into_iter().map(entry).collect()))),
+        callback_url: Ok(wanted.callback_url),
+        caller_present: Ok(wanted.caller),
+        play_times: Ok(wanted.play_times),
+        priority: Ok(wanted.priority),
+    }
+}

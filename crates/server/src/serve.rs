@@ -1,0 +1,277 @@
+//! Puts the server together, in the order in which its parts need each other, and takes it down.
+
+mod jobs;
+mod network;
+mod simulated;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::vocabulary::TrunkName;
+use engine::{Engine, Start};
+use store::{Store, StoreConfig};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::access::{Access, Sealer};
+use crate::app::{App, unix_ms};
+use crate::callbacks::client::{CallbackClient, ClientSettings};
+use crate::callbacks::delivery::Delivery;
+use crate::callbacks::tls;
+use crate::calls::Calls;
+use crate::clips::Clips;
+use crate::config::Config;
+use crate::driver::{Clock, Driver, DriverError, Found, Happening, Happenings, Parts, Trunks};
+use crate::http;
+use crate::http::listener::Listener;
+use crate::speech::speaker::{Speaker, SpeakerSettings};
+use crate::tenants::{FirstRun, Provisioner};
+use crate::voices::VoiceLibrary;
+
+/// Requests that may wait for the driver; one more waits in its handler.
+const ASKS: usize = 4_096;
+
+/// What is left after the time to drain: longer than a BYE needs on a good line.
+const HANG_UP_GRACE: Duration = Duration::from_secs(3);
+
+/// Why the server does not start; who is at fault and what to do.
+pub type ServeError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A server that takes calls.
+pub struct Running {
+    pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
+    /// Bound SIP addresses.
+    pub sip: Vec<(sip::Transport, SocketAddr)>,
+    /// The carriers behind trunks of kind `sim`.
+    pub carriers: BTreeMap<TrunkName, sim::Carrier>,
+    /// Only at the very first start: the tenant that was made, with its secret.
+    pub first_run: Option<FirstRun>,
+    pub app: App,
+    drain: Duration,
+    happenings: Happenings,
+    driver: JoinHandle<Result<(), DriverError>>,
+    callbacks: JoinHandle<()>,
+    listeners: Vec<JoinHandle<()>>,
+    stop_listening: watch::Sender<bool>,
+    stop_callbacks: watch::Sender<bool>,
+}
+
+/// Opens everything and takes calls.
+///
+/// # Errors
+/// A part cannot start: an address in use, a data directory of another process, a bad certificate.
+pub async fn start(config: Config) -> Result<Running, ServeError> {
+    let clock = Clock::start();
+    std::fs::create_dir_all(&config.data_directory)
+        .map_err(|error| format!("data_directory {}: {error}", config.data_directory.display()))?;
+    let directory = config.data_directory.clone();
+    let store = Store::open(StoreConfig::Sqlite { directory: directory.clone() }).await?;
+    let (calls, asks, ready) = Calls::channel(store.clone(), ASKS);
+    let doorbell = watch::Sender::new(0);
+    let app = open_app(config, &store, calls, doorbell.clone()).await?;
+    let provisioner = Provisioner {
+        store: &store,
+        config: &app.config,
+        access: &app.access,
+        voices: &app.voices,
+        speaker: &app.speaker,
+    };
+    let first_run = provisioner.run(&app.tenants, unix_ms()).await?;
+    let config = app.config.clone();
+
+    let found = store.recover().await?;
+    let (sip, sip_events) = network::start_sip(&config, &store, &found).await?;
+    let (happenings, happened) = Happenings::channel();
+    let media = network::start_media(&config, happenings.clone())?;
+    let carriers = simulated::start_carriers(&config).await?;
+    let trunks = network::resolve_trunks(&config, &carriers, &happenings).await;
+    let capacity = media.capacity();
+    tracing::info!(calls = capacity.legs, limited_by = ?capacity.limited_by, "calls at the same time");
+    let engine = Engine::new(Start {
+        node: config.node,
+        highest_serial: found.highest_serial,
+        // Twenty bits a millisecond: above every leg of an earlier run.
+        first_leg: (unix_ms() as u64) << 20,
+        capacity: u32::try_from(capacity.legs).unwrap_or(u32::MAX),
+    });
+    let addresses = sip.local_addresses();
+    let parts = Parts {
+        engine,
+        clock,
+        store: store.clone(),
+        sip,
+        sip_events,
+        media,
+        trunks: Trunks::new(trunks, &network::call_secret(&store).await?),
+        clips: Clips::new(app.clone()),
+        asks,
+        happenings: (happenings.clone(), happened),
+        ready,
+        doorbell: doorbell.clone(),
+        directory,
+        tenants: app.tenants.clone(),
+        defaults: config.defaults.clone(),
+    };
+    let natural_keys = natural_keys(&app).await?;
+    let driver = Driver::start(parts, Found { recovery: found, natural_keys });
+
+    let (stop_callbacks, stop) = watch::channel(false);
+    let settings =
+        ClientSettings { extra_ca: config.callbacks.extra_ca.clone(), ..ClientSettings::default() };
+    let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
+    let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
+    jobs::start(&app, stop_callbacks.subscribe());
+
+    let (stop_listening, stop) = watch::channel(false);
+    let (http, https, listeners) = listen(&app, &stop).await?;
+    Ok(Running {
+        http,
+        https,
+        sip: addresses,
+        carriers,
+        first_run,
+        drain: Duration::from_secs(config.defaults.drain_s.into()),
+        app,
+        happenings,
+        driver,
+        callbacks,
+        listeners,
+        stop_listening,
+        stop_callbacks,
+    })
+}
+
+impl Running {
+    /// One JSON line: where the server can be reached.
+    pub fn announcement(&self) -> String {
+        let sip = |wanted| {
+            let found = self.sip.iter().find(|(transport, _)| *transport == wanted);
+            found.map(|(_, address)| address.to_string())
+        };
+        let carriers: BTreeMap<String, String> = self
+            .carriers
+            .iter()
+            .map(|(name, carrier)| (name.to_string(), carrier.udp_address().to_string()))
+            .collect();
+        serde_json::json!({
+            "ready": true,
+            "http": self.http.to_string(),
+            "https": self.https.map(|address| address.to_string()),
+            "sip_udp": sip(sip::Transport::Udp),
+            "sip_tcp": sip(sip::Transport::Tcp),
+            "carriers": carriers,
+        })
+        .to_string()
+    }
+
+    /// Resolves when the driver ends by itself, which only a broken disk makes it do.
+    pub async fn failed(&mut self) -> DriverError {
+        match (&mut self.driver).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) => DriverError::Disk("the driver ended without being told to".into()),
+            Err(panic) => DriverError::Disk(format!("the driver panicked: {panic}")),
+        }
+    }
+
+    /// Takes no new calls; running ones may finish within the drain limit, then they are hung up.
+    /// `hurry` ends the wait.
+    ///
+    /// # Errors
+    /// The disk refused a write meanwhile.
+    pub async fn drain(mut self, hurry: impl Future<Output = ()>) -> Result<(), DriverError> {
+        self.happenings.tell(Happening::Drain);
+        let in_time = tokio::select! {
+            ended = &mut self.driver => Some(ended),
+            () = tokio::time::sleep(self.drain) => None,
+            () = hurry => None,
+        };
+        let ended = match in_time {
+            Some(ended) => ended,
+            None => {
+                self.happenings.tell(Happening::HangUpAll);
+                match tokio::time::timeout(HANG_UP_GRACE, &mut self.driver).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        self.driver.abort();
+                        tracing::warn!("calls were still up at the end; the next start resolves them");
+                        Ok(Ok(()))
+                    }
+                }
+            }
+        };
+        self.close().await;
+        ended.unwrap_or_else(|panic| Err(DriverError::Disk(format!("the driver panicked: {panic}"))))
+    }
+
+    /// Interfaces last, so that `/readyz` says 503 while calls finish; callbacks after the last call.
+    async fn close(self) {
+        let _ = self.stop_callbacks.send(true);
+        let _ = tokio::time::timeout(HANG_UP_GRACE, self.callbacks).await;
+        let _ = self.stop_listening.send(true);
+        for listener in self.listeners {
+            let _ = listener.await;
+        }
+        for carrier in self.carriers.into_values() {
+            carrier.shut_down().await;
+        }
+        self.app.store.close().await;
+    }
+}
+
+async fn open_app(
+    config: Config,
+    store: &Store,
+    calls: Calls,
+    doorbell: watch::Sender<u64>,
+) -> Result<App, ServeError> {
+    let sealer = match &config.access.seal_key {
+        Some(key) => Sealer::from_text(key.reveal())?,
+        None => Sealer::from_file(&config.data_directory.join("seal.key"))?,
+    };
+    let operator_key = config.access.operator_key.as_ref().map(|key| key.reveal().to_owned());
+    let access = Access::new(store.clone(), sealer, operator_key.as_deref());
+    let voices = config.data_directory.join("voices");
+    let voices = VoiceLibrary::open(store.clone(), voices, []).await?;
+    let settings = SpeakerSettings::in_directory(config.data_directory.join("speech"));
+    let speaker = Speaker::open(settings, tls::client_config(config.callbacks.extra_ca.as_deref())?)?;
+    Ok(App {
+        store: store.clone(),
+        calls,
+        config: Arc::new(config),
+        access: Arc::new(access),
+        tenants: Default::default(),
+        voices: Arc::new(voices),
+        speaker,
+        doorbell,
+    })
+}
+
+/// Read only where a tenant refuses duplicates: there may be very many.
+async fn natural_keys(app: &App) -> Result<Vec<store::NaturalKey>, ServeError> {
+    let mut keys = Vec::new();
+    for tenant in app.tenants.all().iter().filter(|tenant| tenant.settings.refuse_duplicates) {
+        keys.extend(app.store.natural_keys(tenant.id).await?);
+    }
+    Ok(keys)
+}
+
+type Listening = (SocketAddr, Option<SocketAddr>, Vec<JoinHandle<()>>);
+
+async fn listen(app: &App, stop: &watch::Receiver<bool>) -> Result<Listening, ServeError> {
+    let config = &app.config;
+    let router = http::router(app.clone());
+    let http = Listener::http(config.http.bind, config.http.connections).await?;
+    let http_address = http.address()?;
+    let mut listeners = vec![tokio::spawn(http.serve(router.clone(), stop.clone()))];
+    let mut https_address = None;
+    if let Some(https) = &config.https {
+        let https = Listener::https(https, config.http.connections).await?;
+        https_address = Some(https.address()?);
+        listeners.push(tokio::spawn(https.serve(router, stop.clone())));
+    }
+    Ok((http_address, https_address, listeners))
+}
+

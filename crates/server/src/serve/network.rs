@@ -1,0 +1,242 @@
+//! SIP, media and trunks as the configuration wants them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use engine::vocabulary::{Pace, TrunkName};
+use ring::rand::{SecureRandom, SystemRandom};
+use store::{Recovery, Store};
+use tokio::sync::mpsc;
+
+use super::ServeError;
+use crate::config::{self, Config, TrunkKind};
+use crate::driver::{Happening, Happenings, Trunk};
+
+/// How often the host name of a trunk is resolved again.
+const RESOLVE_EVERY: Duration = Duration::from_secs(60);
+
+/// The port that SIP stands for, where none is written.
+const SIP_PORT: u16 = 5060;
+
+const CALL_SECRET: &str = "call_secret";
+const LAST_UDP: &str = "sip.udp";
+
+/// Opens the SIP listeners. Where the configuration leaves the port open, the one of the last run is
+/// taken again if it is free: what was sent before a crash can then be answered and taken back.
+pub async fn start_sip(
+    config: &Config,
+    store: &Store,
+    found: &Recovery,
+) -> Result<(sip::Endpoint, mpsc::Receiver<sip::Event>), ServeError> {
+    let last = store.meta(LAST_UDP).await?;
+    let last = last.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<SocketAddr>().ok());
+    let mut udp = config.sip.udp;
+    if let Some(last) = last.filter(|last| udp.port() == 0 && last.ip() == udp.ip()) {
+        udp = last;
+    }
+    let started = match sip::Endpoint::start(endpoint(config, udp)?).await {
+        Err(error) if udp != config.sip.udp => {
+            let unfinished = found.unfinished_started.len();
+            tracing::warn!(%error, unfinished, "the SIP port of the last run is taken");
+            sip::Endpoint::start(endpoint(config, config.sip.udp)?).await
+        }
+        started => started,
+    };
+    let (endpoint, events) = started?;
+    let bound = endpoint.local_addresses();
+    if let Some((_, udp)) = bound.iter().find(|(kind, _)| *kind == sip::Transport::Udp) {
+        store.put_meta(LAST_UDP, udp.to_string().into_bytes()).await?;
+    }
+    Ok((endpoint, events))
+}
+
+fn endpoint(config: &Config, udp: SocketAddr) -> Result<sip::EndpointConfig, ServeError> {
+    let mut seed = [0; 8];
+    SystemRandom::new().fill(&mut seed).map_err(|_| "the system gives no random numbers")?;
+    let listener = |transport, bind: SocketAddr| sip::Listener {
+        transport,
+        bind,
+        public_address: public_address(config.sip.public_address, bind.ip())
+            .map(|address| (address, None)),
+    };
+    Ok(sip::EndpointConfig {
+        listeners: vec![
+            listener(sip::Transport::Udp, udp),
+            listener(sip::Transport::Tcp, config.sip.tcp),
+        ],
+        limits: sip::Limits::default(),
+        policy: sip::Policy::default(),
+        user_agent: Some(concat!("offhook/", env!("CARGO_PKG_VERSION")).to_owned()),
+        seed: u64::from_ne_bytes(seed),
+    })
+}
+
+/// Starts the media threads; what they say becomes a [`Happening`].
+pub fn start_media(
+    config: &Config,
+    happenings: Happenings,
+) -> Result<media::Media, ServeError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let media = &config.media;
+    let started = media::start(
+        media::Config {
+            threads: media.threads.unwrap_or(cores),
+            bind: media.bind,
+            public_address: public_address(media.public_address, media.bind),
+            port_range: media.ports.map(|ports| ports.first..=ports.last),
+            latching: if media.latching { media::LatchMode::Nat } else { media::LatchMode::SdpOnly },
+            ..media::Config::default()
+        },
+        Box::new(move |event| happenings.tell(Happening::Media(event))),
+    )?;
+    Ok(started)
+}
+
+/// What peers are told: as configured; else, where every interface is bound, the one towards the
+/// default route.
+fn public_address(configured: Option<IpAddr>, bound: IpAddr) -> Option<IpAddr> {
+    if configured.is_some() || !bound.is_unspecified() {
+        return configured;
+    }
+    // Connecting a UDP socket sends nothing; it only asks the routing table.
+    let towards_the_world = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    Some(towards_the_world().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+}
+
+/// Trunks with the addresses of their hosts. Names are resolved again now and then.
+pub async fn resolve_trunks(
+    config: &Config,
+    carriers: &BTreeMap<TrunkName, sim::Carrier>,
+    happenings: &Happenings,
+) -> Vec<Trunk> {
+    let mut trunks = Vec::new();
+    for configured in &config.trunks {
+        let transport = match configured.transport {
+            config::Transport::Udp => sip::Transport::Udp,
+            config::Transport::Tcp => sip::Transport::Tcp,
+        };
+        let (host, port, address) = match configured.kind {
+            TrunkKind::Sim => {
+                let address = carriers[&configured.name].udp_address();
+                (address.ip().to_string(), Some(address.port()), Some(address))
+            }
+            TrunkKind::Sip => {
+                let (host, port) = host_and_port(configured.address.as_deref().unwrap_or_default());
+                let address = resolve(&host, port).await;
+                if address.is_none() {
+                    tracing::warn!(trunk = %configured.name, "the trunk's host cannot be resolved yet");
+                }
+                keep_resolving(configured.name.clone(), host.clone(), port, happenings.clone());
+                (host, port, address)
+            }
+        };
+        trunks.push(Trunk {
+            name: configured.name.clone(),
+            pace: Pace {
+                calls_per_second: configured.calls_per_second,
+                concurrent_calls: configured.concurrent_calls,
+            },
+            from_host: configured.from_host.clone().unwrap_or_else(|| host.clone()),
+            host,
+            port,
+            transport,
+            address,
+            credentials: credentials(configured),
+            codecs: configured.codecs.iter().filter_map(|name| codec(name)).collect(),
+            register: configured.register.then_some(configured.expires),
+        });
+    }
+    trunks
+}
+
+fn credentials(trunk: &config::Trunk) -> Option<sip::Credentials> {
+    let (username, password) = (trunk.username.clone()?, trunk.password.as_ref()?);
+    Some(sip::Credentials {
+        username,
+        password: password.reveal().to_owned(),
+        realm: trunk.realm.clone(),
+    })
+}
+
+fn codec(name: &str) -> Option<media::Codec> {
+    match name {
+        "PCMA" => Some(media::Codec::Pcma),
+        "PCMU" => Some(media::Codec::Pcmu),
+        "G722" => Some(media::Codec::G722),
+        "opus" => Some(media::Codec::Opus),
+        _ => None,
+    }
+}
+
+/// `host`, `host:port` or `[v6]:port`.
+fn host_and_port(address: &str) -> (String, Option<u16>) {
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return (address.ip().to_string(), Some(address.port()));
+    }
+    let bare = address.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() {
+        return (bare.to_owned(), None);
+    }
+    match address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) => (host.to_owned(), Some(port)),
+        None => (address.to_owned(), None),
+    }
+}
+
+async fn resolve(host: &str, port: Option<u16>) -> Option<SocketAddr> {
+    tokio::net::lookup_host((host, port.unwrap_or(SIP_PORT))).await.ok()?.next()
+}
+
+/// An address stays what it is; a name may move.
+fn keep_resolving(trunk: TrunkName, host: String, port: Option<u16>, happenings: Happenings) {
+    if host.parse::<IpAddr>().is_ok() {
+        return;
+    }
+    tokio::spawn(async move {
+        let mut last = None;
+        while !happenings.is_closed() {
+            tokio::time::sleep(RESOLVE_EVERY).await;
+            let address = resolve(&host, port).await;
+            if let Some(address) = address.filter(|address| last != Some(*address)) {
+                last = Some(address);
+                happenings.tell(Happening::Resolved { trunk: trunk.clone(), address });
+            }
+        }
+    });
+}
+
+/// What Call-IDs and tags are made from; made at the first start.
+pub async fn call_secret(store: &Store) -> Result<Vec<u8>, ServeError> {
+    if let Some(secret) = store.meta(CALL_SECRET).await? {
+        return Ok(secret);
+    }
+    let mut secret = vec![0; 32];
+    SystemRandom::new().fill(&mut secret).map_err(|_| "the system gives no random numbers")?;
+    store.put_meta(CALL_SECRET, secret.clone()).await?;
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trunk_addresses_are_read_in_every_usual_form() {
+        let table = [
+            ("sip.example.com", ("sip.example.com", None)),
+            ("sip.example.com:5070", ("sip.example.com", Some(5070))),
+            ("192.0.2.7", ("192.0.2.7", None)),
+            ("192.0.2.7:5080", ("192.0.2.7", Some(5080))),
+            ("[2001:db8::7]:5080", ("2001:db8::7", Some(5080))),
+            ("[2001:db8::7]", ("2001:db8::7", None)),
+        ];
+        for (text, (host, port)) in table {
+            assert_eq!(host_and_port(text), (host.to_owned(), port), "{text}");
+        }
+    }
+}

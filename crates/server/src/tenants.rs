@@ -1,0 +1,9 @@
+//! Tenants: what each may do (typed settings), who they are (registry), where they come from.
+
+mod provision;
+mod registry;
+mod settings;
+
+pub use provision::{CALLBACK_SHARED_KEY, FirstRun, Provisioner};
+pub use registry::{BadSettings, Tenant, Tenants};
+pub use settings::{Review, Route, SignatureKind, TenantSettings};

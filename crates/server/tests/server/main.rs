@@ -1,0 +1,11 @@
+//! The whole server, from outside: its own process, a carrier, phones and receivers around it.
+
+mod carriers;
+mod crash;
+mod demo;
+mod endings;
+mod media;
+mod page_003;
+mod queueing;
+mod stopping;
+mod support;

@@ -1,0 +1,100 @@
+//! What crosses the wire: the right audio, recorded where the tenant asks for it.
+
+use sim::{CarrierConfig, Recogniser};
+
+use crate::support::{PATIENCE, Setting, World, tone};
+use sim::client::{Entry, Recording};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_codec_carries_what_was_uploaded() {
+    for codec in ["PCMA", "PCMU", "G722", "opus"] {
+        let setting = Setting { trunk: format!("codecs = [\"{codec}\"]"), ..Setting::default() };
+        let world = World::with(setting, CarrierConfig::default()).await;
+        let serial = world.call("8899").await;
+        assert_eq!(world.released(&serial).await["releaseReason"], "1", "{codec}");
+        let ended = world.carrier.call_ended(|call| call.call_id.starts_with(&serial));
+        let call = tokio::time::timeout(PATIENCE, ended).await.expect("the carrier saw it");
+        let heard = call.heard.expect("the phone keeps what it hears");
+        let begins = heard.samples().iter().position(|sample| sample.abs() > 3_000);
+        let begins = begins.unwrap_or_else(|| panic!("{codec}: nothing was heard"));
+        let share = ::media::detect::share(&heard.samples()[begins..begins + 4_000], 440.0);
+        assert!(share > 0.5, "{codec}: 440 Hz holds {share} of what was heard");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clips_are_heard_in_the_order_of_the_list_and_swapping_them_swaps_what_is_heard() {
+    let world = World::start().await;
+    let speech = |name: &str| std::fs::read(format!("tests/audio/{name}.wav")).expect("a file");
+    let mut library = Vec::new();
+    let mut ids = Vec::new();
+    for name in ["order", "code"] {
+        let file = speech(name);
+        let id = world.client.upload_recording(&Recording::wav(file.clone())).await.expect("taken");
+        let clip = ::media::Clip::decode(&file).expect("a clip");
+        library.push((id.clone(), clip.samples()));
+        ids.push(id);
+    }
+    let recogniser = Recogniser::new(library, 1);
+    for order in [[0, 1], [1, 0]] {
+        let expected = order.map(|n| ids[n].clone());
+        let mut wanted = world.notification("8899");
+        wanted.play_list = expected.iter().map(Entry::recording).collect();
+        let serial = world.client.notify(&wanted).await.expect("accepted");
+        world.released(&serial).await;
+        let ended = world.carrier.call_ended(|call| call.call_id.starts_with(&serial));
+        let call = tokio::time::timeout(PATIENCE, ended).await.expect("the carrier saw it");
+        let heard = recogniser.recognise(call.heard.expect("audio").samples());
+        let heard: Vec<String> = heard.into_iter().map(|clip| clip.label().to_owned()).collect();
+        assert_eq!(heard, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_recorded_where_the_tenant_asks_for_it() {
+    let setting = Setting { tenant: "record = true".into(), ..Setting::default() };
+    let world = World::with(setting, CarrierConfig::default()).await;
+    let serial = world.call("8899").await;
+    let released = world.released(&serial).await;
+    let file = world.server.recording(released["recordfile"].as_str().expect("a name"));
+    let recorded = ::media::Clip::decode(&std::fs::read(file).expect("a file")).expect("it opens");
+    assert!(recorded.duration().as_millis() >= 900, "{:?}", recorded.duration());
+
+    let reply = world.client.get_recording_address(&serial).await.expect("a reply");
+    let reply: serde_json::Value = reply.parse().expect("JSON");
+    let url = reply["result"]["url"].as_str().expect("a link");
+    let file = reqwest::get(url).await.expect("a reply").bytes().await.expect("a body");
+    ::media::Clip::decode(&file).expect("the link leads to the recording");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_timeline_says_within_three_seconds_whether_audio_flows_each_way() {
+    let world = World::start().await;
+    let mut wanted = world.notification("1008");
+    wanted.play_times = Some(5);
+    let serial = world.client.notify(&wanted).await.expect("accepted");
+    world.released(&serial).await;
+    let timeline = world.client.timeline(&serial).await.expect("a timeline");
+    let lines = timeline["lines"].as_array().expect("lines");
+    let at = |what: &str| {
+        let line = lines.iter().find(|line| line["what"] == what);
+        line.unwrap_or_else(|| panic!("no {what} in {timeline}"))
+    };
+    let audio = at("audio");
+    assert_eq!((&audio["data"]["received"], &audio["data"]["sent"]), (&false.into(), &true.into()));
+    let waited = audio["at_ms"].as_i64().expect("ms") - at("call.answered")["at_ms"].as_i64().expect("ms");
+    assert!(waited <= 3_500, "told {waited} ms after the answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_reviewed_and_its_verdict_posted() {
+    let world = World::start().await;
+    let mut recording = Recording::wav(tone(300.0, 0.5));
+    recording.call_back_url = Some(format!("http://{}/reviewed", world.callbacks.address()));
+    let id = world.client.upload_recording(&recording).await.expect("taken");
+    let received = world.callbacks.callbacks().received(|callback| {
+        callback.field("fileId").as_deref() == Some(id.as_str())
+    });
+    let verdict = tokio::time::timeout(PATIENCE, received).await.expect("a verdict comes");
+    assert_eq!(verdict.field("status").as_deref(), Some("2"));
+}

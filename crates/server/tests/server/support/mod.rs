@@ -1,0 +1,233 @@
+//! A server of its own process, a carrier and a callback receiver of this one.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use sim::client::{Entry, Recording, VoiceNotification};
+use sim::{CallbackReceiver, Carrier, CarrierConfig, Client};
+use tempfile::TempDir;
+
+pub const APP_KEY: &str = "90000000000000000000000000000003";
+pub const APP_SECRET: &str = "a-secret-of-the-test-tenant";
+
+/// Nothing here takes longer unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server with its data; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub http: SocketAddr,
+    pub sip_udp: SocketAddr,
+    directory: TempDir,
+}
+
+/// What a test puts around a server.
+pub struct World {
+    pub server: Server,
+    pub carrier: Carrier,
+    pub callbacks: CallbackReceiver,
+    pub client: Client,
+    /// A recording of a tone, one second long.
+    pub voice_id: String,
+}
+
+/// Lines of the configuration that a test changes.
+#[derive(Clone, Default)]
+pub struct Setting {
+    /// In the trunk's table.
+    pub trunk: String,
+    /// In the tenant's table.
+    pub tenant: String,
+    /// Before all tables.
+    pub top: String,
+}
+
+impl World {
+    pub async fn start() -> World {
+        World::with(Setting::default(), CarrierConfig::default()).await
+    }
+
+    pub async fn with(setting: Setting, carrier: CarrierConfig) -> World {
+        let carrier = Carrier::start(carrier).await.expect("a carrier starts");
+        let address = carrier.udp_address();
+        World::around(setting, carrier, address).await
+    }
+
+    pub async fn over_tcp(setting: Setting, carrier: CarrierConfig) -> World {
+        let carrier = Carrier::start(carrier).await.expect("a carrier starts");
+        let address = carrier.tcp_address().expect("it listens on TCP");
+        World::around(setting, carrier, address).await
+    }
+
+    async fn around(setting: Setting, carrier: Carrier, trunk: SocketAddr) -> World {
+        let callbacks = CallbackReceiver::start("127.0.0.1:0".parse().expect("an address"))
+            .await
+            .expect("a receiver starts");
+        let config = config(&setting, trunk, callbacks.address());
+        let server = Server::start(&config);
+        let client = server.client();
+        let voice_id = client.upload_recording(&Recording::wav(tone(440.0, 1.0))).await;
+        let voice_id = voice_id.expect("an upload is taken");
+        World { server, carrier, callbacks, client, voice_id }
+    }
+
+    /// A notification of the one-second tone, with a callback.
+    pub fn notification(&self, called: &str) -> VoiceNotification {
+        let entries = vec![Entry::recording(&self.voice_id)];
+        let mut wanted = VoiceNotification::new(called, entries);
+        wanted.caller_present = Some("2222201".into());
+        wanted.call_back_url = Some(format!("http://{}/callbackTest", self.callbacks.address()));
+        wanted
+    }
+
+    /// Places a call and gives its serial number.
+    pub async fn call(&self, called: &str) -> String {
+        self.client.notify(&self.notification(called)).await.expect("a call is accepted")
+    }
+
+    /// The fields of the call's release callback.
+    pub async fn released(&self, serial: &str) -> Value {
+        let of_call = |callback: &sim::Callback| {
+            callback.field("callSerialNo").as_deref() == Some(serial)
+        };
+        let received = self.callbacks.callbacks().received(of_call);
+        let callback = tokio::time::timeout(PATIENCE, received).await;
+        callback.expect("a release callback comes").json().expect("it is JSON")
+    }
+
+    /// The call as `/v1/calls/{serial}` has it.
+    pub async fn record(&self, serial: &str) -> Value {
+        let path = format!("/v1/calls/{serial}");
+        let reply = self.client.v1(reqwest::Method::GET, &path).await.expect("a reply");
+        reply.parse().expect("JSON")
+    }
+}
+
+impl Server {
+    pub fn start(config: &str) -> Server {
+        let directory = TempDir::new().expect("a directory");
+        std::fs::write(directory.path().join("offhook.toml"), config).expect("a file");
+        Server::run_in(directory)
+    }
+
+    fn run_in(directory: TempDir) -> Server {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(directory.path().join("log"))
+            .expect("a log");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_offhook"))
+            .args(["serve", "--announce"])
+            .current_dir(directory.path())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let announced: Value = serde_json::from_str(&line).unwrap_or_else(|error| {
+            let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+            panic!("no announcement ({error}); the log says:\n{log}")
+        });
+        let address = |name: &str| {
+            announced[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
+        };
+        Server { http: address("http"), sip_udp: address("sip_udp"), child, directory }
+    }
+
+    /// `kill -9`, and a new process on the same data.
+    pub fn kill_and_restart(mut self) -> Server {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+        let directory = std::mem::replace(&mut self.directory, TempDir::new().expect("a directory"));
+        Server::run_in(directory)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(format!("http://{}", self.http), APP_KEY, APP_SECRET).expect("a client")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn recording(&self, wire_name: &str) -> PathBuf {
+        let below = wire_name.strip_prefix("Y:/").expect("a wire name");
+        self.directory.path().join("offhook-data/recordings").join(below)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
+    let Setting { trunk: in_trunk, tenant, top } = setting;
+    format!(
+        r#"
+{top}
+[http]
+bind = "127.0.0.1:0"
+[sip]
+udp = "127.0.0.1:0"
+tcp = "127.0.0.1:0"
+[media]
+bind = "127.0.0.1"
+threads = 1
+[[trunk]]
+name = "carrier"
+address = "{trunk}"
+{in_trunk}
+[[tenant]]
+id = 1
+name = "test"
+app_key = "{APP_KEY}"
+app_secret = "{APP_SECRET}"
+access_codes = ["2222201", "95599"]
+routes = [{{ prefix = "", trunk = "carrier" }}]
+trust = ["{callbacks} private"]
+{tenant}
+"#
+    )
+}
+
+/// A WAV file of 16-bit PCM at 8 kHz.
+pub fn tone(hertz: f32, seconds: f32) -> Vec<u8> {
+    let samples = (0..(8_000.0 * seconds) as u32).map(|n| {
+        let phase = n as f32 / 8_000.0 * hertz * std::f32::consts::TAU;
+        (phase.sin() * 12_000.0) as i16
+    });
+    let data: Vec<u8> = samples.flat_map(i16::to_le_bytes).collect();
+    let mut wav = Vec::new();
+    wav.extend(b"RIFF");
+    wav.extend((36 + data.len() as u32).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    wav.extend(8_000u32.to_le_bytes());
+    wav.extend(16_000u32.to_le_bytes());
+    wav.extend(b"\x02\0\x10\0data");
+    wav.extend((data.len() as u32).to_le_bytes());
+    wav.extend(data);
+    wav
+}

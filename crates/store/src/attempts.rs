@@ -1,0 +1,161 @@
+//! The last dial attempt of each unfinished call, and the dialog of its 2xx.
+//!
+//! One row per call: a restart resolves the last INVITE only, so a later attempt replaces the row
+//! of the one before.
+
+use std::collections::BTreeMap;
+
+use engine::vocabulary::{LegId, Serial, TrunkName};
+use engine::writes::{Attempt, Unfinished};
+use sqlx::Row as _;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::error::{ApplyError, StoreError};
+use crate::intents;
+use crate::sqlite::multi_row::{Bind, MultiRow, Values};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE attempts (
+    serial INTEGER PRIMARY KEY,
+    leg    INTEGER NOT NULL,
+    trunk  TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    at_ms  INTEGER NOT NULL,
+    wire   BLOB NOT NULL,
+    media  BLOB NOT NULL
+);
+CREATE TABLE answers (
+    serial INTEGER PRIMARY KEY,
+    leg    INTEGER NOT NULL,
+    at_ms  INTEGER NOT NULL,
+    dialog BLOB NOT NULL
+);
+";
+
+pub(crate) static INSERT: MultiRow = MultiRow::new(
+    "INSERT OR REPLACE INTO attempts (serial, leg, trunk, number, at_ms, wire, media) VALUES {rows}",
+    7,
+);
+pub(crate) static INSERT_ANSWER: MultiRow =
+    MultiRow::new("INSERT OR REPLACE INTO answers (serial, leg, at_ms, dialog) VALUES {rows}", 4);
+
+pub(crate) struct AttemptRow(pub(crate) Attempt);
+
+impl Bind for AttemptRow {
+    fn bind(self, to: &mut Values) {
+        let attempt = self.0;
+        to.push(attempt.serial.0 as i64)
+            .push(attempt.leg.0 as i64)
+            .push(attempt.trunk.0)
+            .push(attempt.number)
+            .push(attempt.at_ms)
+            .push(attempt.wire)
+            .push(attempt.media);
+    }
+}
+
+/// The 2xx that a leg of a call got.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) serial: Serial,
+    pub(crate) leg: LegId,
+    pub(crate) at_ms: i64,
+    pub(crate) dialog: Vec<u8>,
+}
+
+impl Bind for Answer {
+    fn bind(self, to: &mut Values) {
+        to.push(self.serial.0 as i64).push(self.leg.0 as i64).push(self.at_ms).push(self.dialog);
+    }
+}
+
+/// The calls that were dialled, by serial.
+pub(crate) async fn unfinished(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<Unfinished>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT intents.*, attempts.leg, attempts.trunk AS attempt_trunk, attempts.number,
+                attempts.at_ms, attempts.wire, attempts.media,
+                answers.at_ms AS answered_ms, answers.dialog
+         FROM attempts JOIN intents USING (serial)
+         LEFT JOIN answers ON answers.serial = attempts.serial AND answers.leg = attempts.leg
+         ORDER BY attempts.serial",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(decode).collect()
+}
+
+/// Removes attempts and answers of calls that are over.
+pub(crate) async fn remove_orphans(connection: &mut SqliteConnection) -> Result<(), ApplyError> {
+    for statement in [
+        "DELETE FROM attempts WHERE serial NOT IN (SELECT serial FROM intents)",
+        "DELETE FROM answers WHERE serial NOT IN (SELECT serial FROM intents)",
+    ] {
+        sqlx::query(statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+fn decode(row: &SqliteRow) -> Result<Unfinished, StoreError> {
+    let intent = intents::decode(row)?;
+    let attempt = Attempt {
+        serial: intent.serial,
+        leg: LegId(row.try_get::<i64, _>("leg")? as u64),
+        trunk: TrunkName(row.try_get::<&str, _>("attempt_trunk")?.into()),
+        number: row.try_get("number")?,
+        at_ms: row.try_get("at_ms")?,
+        wire: row.try_get("wire")?,
+        media: row.try_get("media")?,
+    };
+    let dialog: Option<Vec<u8>> = row.try_get("dialog")?;
+    let answered = match (dialog, row.try_get("answered_ms")?) {
+        (Some(dialog), Some(at_ms)) => Some((dialog, at_ms)),
+        (None, _) | (_, None) => None,
+    };
+    Ok(Unfinished { intent, attempt: Some(attempt), answered })
+}
+
+/// Both tables in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attempts {
+    attempts: BTreeMap<Serial, Attempt>,
+    answers: BTreeMap<Serial, Answer>,
+}
+
+impl Attempts {
+    pub(crate) fn insert(&mut self, attempt: &Attempt) {
+        self.attempts.insert(attempt.serial, attempt.clone());
+    }
+
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        self.answers.insert(answer.serial, answer);
+    }
+
+    pub(crate) fn remove(&mut self, serial: Serial) {
+        self.attempts.remove(&serial);
+        self.answers.remove(&serial);
+    }
+
+    pub(crate) fn dialled(&self, serial: Serial) -> bool {
+        self.attempts.contains_key(&serial)
+    }
+
+    pub(crate) fn remove_orphans(&mut self, unfinished: impl Fn(Serial) -> bool) {
+        self.attempts.retain(|serial, _| unfinished(*serial));
+        self.answers.retain(|serial, _| unfinished(*serial));
+    }
+
+    pub(crate) fn unfinished(&self, intents: &intents::Intents) -> Vec<Unfinished> {
+        let unfinished = |attempt: &Attempt| {
+            let (intent, _) = intents.rows.get(&attempt.serial)?;
+            let answer = self.answers.get(&attempt.serial).filter(|a| a.leg == attempt.leg);
+            Some(Unfinished {
+                intent: intent.clone(),
+                attempt: Some(attempt.clone()),
+                answered: answer.map(|answer| (answer.dialog.clone(), answer.at_ms)),
+            })
+        };
+        self.attempts.values().filter_map(unfinished).collect()
+    }
+}

@@ -1,0 +1,64 @@
+//! Which deliveries somebody is making right now.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::callbacks::CallbackId;
+
+/// How long an offered delivery is left alone, ms. Longer than an attempt may take (15 s), so that
+/// only a delivery whose worker has died is offered twice.
+pub const OFFER_MS: i64 = 60_000;
+
+/// Offered deliveries, with the ms since 1970 at which each may be offered again.
+#[derive(Debug, Default)]
+pub(crate) struct Offered {
+    until: BTreeMap<CallbackId, i64>,
+}
+
+pub(crate) fn lock(offered: &Mutex<Offered>) -> MutexGuard<'_, Offered> {
+    // A panic elsewhere leaves the map whole: each change is one call.
+    offered.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Offered {
+    /// How many rows of the due index may have to be passed over.
+    pub(crate) fn len(&self) -> usize {
+        self.until.len()
+    }
+
+    pub(crate) fn holds(&self, id: CallbackId) -> bool {
+        self.until.contains_key(&id)
+    }
+
+    /// Of `due`, those that nobody has, now offered.
+    pub(crate) fn offer<T>(
+        &mut self,
+        due: impl IntoIterator<Item = T>,
+        id_of: impl Fn(&T) -> CallbackId,
+        now_ms: i64,
+        limit: usize,
+    ) -> Vec<T> {
+        self.until.retain(|_, until| *until > now_ms);
+        let mut free = Vec::new();
+        for callback in due {
+            if free.len() == limit {
+                break;
+            }
+            let id = id_of(&callback);
+            if let std::collections::btree_map::Entry::Vacant(vacant) = self.until.entry(id) {
+                vacant.insert(now_ms + OFFER_MS);
+                free.push(callback);
+            }
+        }
+        free
+    }
+
+    pub(crate) fn withdraw(&mut self, id: CallbackId) {
+        self.until.remove(&id);
+    }
+
+    /// When the first offer ends.
+    pub(crate) fn next_ms(&self) -> Option<i64> {
+        self.until.values().min().copied()
+    }
+}

@@ -1,0 +1,162 @@
+//! Call records: one per accepted call, written once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::cdr::Cdr;
+use engine::vocabulary::{CallKind, Serial, TenantId};
+use sqlx::Row as _;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::error::StoreError;
+use crate::sqlite::multi_row::{Bind, MultiRow, Values};
+use crate::{Store, rows};
+
+/// The index answers a count by itself and gives the order of a page.
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE cdrs (
+    serial         INTEGER PRIMARY KEY,
+    tenant         INTEGER NOT NULL,
+    created_ms     INTEGER NOT NULL,
+    kind           TEXT NOT NULL,
+    caller_present TEXT NOT NULL,
+    called         TEXT NOT NULL,
+    body           TEXT NOT NULL
+);
+CREATE INDEX cdrs_by_time ON cdrs (tenant, created_ms, serial, kind, caller_present);
+";
+
+pub(crate) static INSERT: MultiRow = MultiRow::new(
+    "INSERT INTO cdrs (serial, tenant, created_ms, kind, caller_present, called, body) VALUES {rows}",
+    7,
+);
+
+const MATCHING: &str = "FROM cdrs WHERE tenant = ?1 AND created_ms BETWEEN ?2 AND ?3
+    AND (?4 IS NULL OR kind = ?4) AND (?5 IS NULL OR caller_present = ?5)";
+
+/// Which records of a tenant; by the time at which the call was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CdrQuery {
+    pub tenant: TenantId,
+    /// The first ms since 1970 that counts.
+    pub start_ms: i64,
+    /// The last ms since 1970 that counts.
+    pub end_ms: i64,
+    /// The number that was shown to the called party.
+    pub caller: Option<String>,
+    pub kind: Option<CallKind>,
+    /// Records to leave out from the front.
+    pub offset: u32,
+    pub limit: u32,
+}
+
+impl Store {
+    /// The record of a call that is over.
+    pub async fn cdr(&self, serial: Serial) -> Result<Option<Cdr>, StoreError> {
+        match self {
+            Store::Sqlite(sqlite) => {
+                let row = sqlx::query("SELECT body FROM cdrs WHERE serial = ?1")
+                    .bind(serial.0 as i64)
+                    .fetch_optional(&mut *sqlite.reader().await?)
+                    .await?;
+                row.as_ref().map(decode).transpose()
+            }
+            Store::Memory(memory) => {
+                Ok(memory.read(|tables| tables.cdrs.rows.get(&serial).cloned()))
+            }
+        }
+    }
+
+    /// How many records match, and one page of them, oldest first.
+    pub async fn cdrs(&self, query: &CdrQuery) -> Result<(u64, Vec<Cdr>), StoreError> {
+        match self {
+            Store::Sqlite(sqlite) => page(&mut *sqlite.reader().await?, query).await,
+            Store::Memory(memory) => Ok(memory.read(|tables| tables.cdrs.page(query))),
+        }
+    }
+}
+
+async fn page(
+    connection: &mut SqliteConnection,
+    query: &CdrQuery,
+) -> Result<(u64, Vec<Cdr>), StoreError> {
+    let kind = query.kind.map(CallKind::name);
+    let count = format!("SELECT count(*) {MATCHING}");
+    let total: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(count))
+        .bind(query.tenant.0)
+        .bind(query.start_ms)
+        .bind(query.end_ms)
+        .bind(kind)
+        .bind(&query.caller)
+        .fetch_one(&mut *connection)
+        .await?;
+    let page = format!("SELECT body {MATCHING} ORDER BY created_ms, serial LIMIT ?6 OFFSET ?7");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(page))
+        .bind(query.tenant.0)
+        .bind(query.start_ms)
+        .bind(query.end_ms)
+        .bind(kind)
+        .bind(&query.caller)
+        .bind(query.limit)
+        .bind(query.offset)
+        .fetch_all(connection)
+        .await?;
+    Ok((total as u64, rows.iter().map(decode).collect::<Result<_, _>>()?))
+}
+
+fn decode(row: &SqliteRow) -> Result<Cdr, StoreError> {
+    rows::parse("cdrs", row.try_get("body")?)
+}
+
+pub(crate) struct CdrRow(pub(crate) Cdr);
+
+impl Bind for CdrRow {
+    fn bind(self, to: &mut Values) {
+        let body = rows::json(&self.0);
+        let kind = self.0.kind().name();
+        let intent = self.0.intent;
+        to.push(intent.serial.0 as i64)
+            .push(intent.tenant.0)
+            .push(intent.created_ms)
+            .push(kind)
+            .push(intent.order.caller_present)
+            .push(intent.order.called)
+            .push(body);
+    }
+}
+
+/// The table in memory, with its index by time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cdrs {
+    pub(crate) rows: BTreeMap<Serial, Cdr>,
+    by_time: BTreeSet<(TenantId, i64, Serial)>,
+}
+
+impl Cdrs {
+    pub(crate) fn insert(&mut self, cdr: &Cdr) {
+        let intent = &cdr.intent;
+        self.by_time.insert((intent.tenant, intent.created_ms, intent.serial));
+        self.rows.insert(intent.serial, cdr.clone());
+    }
+
+    fn page(&self, query: &CdrQuery) -> (u64, Vec<Cdr>) {
+        if query.start_ms > query.end_ms {
+            return (0, Vec::new());
+        }
+        let first = (query.tenant, query.start_ms, Serial(0));
+        let last = (query.tenant, query.end_ms, Serial(u64::MAX));
+        let matching: Vec<&Cdr> = self
+            .by_time
+            .range(first..=last)
+            .filter_map(|(_, _, serial)| self.rows.get(serial))
+            .filter(|cdr| query.kind.is_none_or(|kind| kind == cdr.kind()))
+            .filter(|cdr| {
+                query
+                    .caller
+                    .as_ref()
+                    .is_none_or(|caller| *caller == cdr.intent.order.caller_present)
+            })
+            .collect();
+        let page = matching.iter().skip(query.offset as usize).take(query.limit as usize);
+        (matching.len() as u64, page.map(|cdr| (*cdr).clone()).collect())
+    }
+}

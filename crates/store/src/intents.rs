@@ -1,0 +1,367 @@
+//! Accepted calls that are not over: the backlog, and those that were started.
+//!
+//! A row is `waiting` until it is claimed, `started` from then on, and goes with the call's record.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::intent::{Intent, Order};
+use engine::vocabulary::{CallKind, Priority, Serial, TenantId, TrunkName};
+use sqlx::Row as _;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::error::{ApplyError, StoreError};
+use crate::sqlite::multi_row::{Bind, MultiRow, Values};
+use crate::work::{Outcome, Work};
+use crate::{Store, rows};
+
+/// The partial indexes hold waiting rows only: a call that is dialled at once pays for neither.
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE intents (
+    serial            INTEGER PRIMARY KEY,
+    tenant            INTEGER NOT NULL,
+    kind              TEXT NOT NULL,
+    trunk             TEXT NOT NULL,
+    priority          INTEGER NOT NULL,
+    called            TEXT NOT NULL,
+    caller_present    TEXT NOT NULL,
+    created_ms        INTEGER NOT NULL,
+    queue_deadline_ms INTEGER NOT NULL,
+    started           INTEGER NOT NULL,
+    body              TEXT NOT NULL
+);
+CREATE INDEX intents_waiting ON intents (tenant, trunk, priority, serial) WHERE started = 0;
+CREATE INDEX intents_expiring ON intents (queue_deadline_ms) WHERE started = 0;
+";
+
+pub(crate) static INSERT: MultiRow = MultiRow::new(
+    "INSERT INTO intents (serial, tenant, kind, trunk, priority, called, caller_present, \
+     created_ms, queue_deadline_ms, started, body) VALUES {rows}",
+    11,
+);
+/// What a call that is over leaves behind.
+pub(crate) static DELETE: MultiRow = MultiRow::new(
+    "DELETE FROM intents WHERE serial IN (VALUES {rows});
+     DELETE FROM attempts WHERE serial IN (VALUES {rows});
+     DELETE FROM answers WHERE serial IN (VALUES {rows})",
+    1,
+);
+
+const READY: &str = "UPDATE intents SET started = 1 WHERE serial IN (
+    SELECT serial FROM intents WHERE started = 0 AND tenant = ?1 AND trunk = ?2
+    ORDER BY priority, serial LIMIT ?3) RETURNING *";
+const EXPIRED: &str = "UPDATE intents SET started = 1 WHERE serial IN (
+    SELECT serial FROM intents WHERE started = 0 AND queue_deadline_ms <= ?1
+    ORDER BY queue_deadline_ms LIMIT ?2) RETURNING *";
+const ONE: &str = "UPDATE intents SET started = 1 WHERE started = 0 AND serial = ?1 RETURNING *";
+
+/// Which waiting calls to take. Each is given once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// Those of a tenant over a trunk, by priority, then first come first served. A call whose
+    /// wait is over may be among them: compare its deadline before dialling.
+    Ready { tenant: TenantId, trunk: TrunkName, limit: u32 },
+    /// Those whose wait in the queue is over at `now_ms`.
+    Expired { now_ms: i64, limit: u32 },
+    /// This one, where it still waits.
+    One { serial: Serial },
+}
+
+impl Claim {
+    pub(crate) fn limit(&self) -> usize {
+        match self {
+            Claim::Ready { limit, .. } | Claim::Expired { limit, .. } => *limit as usize,
+            Claim::One { .. } => 1,
+        }
+    }
+}
+
+/// Where an accepted call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntentState {
+    /// In the backlog.
+    Waiting,
+    /// Claimed, or dialled at once.
+    Started,
+}
+
+/// What makes two unfinished calls equal for `refuse_duplicates` (decisions.md, natural key).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NaturalKey {
+    pub tenant: TenantId,
+    pub kind: CallKind,
+    pub caller_present: String,
+    pub called: String,
+    pub serial: Serial,
+}
+
+impl Store {
+    /// Takes waiting calls, ordered by priority, then serial. Sees every batch submitted before;
+    /// resolves after the claim is on disk, so that a call is offered once.
+    pub async fn claim(&self, claim: Claim) -> Result<Vec<Intent>, StoreError> {
+        match self.perform(Work::Claim(claim)).await? {
+            Outcome::Claimed(intents) => Ok(intents),
+            Outcome::Committed(_) | Outcome::Changed(_) => {
+                unreachable!("a claim is answered as a claim")
+            }
+        }
+    }
+
+    /// An accepted call that is not over, and where it stands.
+    pub async fn intent(
+        &self,
+        serial: Serial,
+    ) -> Result<Option<(Intent, IntentState)>, StoreError> {
+        match self {
+            Store::Sqlite(sqlite) => {
+                let row = sqlx::query("SELECT * FROM intents WHERE serial = ?1")
+                    .bind(serial.0 as i64)
+                    .fetch_optional(&mut *sqlite.reader().await?)
+                    .await?;
+                row.map(|row| Ok((decode(&row)?, state(row.try_get("started")?)))).transpose()
+            }
+            Store::Memory(memory) => Ok(memory.read(|tables| {
+                let (intent, started) = tables.intents.rows.get(&serial)?;
+                Some((intent.clone(), state(*started)))
+            })),
+        }
+    }
+
+    /// How many calls wait, by tenant and trunk.
+    pub async fn waiting(&self) -> Result<Vec<(TenantId, TrunkName, u32)>, StoreError> {
+        match self {
+            Store::Sqlite(sqlite) => {
+                let counts = sqlx::query_as::<_, (u32, String, u32)>(
+                    "SELECT tenant, trunk, count(*) FROM intents WHERE started = 0
+                     GROUP BY tenant, trunk",
+                );
+                let rows = counts.fetch_all(&mut *sqlite.reader().await?).await?;
+                Ok(rows
+                    .into_iter()
+                    .map(|(tenant, trunk, count)| {
+                        (TenantId(tenant), TrunkName(trunk.into()), count)
+                    })
+                    .collect())
+            }
+            Store::Memory(memory) => Ok(memory.read(|tables| {
+                let mut counts = BTreeMap::<_, u32>::new();
+                for (tenant, trunk, _, _) in &tables.intents.waiting {
+                    *counts.entry((*tenant, trunk.clone())).or_default() += 1;
+                }
+                counts.into_iter().map(|((tenant, trunk), count)| (tenant, trunk, count)).collect()
+            })),
+        }
+    }
+
+    /// When the next wait in the queue is over, ms since 1970.
+    pub async fn next_queue_deadline_ms(&self) -> Result<Option<i64>, StoreError> {
+        match self {
+            Store::Sqlite(sqlite) => Ok(sqlx::query_scalar(
+                "SELECT min(queue_deadline_ms) FROM intents WHERE started = 0",
+            )
+            .fetch_one(&mut *sqlite.reader().await?)
+            .await?),
+            Store::Memory(memory) => Ok(memory
+                .read(|tables| tables.intents.deadlines.first().map(|(deadline, _)| *deadline))),
+        }
+    }
+
+    /// The natural keys of a tenant's unfinished calls, by serial. For a start, and for tenants
+    /// that refuse duplicates only: it reads every unfinished call.
+    pub async fn natural_keys(&self, tenant: TenantId) -> Result<Vec<NaturalKey>, StoreError> {
+        match self {
+            Store::Sqlite(sqlite) => {
+                let rows = sqlx::query(
+                    "SELECT tenant, kind, caller_present, called, serial FROM intents
+                     WHERE tenant = ?1 ORDER BY serial",
+                )
+                .bind(tenant.0)
+                .fetch_all(&mut *sqlite.reader().await?)
+                .await?;
+                rows.iter().map(natural_key).collect()
+            }
+            Store::Memory(memory) => Ok(memory.read(|tables| {
+                let all = tables.intents.rows.values().map(|(intent, _)| intent);
+                all.filter(|intent| intent.tenant == tenant).map(NaturalKey::from).collect()
+            })),
+        }
+    }
+}
+
+impl From<&Intent> for NaturalKey {
+    fn from(intent: &Intent) -> Self {
+        NaturalKey {
+            tenant: intent.tenant,
+            kind: intent.order.call_kind(),
+            caller_present: intent.order.caller_present.clone(),
+            called: intent.order.called.clone(),
+            serial: intent.serial,
+        }
+    }
+}
+
+pub(crate) struct IntentRow {
+    intent: Intent,
+    started: bool,
+}
+
+impl IntentRow {
+    pub(crate) fn new(intent: &Intent, started: bool) -> Self {
+        IntentRow { intent: intent.clone(), started }
+    }
+}
+
+impl Bind for IntentRow {
+    fn bind(self, to: &mut Values) {
+        let body = rows::json(&self.intent.order);
+        let order = self.intent.order;
+        to.push(self.intent.serial.0 as i64)
+            .push(self.intent.tenant.0)
+            .push(order.call_kind().name())
+            .push(order.trunk.0)
+            .push(order.priority.value())
+            .push(order.called)
+            .push(order.caller_present)
+            .push(self.intent.created_ms)
+            .push(self.intent.queue_deadline_ms)
+            .push(self.started)
+            .push(body);
+    }
+}
+
+/// Runs a claim inside the writer's transaction.
+pub(crate) async fn claim(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+) -> Result<Vec<Intent>, ApplyError> {
+    let query = match claim {
+        Claim::Ready { tenant, trunk, limit } => {
+            sqlx::query(READY).bind(tenant.0).bind(trunk.0.to_string()).bind(limit)
+        }
+        Claim::Expired { now_ms, limit } => sqlx::query(EXPIRED).bind(now_ms).bind(limit),
+        Claim::One { serial } => sqlx::query(ONE).bind(serial.0 as i64),
+    };
+    let rows = query.fetch_all(connection).await?;
+    let intents: Result<Vec<Intent>, StoreError> = rows.iter().map(decode).collect();
+    let mut intents = intents.map_err(|error| ApplyError::Broken(error.to_string()))?;
+    // RETURNING gives rows in no order.
+    intents.sort_by_key(|intent| (intent.order.priority, intent.serial));
+    Ok(intents)
+}
+
+/// Puts calls that were claimed and never dialled back; removes attempts that belong to no call.
+pub(crate) async fn return_undialled(connection: &mut SqliteConnection) -> Result<u64, ApplyError> {
+    let returned = sqlx::query(
+        "UPDATE intents SET started = 0
+         WHERE started = 1 AND serial NOT IN (SELECT serial FROM attempts)",
+    )
+    .execute(connection)
+    .await?;
+    Ok(returned.rows_affected())
+}
+
+/// Reads an intent from a row that has this table's columns.
+pub(crate) fn decode(row: &SqliteRow) -> Result<Intent, StoreError> {
+    Ok(Intent {
+        serial: Serial(row.try_get::<i64, _>("serial")? as u64),
+        tenant: TenantId(row.try_get("tenant")?),
+        created_ms: row.try_get("created_ms")?,
+        queue_deadline_ms: row.try_get("queue_deadline_ms")?,
+        order: rows::parse::<Order>("intents", row.try_get("body")?)?,
+    })
+}
+
+fn natural_key(row: &SqliteRow) -> Result<NaturalKey, StoreError> {
+    Ok(NaturalKey {
+        tenant: TenantId(row.try_get(0)?),
+        kind: rows::call_kind("intents", row.try_get(1)?)?,
+        caller_present: row.try_get(2)?,
+        called: row.try_get(3)?,
+        serial: Serial(row.try_get::<i64, _>(4)? as u64),
+    })
+}
+
+fn state(started: bool) -> IntentState {
+    if started { IntentState::Started } else { IntentState::Waiting }
+}
+
+/// The table in memory, with the two indexes over what waits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Intents {
+    pub(crate) rows: BTreeMap<Serial, (Intent, bool)>,
+    waiting: BTreeSet<(TenantId, TrunkName, Priority, Serial)>,
+    deadlines: BTreeSet<(i64, Serial)>,
+}
+
+impl Intents {
+    pub(crate) fn insert(&mut self, intent: &Intent, started: bool) {
+        self.rows.insert(intent.serial, (intent.clone(), started));
+        if !started {
+            self.waiting.insert(place(intent));
+            self.deadlines.insert((intent.queue_deadline_ms, intent.serial));
+        }
+    }
+
+    pub(crate) fn remove(&mut self, serial: Serial) {
+        if let Some((intent, _)) = self.rows.remove(&serial) {
+            self.leave_queue(&intent);
+        }
+    }
+
+    pub(crate) fn claim(&mut self, claim: &Claim) -> Vec<Intent> {
+        let serials: Vec<Serial> = match claim {
+            Claim::Ready { tenant, trunk, limit } => self
+                .waiting
+                .range((*tenant, trunk.clone(), first(), Serial(0))..)
+                .take_while(|(of, over, _, _)| of == tenant && over == trunk)
+                .take(*limit as usize)
+                .map(|(_, _, _, serial)| *serial)
+                .collect(),
+            Claim::Expired { now_ms, limit } => self
+                .deadlines
+                .range(..=(*now_ms, Serial(u64::MAX)))
+                .take(*limit as usize)
+                .map(|(_, serial)| *serial)
+                .collect(),
+            Claim::One { serial } => vec![*serial],
+        };
+        let mut claimed: Vec<Intent> =
+            serials.into_iter().filter_map(|serial| self.start(serial)).collect();
+        claimed.sort_by_key(|intent| (intent.order.priority, intent.serial));
+        claimed
+    }
+
+    /// Puts started calls for which `dialled` is false back into the queue.
+    pub(crate) fn return_undialled(&mut self, dialled: impl Fn(Serial) -> bool) -> u64 {
+        let mut returned = 0;
+        for (serial, (intent, started)) in &mut self.rows {
+            if *started && !dialled(*serial) {
+                *started = false;
+                self.waiting.insert(place(intent));
+                self.deadlines.insert((intent.queue_deadline_ms, *serial));
+                returned += 1;
+            }
+        }
+        returned
+    }
+
+    fn start(&mut self, serial: Serial) -> Option<Intent> {
+        let (intent, started) = self.rows.get_mut(&serial).filter(|(_, started)| !started)?;
+        *started = true;
+        let intent = intent.clone();
+        self.leave_queue(&intent);
+        Some(intent)
+    }
+
+    fn leave_queue(&mut self, intent: &Intent) {
+        self.waiting.remove(&place(intent));
+        self.deadlines.remove(&(intent.queue_deadline_ms, intent.serial));
+    }
+}
+
+fn first() -> Priority {
+    Priority::new(1).expect("1 is a priority")
+}
+
+fn place(intent: &Intent) -> (TenantId, TrunkName, Priority, Serial) {
+    (intent.tenant, intent.order.trunk.clone(), intent.order.priority, intent.serial)
+}

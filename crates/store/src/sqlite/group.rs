@@ -1,0 +1,192 @@
+//! Several pieces of work in one transaction: rows of neighbouring batches are gathered by table
+//! and written together.
+//!
+//! Within a flush the order of tables does not matter, since a serial is never reused, except that
+//! what ended is removed last.
+
+use std::collections::BTreeSet;
+
+use engine::cdr::Cdr;
+use engine::events::Event;
+use engine::vocabulary::Serial;
+use engine::writes::Write;
+use sqlx::sqlite::SqliteConnection;
+
+use super::multi_row::{Bind, Values};
+use crate::attempts::{self, Answer, AttemptRow};
+use crate::batch::{Batch, Committed, EventPosition};
+use crate::callbacks::sqlite::CallbackRow;
+use crate::callbacks::{self, CallbackAttempt, CallbackId};
+use crate::cdrs::{self, CdrRow};
+use crate::error::ApplyError;
+use crate::events::{self, EventRow, Positions};
+use crate::idempotency::{self, IdempotencyRow};
+use crate::intents::{self, IntentRow};
+use crate::timelines::{self, TimelineRow};
+use crate::work::{Edit, Outcome, Work};
+use crate::{meta, secrets, tenants, tokens, voice_recordings, voice_templates};
+
+/// Applies work inside an open transaction, in order; one outcome each.
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    works: impl Iterator<Item = &Work>,
+    positions: &mut Positions,
+) -> Result<Vec<Outcome>, ApplyError> {
+    let mut outcomes = Vec::new();
+    let mut rows = Rows::default();
+    for work in works {
+        outcomes.push(match work {
+            Work::Submit(batch) => Outcome::Committed(rows.gather(batch, positions)),
+            Work::CallbackAttempt(attempt) => {
+                if !rows.attempted.insert(attempt.id) {
+                    rows.flush(connection).await?;
+                    rows.attempted.insert(attempt.id);
+                }
+                rows.callback_attempts.push(attempt.clone());
+                Outcome::Changed(1)
+            }
+            Work::Claim(claim) => {
+                rows.flush(connection).await?;
+                Outcome::Claimed(intents::claim(connection, claim).await?)
+            }
+            Work::Edit(change) => {
+                rows.flush(connection).await?;
+                Outcome::Changed(edit(connection, change).await?)
+            }
+        });
+    }
+    rows.flush(connection).await?;
+    events::PUT_LAST_POSITION.execute(connection, positions.given()).await?;
+    Ok(outcomes)
+}
+
+/// Rows that wait for the next flush, by table.
+#[derive(Default)]
+struct Rows {
+    intents: Vec<IntentRow>,
+    idempotency: Vec<IdempotencyRow>,
+    attempts: Vec<AttemptRow>,
+    answers: Vec<Answer>,
+    events: Vec<EventRow>,
+    callbacks: Vec<CallbackRow>,
+    cdrs: Vec<CdrRow>,
+    timelines: Vec<TimelineRow>,
+    callback_attempts: Vec<CallbackAttempt>,
+    /// Callbacks that `callback_attempts` is about: one statement advances each once.
+    attempted: BTreeSet<CallbackId>,
+    ended: Vec<EndedRow>,
+}
+
+impl Rows {
+    fn gather(&mut self, batch: &Batch, positions: &mut Positions) -> Committed {
+        let mut committed = Committed::default();
+        for write in &batch.writes {
+            match write {
+                Write::Accepted { intent, idempotency, started } => {
+                    let key = idempotency.as_ref();
+                    self.idempotency.extend(
+                        key.map(|key| IdempotencyRow::new(key, intent.serial, intent.created_ms)),
+                    );
+                    self.intents.push(IntentRow::new(intent, *started));
+                }
+                Write::Attempt(attempt) => self.attempts.push(AttemptRow((**attempt).clone())),
+                Write::Answered { serial, leg, at_ms, dialog } => self.answers.push(Answer {
+                    serial: *serial,
+                    leg: *leg,
+                    at_ms: *at_ms,
+                    dialog: dialog.clone(),
+                }),
+                Write::Event { event, callback } => {
+                    let place = positions.next(event.tenant);
+                    self.event(place, event, callback.as_deref(), record_of(batch, event));
+                    committed.positions.push(place);
+                }
+                Write::Ended(cdr) => {
+                    self.ended.push(EndedRow(cdr.intent.serial));
+                    self.cdrs.push(CdrRow((**cdr).clone()));
+                }
+            }
+        }
+        self.timelines
+            .extend(batch.kept_timelines().map(|(serial, notes)| TimelineRow::new(serial, notes)));
+        committed
+    }
+
+    fn event(
+        &mut self,
+        id: EventPosition,
+        event: &Event,
+        callback: Option<&str>,
+        recorded: Option<&Cdr>,
+    ) {
+        self.events.push(EventRow::new(id, event, recorded));
+        self.callbacks.extend(callback.map(|url| CallbackRow {
+            id,
+            serial: event.serial,
+            url: url.to_owned(),
+            due_ms: event.at_ms,
+        }));
+    }
+
+    async fn flush(&mut self, connection: &mut SqliteConnection) -> Result<(), ApplyError> {
+        let rows = std::mem::take(self);
+        intents::INSERT.execute(connection, rows.intents).await?;
+        idempotency::insert(connection, rows.idempotency).await?;
+        attempts::INSERT.execute(connection, rows.attempts).await?;
+        attempts::INSERT_ANSWER.execute(connection, rows.answers).await?;
+        events::INSERT.execute(connection, rows.events).await?;
+        callbacks::sqlite::INSERT.execute(connection, rows.callbacks).await?;
+        cdrs::INSERT.execute(connection, rows.cdrs).await?;
+        timelines::INSERT.execute(connection, rows.timelines).await?;
+        callbacks::sqlite::insert_attempts(connection, rows.callback_attempts).await?;
+        intents::DELETE.execute(connection, rows.ended).await?;
+        Ok(())
+    }
+}
+
+/// The record of an event's call, where the same batch writes it.
+fn record_of<'a>(batch: &'a Batch, event: &Event) -> Option<&'a Cdr> {
+    batch.writes.iter().find_map(|write| match write {
+        Write::Ended(cdr) if Some(cdr.intent.serial) == event.serial => Some(&**cdr),
+        Write::Ended(_)
+        | Write::Accepted { .. }
+        | Write::Attempt(_)
+        | Write::Answered { .. }
+        | Write::Event { .. } => None,
+    })
+}
+
+struct EndedRow(Serial);
+
+impl Bind for EndedRow {
+    fn bind(self, to: &mut Values) {
+        to.push(self.0.0 as i64);
+    }
+}
+
+async fn edit(connection: &mut SqliteConnection, edit: &Edit) -> Result<u64, ApplyError> {
+    match edit {
+        Edit::ReturnUndialled => {
+            attempts::remove_orphans(connection).await?;
+            intents::return_undialled(connection).await
+        }
+        Edit::ExpireIdempotency { accepted_until_ms } => {
+            idempotency::expire(connection, *accepted_until_ms).await
+        }
+        Edit::ReplayCallback { id, now_ms } => {
+            callbacks::sqlite::replay(connection, *id, *now_ms).await
+        }
+        Edit::PutTenant(tenant) => tenants::put(connection, tenant).await,
+        Edit::PutToken(token) => tokens::put(connection, token).await,
+        Edit::ExpireTokens { now_ms } => tokens::expire(connection, *now_ms).await,
+        Edit::PutSecret { tenant, name, sealed } => {
+            secrets::put(connection, *tenant, name, sealed).await
+        }
+        Edit::PutVoiceRecording(recording) => voice_recordings::insert(connection, recording).await,
+        Edit::UpdateVoiceRecording(recording) => {
+            voice_recordings::update(connection, recording).await
+        }
+        Edit::PutVoiceTemplate(template) => voice_templates::insert(connection, template).await,
+        Edit::PutMeta { key, value } => meta::put(connection, key, value).await,
+    }
+}

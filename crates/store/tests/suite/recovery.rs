@@ -1,0 +1,115 @@
+//! After a crash: what was committed is there, what was dialled is told apart from what waits.
+
+use engine::vocabulary::{Serial, TenantId, TrunkName};
+use engine::writes::{Unfinished, Write};
+use store::{Claim, IntentState, NaturalKey};
+
+use crate::fixture::{Fixture, on_both_backends};
+use crate::nouns::{
+    T0, TENANT, accepted, answered, attempt, cdr, ended, ended_event, intent, ringing, started,
+    whole_call,
+};
+
+on_both_backends!(
+    a_start_finds_what_was_committed,
+    a_dialled_call_is_unfinished_with_its_last_attempt,
+    an_answer_belongs_to_its_attempt,
+    claimed_and_never_dialled_waits_again,
+    an_attempt_of_an_ended_call_is_no_call,
+    positions_go_on_after_a_restart,
+    an_empty_store_has_nothing_to_recover,
+);
+
+async fn a_start_finds_what_was_committed(fixture: Fixture) {
+    let calls = (1..=3).map(|serial| accepted(intent(serial))).collect::<Vec<_>>();
+    fixture.store.submit(calls).await.unwrap();
+    fixture.store.submit(whole_call(9)).await.unwrap();
+    let fixture = fixture.crash().await;
+
+    let recovery = fixture.store.recover().await.unwrap();
+    assert_eq!(recovery.unfinished_started, []);
+    assert_eq!(recovery.waiting, [(TENANT, TrunkName::from("carrier"), 3)]);
+    assert_eq!(recovery.highest_serial, Some(Serial(9)));
+    assert_eq!(recovery.next_queue_deadline_ms, Some(intent(1).queue_deadline_ms));
+    let keys: Vec<NaturalKey> = (1..=3).map(|serial| (&intent(serial)).into()).collect();
+    assert_eq!(fixture.store.natural_keys(TENANT).await.unwrap(), keys);
+    assert_eq!(fixture.store.natural_keys(TenantId(1)).await.unwrap(), []);
+    assert_eq!(fixture.store.cdr(Serial(9)).await.unwrap(), Some(cdr(intent(9))));
+    let due = fixture.store.callbacks_due(T0 + 60_000, 10).await.unwrap();
+    assert_eq!(due.len(), 1, "its callback is still to be made");
+}
+
+async fn a_dialled_call_is_unfinished_with_its_last_attempt(fixture: Fixture) {
+    let store = &fixture.store;
+    let first = attempt(1, 1);
+    let second = attempt(1, 2);
+    store.submit(vec![started(intent(1)), Write::Attempt(Box::new(first))]).await.unwrap();
+    store.submit(vec![Write::Attempt(Box::new(second.clone()))]).await.unwrap();
+    let fixture = fixture.crash().await;
+
+    let recovery = fixture.store.recover().await.unwrap();
+    let unfinished = Unfinished { intent: intent(1), attempt: Some(second), answered: None };
+    assert_eq!(recovery.unfinished_started, [unfinished]);
+    assert_eq!(recovery.waiting, []);
+}
+
+async fn an_answer_belongs_to_its_attempt(fixture: Fixture) {
+    let store = &fixture.store;
+    let (early, late) = (attempt(1, 1), attempt(1, 2));
+    let up = attempt(2, 1);
+    let writes = vec![
+        started(intent(1)),
+        Write::Attempt(Box::new(early.clone())),
+        answered(&early, T0 + 9),
+        Write::Attempt(Box::new(late.clone())),
+        started(intent(2)),
+        Write::Attempt(Box::new(up.clone())),
+        answered(&up, T0 + 10),
+    ];
+    store.submit(writes).await.unwrap();
+    let fixture = fixture.crash().await;
+
+    let unfinished = fixture.store.recover().await.unwrap().unfinished_started;
+    assert_eq!(unfinished[0].attempt, Some(late));
+    assert_eq!(unfinished[0].answered, None, "the answer was another leg's");
+    assert_eq!(unfinished[1].attempt, Some(up));
+    assert_eq!(unfinished[1].answered, Some((b"tag=far".to_vec(), T0 + 10)));
+}
+
+async fn claimed_and_never_dialled_waits_again(fixture: Fixture) {
+    let store = &fixture.store;
+    store.submit(vec![accepted(intent(1)), accepted(intent(2)), started(intent(3))]).await.unwrap();
+    let ready = Claim::Ready { tenant: TENANT, trunk: "carrier".into(), limit: 10 };
+    assert_eq!(store.claim(ready.clone()).await.unwrap().len(), 2);
+    store.submit(vec![Write::Attempt(Box::new(attempt(2, 1)))]).await.unwrap();
+    let fixture = fixture.crash().await;
+
+    let recovery = fixture.store.recover().await.unwrap();
+    assert_eq!(recovery.unfinished_started.len(), 1);
+    assert_eq!(recovery.waiting, [(TENANT, TrunkName::from("carrier"), 2)]);
+    assert_eq!(fixture.store.claim(ready).await.unwrap(), [intent(1), intent(3)]);
+    let dialled = fixture.store.intent(Serial(2)).await.unwrap();
+    assert_eq!(dialled, Some((intent(2), IntentState::Started)), "never dialled again silently");
+}
+
+async fn an_attempt_of_an_ended_call_is_no_call(fixture: Fixture) {
+    let store = &fixture.store;
+    let record = cdr(intent(1));
+    store.submit(vec![started(intent(1)), ended_event(&record), ended(record)]).await.unwrap();
+    store.submit(vec![Write::Attempt(Box::new(attempt(1, 1)))]).await.unwrap();
+    let fixture = fixture.crash().await;
+    assert_eq!(fixture.store.recover().await.unwrap().unfinished_started, []);
+}
+
+async fn positions_go_on_after_a_restart(fixture: Fixture) {
+    let batch = vec![ringing(TENANT, 1), ringing(TENANT, 1)];
+    fixture.store.submit(batch.clone()).await.unwrap();
+    let fixture = fixture.crash().await;
+    let committed = fixture.store.submit(batch).await.unwrap();
+    let positions: Vec<u64> = committed.positions.iter().map(|place| place.position).collect();
+    assert_eq!(positions, [3, 4]);
+}
+
+async fn an_empty_store_has_nothing_to_recover(fixture: Fixture) {
+    assert_eq!(fixture.store.recover().await.unwrap(), store::Recovery::default());
+}

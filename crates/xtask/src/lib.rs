@@ -1,0 +1,16 @@
+//! What the project does to itself: runs its tests, holds its house rules.
+//!
+//! A rule is a function that looks at the tree and returns what it found. `tests/` applies each rule to this workspace, and to a
+//! tree with a planted fault, so that a rule that no longer sees anything fails. `cargo xtask hygiene` applies them all without building.
+
+#![forbid(unsafe_code)]
+
+pub mod arrows;
+pub mod debian;
+pub mod hygiene;
+pub mod licences;
+pub mod rooms;
+pub mod steps;
+pub mod test_run;
+pub mod tidy;
+pub mod workspace;
