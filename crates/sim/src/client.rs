@@ -139,6 +139,7 @@ impl Client {
             .timeout(TIMEOUT)
             .tcp_nodelay(true)
             .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(ClientError::SetUp)?;
         Ok(Client::with_http(http, base_url, app_key, app_secret))

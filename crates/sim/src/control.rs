@@ -163,20 +163,30 @@ pub async fn run(options: SimOptions, stop: impl Future<Output = ()>) -> Result<
 /// Fetches the report of another process.
 pub async fn fetch_report(control: SocketAddr) -> Result<Report, ControlError> {
     let failed = |source| ControlError { address: control, source };
-    let reply = http().get(format!("http://{control}/report")).send().await.map_err(failed)?;
+    let reply = http()
+        .map_err(failed)?
+        .get(format!("http://{control}/report"))
+        .send()
+        .await
+        .map_err(failed)?;
     reply.error_for_status().map_err(failed)?.json().await.map_err(failed)
 }
 
 /// Makes another process forget calls and callbacks.
 pub async fn clear(control: SocketAddr) -> Result<(), ControlError> {
     let failed = |source| ControlError { address: control, source };
-    let reply = http().post(format!("http://{control}/clear")).send().await.map_err(failed)?;
+    let reply = http()
+        .map_err(failed)?
+        .post(format!("http://{control}/clear"))
+        .send()
+        .await
+        .map_err(failed)?;
     reply.error_for_status().map(drop).map_err(failed)
 }
 
-fn http() -> reqwest::Client {
+fn http() -> Result<reqwest::Client, reqwest::Error> {
     install_tls_provider();
-    reqwest::Client::new()
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()
 }
 
 fn print(line: &impl Serialize) -> Result<(), SimError> {

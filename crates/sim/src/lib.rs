@@ -8,6 +8,7 @@
 //! It is the judge in tests, so it shares as little as it can with what it judges: SIP, SDP and codecs come from the
 //! crates `sip` and `media`, and those are judged by foreign programs elsewhere.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test says by panicking"))]
 
 mod audio_leg;
 mod babble;

@@ -1,5 +1,6 @@
 //! What the HTTP client puts on the wire, and what it makes of replies. (The server itself is tried with this client in
 //! the server's own tests; the arrows of the workspace keep it out of here.)
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,5 @@
 //! The recogniser names what a phone heard, through codecs, losses and noise, and names nothing else.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 use std::sync::OnceLock;
 

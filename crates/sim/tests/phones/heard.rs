@@ -1,8 +1,6 @@
 //! A phone says which clips it heard, over real SIP and RTP in each codec.
 
-mod caller;
-
-use caller::{Caller, LIMIT};
+use crate::caller::{Caller, LIMIT};
 use media::{Clip, Codec};
 use sim::{Carrier, CarrierConfig, Recognised, Recogniser};
 

@@ -1,8 +1,6 @@
 //! The simulated network as another process sees it: over its control port.
 
-mod caller;
-
-use caller::{Caller, LIMIT};
+use crate::caller::{Caller, LIMIT};
 use sim::control::{clear, fetch_report};
 use sim::{Moment, Sim, SimOptions};
 
@@ -24,13 +22,7 @@ async fn another_process_reads_calls_and_callbacks_and_clears_them() {
     tokio::time::timeout(LIMIT, ended).await.expect("the call ends");
     let body = r#"{"callSerialNo":"130","releaseReason":"1"}"#;
     let url = addresses.callbacks.unwrap();
-    let reply = reqwest::Client::new()
-        .post(url)
-        .header("webhook-id", "e1")
-        .body(body)
-        .send()
-        .await
-        .unwrap();
+    let reply = http().post(url).header("webhook-id", "e1").body(body).send().await.unwrap();
     assert_eq!(reply.status().as_u16(), 200);
 
     let report = fetch_report(control).await.unwrap();
@@ -46,7 +38,7 @@ async fn another_process_reads_calls_and_callbacks_and_clears_them() {
     assert_eq!(callback.release_reason.as_deref(), Some("1"));
     assert!(report.cpu_seconds > 0.0);
 
-    let short = reqwest::get(format!("http://{control}/report?calls=false")).await.unwrap();
+    let short = http().get(format!("http://{control}/report?calls=false")).send().await.unwrap();
     let short: sim::control::Report = short.json().await.unwrap();
     assert_eq!((short.calls.len(), short.totals.calls), (0, 1));
 
@@ -55,4 +47,9 @@ async fn another_process_reads_calls_and_callbacks_and_clears_them() {
     assert_eq!((report.calls.len(), report.callbacks.len(), report.totals.calls), (0, 0, 0));
     sim.shut_down().await;
     assert!(fetch_report(control).await.is_err(), "the port is closed");
+}
+
+fn http() -> reqwest::Client {
+    let redirects = reqwest::redirect::Policy::none();
+    reqwest::Client::builder().no_proxy().redirect(redirects).build().unwrap()
 }
