@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
 use crate::Moment;
+pub(crate) use listener::Listener;
 use listener::Peer;
 
 /// Larger bodies are refused with 413.
@@ -239,14 +240,14 @@ impl Callbacks {
 /// A [`Callbacks`] with an HTTP listener of its own.
 pub struct CallbackReceiver {
     callbacks: Callbacks,
-    listener: listener::Listener,
+    listener: Listener,
 }
 
 impl CallbackReceiver {
     /// Listens on `address`; port 0 takes a free one.
     pub async fn start(address: SocketAddr) -> std::io::Result<CallbackReceiver> {
         let callbacks = Callbacks::new();
-        let listener = listener::Listener::start(address, callbacks.router()).await?;
+        let listener = Listener::start(address, callbacks.router()).await?;
         Ok(CallbackReceiver { callbacks, listener })
     }
 

@@ -189,14 +189,19 @@ impl Carrier {
         self.exchange.cast(number.into(), Part::Behaviour(behaviour));
     }
 
-    /// Calls that have ended, in the order of their ends.
-    pub fn calls(&self) -> Vec<CallReport> {
-        self.exchange.ledger().calls()
+    /// A handle that reads and clears, for others to keep.
+    pub fn observer(&self) -> Observer {
+        Observer { exchange: Arc::clone(&self.exchange) }
     }
 
-    /// Calls that ring or are up.
+    /// As [`Observer::calls`].
+    pub fn calls(&self) -> Vec<CallReport> {
+        self.observer().calls()
+    }
+
+    /// As [`Observer::live_calls`].
     pub fn live_calls(&self) -> usize {
-        self.exchange.live_calls()
+        self.observer().live_calls()
     }
 
     /// The first ended call that satisfies `predicate`, among those there are and those to come.
@@ -214,12 +219,9 @@ impl Carrier {
         self.exchange.ledger().subscribe()
     }
 
+    /// As [`Observer::totals`].
     pub fn totals(&self) -> Totals {
-        Totals {
-            events_dropped: self.exchange.events_dropped(),
-            datagrams_lost: self.exchange.datagrams_lost(),
-            ..self.exchange.ledger().totals()
-        }
+        self.observer().totals()
     }
 
     /// Who is registered, by user.
@@ -232,9 +234,9 @@ impl Carrier {
         self.exchange.sounds().greeting.clone()
     }
 
-    /// Forgets ended calls and totals. Calls that are up are reported when they end.
+    /// As [`Observer::clear`].
     pub fn clear(&self) {
-        self.exchange.ledger().clear();
+        self.observer().clear();
     }
 
     /// Hangs up what is up and closes the lines.
@@ -244,6 +246,37 @@ impl Carrier {
             endpoint.shut_down().await;
             pump.abort();
         }
+    }
+}
+
+/// Reads what a carrier saw. Outlives it: the books stay open.
+#[derive(Clone)]
+pub struct Observer {
+    exchange: Arc<Exchange>,
+}
+
+impl Observer {
+    /// Calls that have ended, in the order of their ends.
+    pub fn calls(&self) -> Vec<CallReport> {
+        self.exchange.ledger().calls()
+    }
+
+    /// Calls that ring or are up.
+    pub fn live_calls(&self) -> usize {
+        self.exchange.live_calls()
+    }
+
+    pub fn totals(&self) -> Totals {
+        Totals {
+            events_dropped: self.exchange.events_dropped(),
+            datagrams_lost: self.exchange.datagrams_lost(),
+            ..self.exchange.ledger().totals()
+        }
+    }
+
+    /// Forgets ended calls and totals. Calls that are up are reported when they end.
+    pub fn clear(&self) {
+        self.exchange.ledger().clear();
     }
 }
 

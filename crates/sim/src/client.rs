@@ -139,6 +139,7 @@ impl Client {
             .timeout(TIMEOUT)
             .tcp_nodelay(true)
             .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(ClientError::SetUp)?;
         Ok(Client::with_http(http, base_url, app_key, app_secret))
@@ -311,7 +312,7 @@ async fn perform(path: &str, request: reqwest::RequestBuilder) -> Result<Reply, 
 }
 
 /// reqwest asks the process for its TLS provider; where the program has not chosen one this does.
-fn install_tls_provider() {
+pub(crate) fn install_tls_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none()
         && rustls::crypto::ring::default_provider().install_default().is_err()
     {

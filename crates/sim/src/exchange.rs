@@ -1,6 +1,6 @@
 //! The carrier's exchange: events of its lines become calls, each call a phone with a task of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ pub(crate) struct Exchange {
     ledger: Ledger,
     registrar: Mutex<Registrar>,
     parts: RwLock<BTreeMap<String, Part>>,
-    calls: Mutex<HashMap<(LineName, LegId), mpsc::Sender<Notice>>>,
+    calls: Mutex<BTreeMap<(LineName, LegId), mpsc::Sender<Notice>>>,
     /// How many calls there are: lets a shut-down wait for none.
     live: watch::Sender<usize>,
     dropped: AtomicU64,

@@ -3,11 +3,12 @@
 //! [`Carrier`] takes calls over real SIP and RTP; the dialled number decides what its phone does ([`numbers`]). What the
 //! far end saw of each call is a [`CallReport`]; what a phone heard is named by a [`Recogniser`]. [`CallbackReceiver`]
 //! keeps callbacks and answers them as scripted; [`Client`] speaks the calling interfaces. [`run`] is all of that as a
-//! process of its own.
+//! process of its own ([`control`]).
 //!
 //! It is the judge in tests, so it shares as little as it can with what it judges: SIP, SDP and codecs come from the
 //! crates `sip` and `media`, and those are judged by foreign programs elsewhere.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test says by panicking"))]
 
 mod audio_leg;
 mod babble;
@@ -15,6 +16,7 @@ pub mod behaviour;
 pub mod callbacks;
 mod carrier;
 pub mod client;
+pub mod control;
 mod exchange;
 mod fork;
 mod ledger;
@@ -33,8 +35,9 @@ mod wire;
 
 pub use behaviour::Behaviour;
 pub use callbacks::{Answer, Callback, CallbackReceiver, Callbacks};
-pub use carrier::{Carrier, CarrierConfig, CarrierError, Digest, KeepAudio};
+pub use carrier::{Carrier, CarrierConfig, CarrierError, Digest, KeepAudio, Observer};
 pub use client::{Client, ClientError, Reply};
+pub use control::{Sim, SimError, SimOptions, run};
 pub use fork::ForkReport;
 pub use moment::{Moment, process_cpu_time};
 pub use phone::{Over, Phone};

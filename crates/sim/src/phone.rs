@@ -112,7 +112,7 @@ impl Phone {
     }
 
     /// 180, once.
-    pub async fn ring(&mut self) -> Result<(), Over> {
+    pub fn ring(&mut self) -> Result<(), Over> {
         self.sip(Command::Ring { leg: self.leg, body: None })
     }
 
@@ -121,7 +121,7 @@ impl Phone {
         if time.is_zero() {
             return Ok(());
         }
-        self.ring().await?;
+        self.ring()?;
         self.wait(time).await
     }
 
@@ -134,11 +134,11 @@ impl Phone {
     /// 200. Where no audio can be agreed the call is refused with 488 instead.
     pub async fn answer(&mut self) -> Result<(), Over> {
         let body = self.description().await?;
-        self.answer_with(Some(body)).await
+        self.answer_with(Some(body))
     }
 
     /// 200 with this session description, or without any.
-    pub(crate) async fn answer_with(&mut self, sdp: Option<Bytes>) -> Result<(), Over> {
+    pub(crate) fn answer_with(&mut self, sdp: Option<Bytes>) -> Result<(), Over> {
         let body = sdp.map(Body::sdp);
         self.sip(Command::Answer { leg: self.leg, body })?;
         self.answered();

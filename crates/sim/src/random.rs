@@ -5,10 +5,6 @@
 pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
     /// A stream of its own for one name: what other names drew before does not change it.
     pub fn for_name(seed: u64, name: &str) -> Random {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
@@ -41,7 +37,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_numbers_of_the_published_algorithm() {
-        let mut random = Random::new(1_234_567);
+        let mut random = Random(1_234_567);
         let drawn: Vec<u64> = (0..3).map(|_| random.next()).collect();
         let published =
             [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];

@@ -61,7 +61,7 @@ async fn act(behaviour: &Behaviour, phone: &mut Phone) -> Result<(), Over> {
             phone.refuse(*status).await
         }
         Behaviour::NoAnswer => {
-            phone.ring().await?;
+            phone.ring()?;
             phone.until_over().await
         }
         // The 100 has left already. What should not have reached a phone at all gets no more than that either.
@@ -111,20 +111,20 @@ async fn early_media(phone: &mut Phone, ring: Duration) -> Result<(), Over> {
 async fn one_way(phone: &mut Phone) -> Result<(), Over> {
     let offer = phone.offer().map(|offer| sdp_edit::with_direction(&offer, "sendonly"));
     let sdp = phone.description_for(offer).await?;
-    phone.answer_with(Some(sdp_edit::with_direction(&sdp, "sendrecv"))).await?;
+    phone.answer_with(Some(sdp_edit::with_direction(&sdp, "sendrecv")))?;
     phone.until_over().await
 }
 
 async fn deaf(phone: &mut Phone) -> Result<(), Over> {
     let port = phone.exchange().nobodys_port();
     let sdp = phone.description().await?;
-    phone.answer_with(Some(sdp_edit::with_audio_port(&sdp, port))).await?;
+    phone.answer_with(Some(sdp_edit::with_audio_port(&sdp, port)))?;
     phone.until_over().await
 }
 
 async fn cancel_race(phone: &mut Phone) -> Result<(), Over> {
     let races = phone.answer_on_cancel().await?;
-    phone.ring().await?;
+    phone.ring()?;
     if races {
         phone.until_confirmed().await?;
     }
@@ -161,6 +161,6 @@ async fn odd_sdp(phone: &mut Phone, odd: OddSdp) -> Result<(), Over> {
             None
         }
     };
-    phone.answer_with(answer).await?;
+    phone.answer_with(answer)?;
     phone.until_over().await
 }

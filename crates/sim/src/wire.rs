@@ -2,7 +2,7 @@
 //! those of a phone that is gone, and let an answer overtake a CANCEL. The endpoint of `sip` has no place for such
 //! tricks, and should not have one.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -89,7 +89,7 @@ pub(crate) fn start(config: WireConfig, orders: mpsc::Receiver<Order>) -> io::Re
         losses: Random::for_name(config.seed, "network"),
         loss: config.loss,
         lost: config.lost,
-        racing: HashMap::new(),
+        racing: BTreeMap::new(),
         gone: HashSet::new(),
         gone_order: VecDeque::new(),
         reaches: config.reaches,
@@ -107,7 +107,7 @@ struct Wire {
     losses: Random,
     loss: f32,
     lost: Arc<AtomicU64>,
-    racing: HashMap<String, (LegId, Option<Body>)>,
+    racing: BTreeMap<String, (LegId, Option<Body>)>,
     gone: HashSet<String>,
     gone_order: VecDeque<String>,
     reaches: Reaches,

@@ -1,4 +1,5 @@
 //! The callback receiver keeps what arrives and answers as scripted, down to the level of the connection.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 use std::time::Duration;
 

@@ -2,15 +2,19 @@
 
 use super::spectrum::{BANDS, Frame, Spectrum};
 
-/// Frames of a clip that are compared at a time: 400 ms. Short enough that a single spoken digit decides a block.
-const BLOCK: usize = 40;
+/// Frames of a clip that are compared at a time: 320 ms. Short enough that a single spoken digit decides a block.
+const BLOCK: usize = 32;
+/// Blocks overlap by half: a word lies in one of them as a whole.
+const ADVANCE: usize = BLOCK / 2;
 /// Of a block every second frame is compared: 20 ms.
 const STRIDE: usize = 2;
 /// How far a block may lie beside the place that the block before it predicts, in frames: jitter buffers insert and
 /// drop single packets.
-const SLACK: isize = 3;
+const SLACK: isize = 4;
 /// A block whose spread (in dB) is below this is as good as silent.
 const FLAT_DB: f32 = 1.5;
+/// Frames with sound that a block must have for it to be the worst: in a pause codecs differ as much as words do.
+const MIN_SOUNDING: usize = 10;
 /// Frames of a block that must be there for it to count.
 const MIN_PRESENT: usize = 8;
 
@@ -23,7 +27,7 @@ pub(super) struct Fit {
     pub end: usize,
     /// Mean of the blocks' correlations, weighted by how much sound is in them: 1.0 is the same sound.
     pub mean: f32,
-    /// The worst block's.
+    /// The worst block's, of those that are no pauses.
     pub worst: f32,
     /// Share of the clip's sound that was there to be compared.
     pub share: f32,
@@ -52,25 +56,30 @@ pub(super) fn glimpse(
 /// Follows a clip through what was heard, block by block, from its place at `start` on.
 pub(super) fn fit(clip: &Spectrum, heard: &Spectrum, start: isize) -> Fit {
     let mut lag = start;
-    let (mut sum, mut weight, mut worst, mut present) = (0.0, 0.0, f32::INFINITY, 0);
-    let total = clip.active.iter().filter(|active| **active).count();
+    let (mut sum, mut weight, mut worst) = (0.0, 0.0, f32::INFINITY);
     let mut from = 0;
-    while from < clip.len() {
-        // The last block takes the rest, so that none is too short to judge.
-        let to = if clip.len() - from < 2 * BLOCK { clip.len() } else { from + BLOCK };
+    loop {
+        // The last block is a whole one, too: none is too short to judge.
+        let from_whole = from.min(clip.len().saturating_sub(BLOCK));
+        let frames = from_whole..(from_whole + BLOCK).min(clip.len());
         let shifted = |shift: isize| {
-            correlation(clip, from..to, heard, lag + shift).map(|block| (shift, block))
+            correlation(clip, frames.clone(), heard, lag + shift).map(|block| (shift, block))
         };
-        let best =
-            (-SLACK..=SLACK).filter_map(shifted).max_by(|a, b| a.1.score.total_cmp(&b.1.score));
+        let best = (-SLACK..=SLACK)
+            .filter_map(shifted)
+            .max_by(|a, b| better(a.0, a.1.score).total_cmp(&better(b.0, b.1.score)));
         if let Some((shift, block)) = best {
             lag += shift;
             sum += block.score * block.active as f32;
             weight += block.active as f32;
-            worst = worst.min(block.score);
-            present += block.active;
+            if block.sounding >= MIN_SOUNDING {
+                worst = worst.min(block.score);
+            }
         }
-        from = to;
+        from += ADVANCE;
+        if from + BLOCK >= clip.len() + ADVANCE {
+            break;
+        }
     }
     let end = (lag + clip.len() as isize).clamp(0, heard.len() as isize);
     Fit {
@@ -78,14 +87,31 @@ pub(super) fn fit(clip: &Spectrum, heard: &Spectrum, start: isize) -> Fit {
         end: end as usize,
         mean: if weight > 0.0 { sum / weight } else { 0.0 },
         worst: if worst.is_finite() { worst } else { 0.0 },
-        share: present as f32 / total.max(1) as f32,
+        share: share(clip, heard, start),
     }
+}
+
+/// Among equal scores the unmoved block is the right one: a steady sound fits everywhere.
+fn better(shift: isize, score: f32) -> f32 {
+    score - 1e-4 * shift.unsigned_abs() as f32
+}
+
+/// The share of the clip's sound that was heard.
+fn share(clip: &Spectrum, heard: &Spectrum, start: isize) -> f32 {
+    let sounds = (0..clip.len()).filter(|n| clip.active[*n]);
+    let there = |n: &usize| {
+        usize::try_from(*n as isize + start).is_ok_and(|at| at < heard.len() && !heard.missing[at])
+    };
+    let total = clip.active.iter().filter(|active| **active).count();
+    sounds.filter(there).count() as f32 / total.max(1) as f32
 }
 
 struct Block {
     score: f32,
     /// Active frames of the clip that what was heard has, too.
     active: usize,
+    /// Frames in which there is sound in either.
+    sounding: usize,
 }
 
 /// Pearson's correlation over the cells of a block, which forgives a difference in level. `None` where too little of it
@@ -110,19 +136,21 @@ fn correlation(
     if pairs.len() < MIN_PRESENT {
         return None;
     }
-    let score = match pearson(&pairs) {
+    let score = match pearson(&pairs, &heard.floor) {
         Some(score) => score,
         // Silence in the clip: right where silence was heard.
         None => 1.0 - extra as f32 / pairs.len() as f32,
     };
-    Some(Block { score: score.max(0.0), active: active * STRIDE })
+    let (active, sounding) = (active * STRIDE, (active + extra) * STRIDE);
+    Some(Block { score: score.max(0.0), active, sounding })
 }
 
-fn pearson(pairs: &[(&Frame, &Frame)]) -> Option<f32> {
+fn pearson(pairs: &[(&Frame, &Frame)], floor: &Frame) -> Option<f32> {
     let cells = (pairs.len() * BANDS) as f32;
     let (mut sum_a, mut sum_b, mut aa, mut bb, mut ab) = (0.0f32, 0.0f32, 0.0f32, 0.0f32, 0.0f32);
     for (a, b) in pairs {
-        for (a, b) in a.iter().zip(b.iter()) {
+        for ((a, b), floor) in a.iter().zip(b.iter()).zip(floor) {
+            let (a, b) = (a.max(*floor), b.max(*floor));
             sum_a += a;
             sum_b += b;
             aa += a * a;
@@ -135,6 +163,10 @@ fn pearson(pairs: &[(&Frame, &Frame)]) -> Option<f32> {
     if variance_a < FLAT_DB * FLAT_DB {
         return None;
     }
+    if variance_b < FLAT_DB * FLAT_DB {
+        // Sound in the clip, and none where it should be heard.
+        return Some(0.0);
+    }
     let covariance = ab / cells - (sum_a / cells) * (sum_b / cells);
-    Some(covariance / (variance_a * variance_b.max(f32::MIN_POSITIVE)).sqrt())
+    Some(covariance / (variance_a * variance_b).sqrt())
 }

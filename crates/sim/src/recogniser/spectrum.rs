@@ -20,8 +20,12 @@ const ACTIVE_DB: f32 = -28.0;
 /// Nothing quieter than this (root mean square of 12 in 16 bits, in dB of the spectrum) is a sound.
 const SILENCE_DB: f32 = 55.0;
 
-/// Energies in dB above the floor, one row per 10 ms.
+/// Energies in dB relative to the sound's loud level, one row per 10 ms.
 pub(super) type Frame = [f32; BANDS];
+/// The quietest tenth of the frames is taken for noise, as far as it is so much below the loud level, in dB.
+const NOISE_DB: f32 = -14.0;
+/// How far above the noise a sound has to be, in dB.
+const ABOVE_NOISE_DB: f32 = 5.0;
 
 /// A sound, analysed.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Spectrum {
     pub active: Vec<bool>,
     /// Whether the samples are all the same: a packet that never came.
     pub missing: Vec<bool>,
+    /// Per band what is as good as silence.
+    pub floor: Frame,
 }
 
 impl Spectrum {
@@ -43,19 +49,23 @@ impl Spectrum {
             .collect();
         let levels: Vec<f32> = frames.iter().map(level).collect();
         let loud = loud_level(&levels);
-        let floor = loud + FLOOR_DB;
         for frame in &mut frames {
             for band in frame.iter_mut() {
-                *band = (*band - floor).max(0.0);
+                *band -= loud;
             }
         }
-        let limit = (loud + ACTIVE_DB).max(SILENCE_DB);
+        let floor = std::array::from_fn(|band| {
+            let noise = quietest_tenth(frames.iter().map(|frame| frame[band]));
+            (noise.min(NOISE_DB) + ABOVE_NOISE_DB).max(FLOOR_DB)
+        });
+        let noise = quietest_tenth(levels.iter().copied()).min(loud + NOISE_DB);
+        let limit = (loud + ACTIVE_DB).max(SILENCE_DB).max(noise + ABOVE_NOISE_DB);
         let active = levels.iter().map(|level| *level > limit).collect();
         let flat = |n: usize| {
             let part = &samples[n * HOP..(n * HOP + WINDOW).min(samples.len())];
             part[WINDOW / 4..].iter().take(WINDOW / 2).all(|s| s.abs() <= 8)
         };
-        Spectrum { missing: (0..count).map(flat).collect(), frames, active }
+        Spectrum { missing: (0..count).map(flat).collect(), frames, active, floor }
     }
 
     pub fn len(&self) -> usize {
@@ -86,6 +96,15 @@ fn loud_level(levels: &[f32]) -> f32 {
     }
     let rank = audible.len() - 1 - audible.len() / 10;
     *audible.select_nth_unstable_by(rank, f32::total_cmp).1
+}
+
+fn quietest_tenth(values: impl Iterator<Item = f32>) -> f32 {
+    let mut values: Vec<f32> = values.collect();
+    if values.is_empty() {
+        return 0.0;
+    }
+    let rank = values.len() / 10;
+    *values.select_nth_unstable_by(rank, f32::total_cmp).1
 }
 
 /// A frame's whole energy in dB.

@@ -1,5 +1,4 @@
 //! A caller for the tests: dials a carrier over real sockets, with the crates `sip` and `media`.
-#![allow(dead_code)] // each test file uses its own part of it
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,10 +1,8 @@
 //! Each reserved number does over real SIP and RTP what the table says.
 
-mod caller;
-
 use std::time::Duration;
 
-use caller::{Caller, LIMIT};
+use crate::caller::{Caller, LIMIT};
 use sim::{CallReport, Carrier, CarrierConfig, EndedBy, KeepAudio};
 use sip::Transport;
 
@@ -17,7 +15,7 @@ async fn world() -> (Carrier, Caller) {
     (Carrier::start(config).await.unwrap(), Caller::start().await)
 }
 
-async fn report(carrier: &Carrier, call: &caller::Call) -> CallReport {
+async fn report(carrier: &Carrier, call: &crate::caller::Call) -> CallReport {
     let ended = carrier.call_ended(|report| report.call_id == call.call_id);
     tokio::time::timeout(LIMIT, ended).await.expect("the far end reports the call")
 }

@@ -1,11 +1,9 @@
 //! The carrier as a whole: who may call, load, loss, people of a test's own making.
 
-mod caller;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use caller::{Caller, LIMIT};
+use crate::caller::{Caller, LIMIT};
 use sim::{Behaviour, Carrier, CarrierConfig, Digest, EndedBy, KeepAudio};
 use sip::{Command, Credentials, Destination, Registration, RegistrationId, Transport, Uri};
 
