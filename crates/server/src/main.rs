@@ -174,7 +174,9 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("no new calls are taken; running ones may finish; a second signal hangs them up");
+    tracing::info!(
+        "no new calls are taken; running ones may finish; a second signal hangs them up"
+    );
     let hurry = async {
         tokio::select! {
             _ = terminate.recv() => {}

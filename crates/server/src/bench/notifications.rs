@@ -155,7 +155,8 @@ impl Judged {
         let history = far_end.history().await?;
         let mut called_back: BTreeMap<String, u32> = BTreeMap::new();
         for callback in far_end.receiver.callbacks().all() {
-            *called_back.entry(callback.field("callSerialNo").unwrap_or_default()).or_default() += 1;
+            *called_back.entry(callback.field("callSerialNo").unwrap_or_default()).or_default() +=
+                1;
         }
         let good = sent.keys().filter(|serial| {
             let seen = reports.get(*serial).is_some_and(|report| played_whole(report));

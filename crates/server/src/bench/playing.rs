@@ -77,7 +77,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
         }
         calls += arguments.step.max(1);
     }
-    let playing = steps.iter().filter(|step| step.holds()).map(|step| step.calls).max().unwrap_or(0);
+    let playing =
+        steps.iter().filter(|step| step.holds()).map(|step| step.calls).max().unwrap_or(0);
     let limited_by = steps
         .last()
         .filter(|step| !step.holds())

@@ -81,6 +81,7 @@ impl Speaker {
     }
 
     /// What the clip of this text will be called, without rendering it: equal ids are equal samples.
+    #[cfg(test)]
     pub fn clip_id(
         &self,
         config: &SpeechConfig,

@@ -133,7 +133,8 @@ async fn baresip_hears_the_recording() {
     let heard = names.find(|path| path.to_string_lossy().ends_with("-dec.wav"));
     let heard = std::fs::read(heard.expect("baresip wrote what it heard")).expect("a file");
     let samples = Clip::decode(&patched(heard)).expect("a WAV file").samples();
-    let begins = samples.iter().position(|sample| sample.abs() > 3_000).expect("it heard something");
+    let begins =
+        samples.iter().position(|sample| sample.abs() > 3_000).expect("it heard something");
     let share = detect::share(&samples[begins..begins + 8_000], 440.0);
     assert!(share > 0.9, "440 Hz holds {share} of what baresip heard");
 }
