@@ -142,6 +142,9 @@ async fn a_person_of_the_tests_own_making_answers() {
             phone.ring_for(Duration::from_millis(20)).await?;
             phone.answer().await?;
             phone.press("9").await?;
+            assert_eq!(phone.caller(), "2222201");
+            assert_eq!(phone.digit().await?, '4');
+            assert!(!phone.heard().samples().is_empty());
             phone.hang_up().await
         })
     });
@@ -150,6 +153,7 @@ async fn a_person_of_the_tests_own_making_answers() {
     let mut call = caller.dial(carrier.udp_address(), "5551").await;
     call.answered().await.unwrap();
     assert_eq!(call.digit().await, '9');
+    call.press("4").await;
     assert_eq!(call.ended().await.by, sip::EndedBy::Peer);
     let refused = caller.dial(carrier.udp_address(), "5552").await.answered().await.unwrap_err();
     assert_eq!(refused.status, Some(480));
