@@ -98,10 +98,14 @@ async fn a_hundred_calls_at_a_time() {
         call.answered().await.unwrap();
     }
     assert_eq!(carrier.live_calls(), 100);
-    for call in &mut calls {
-        call.press("5").await;
-        call.start_hang_up();
+    let mut talking = tokio::task::JoinSet::new();
+    for mut call in calls {
+        talking.spawn(async move {
+            call.press("5").await;
+            call.hang_up().await
+        });
     }
+    talking.join_all().await;
     let all = carrier.totals_reached(|totals| totals.ended == 100);
     let totals = tokio::time::timeout(LIMIT, all).await.expect("every call ends");
     assert_eq!((totals.calls, totals.answered, totals.invites), (100, 100, 100));
