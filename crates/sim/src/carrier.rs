@@ -1,18 +1,20 @@
 //! The carrier: lines, exchange and books under one handle.
 
+mod config;
+
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use media::{Clip, Codec};
-use sip::{
-    AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Endpoint, EndpointConfig, Policy,
-};
+use media::Clip;
+use sip::{Endpoint, EndpointConfig};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
+
+pub use config::{CarrierConfig, Digest, KeepAudio};
 
 use crate::audio_leg::Switchboard;
 use crate::exchange::{Exchange, ExchangeConfig, Line};
@@ -24,73 +26,6 @@ use crate::{Behaviour, Binding, CallReport, Totals};
 
 /// How long calls get to end in order when the carrier is shut down.
 const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(5);
-
-/// How much of what phones hear is kept for [`CallReport::heard`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeepAudio {
-    /// Nothing: for load, where only the packets count.
-    None,
-    /// Of the last so many calls that ended.
-    Last(usize),
-    All,
-}
-
-/// Who may call and register.
-#[derive(Clone, Debug)]
-pub struct Digest {
-    pub realm: String,
-    /// User names and passwords.
-    pub users: BTreeMap<String, String>,
-}
-
-/// A carrier's settings; [`CarrierConfig::default`] is a carrier on free ports of 127.0.0.1.
-#[derive(Clone, Debug)]
-pub struct CarrierConfig {
-    /// Where calls come in over UDP; port 0 takes a free one.
-    pub sip_udp: SocketAddr,
-    /// Likewise over TCP; `None`: not at all.
-    pub sip_tcp: Option<SocketAddr>,
-    /// Where phones send and receive audio.
-    pub media_ip: IpAddr,
-    pub media_threads: usize,
-    /// What phones accept, in their order of preference.
-    pub codecs: Vec<Codec>,
-    /// The same seed gives the same ringing times, losses, tags and sounds.
-    pub seed: u64,
-    /// Credentials that INVITE and REGISTER must show; `None`: anybody may call.
-    pub digest: Option<Digest>,
-    /// Whether REGISTER is taken.
-    pub accept_registrations: bool,
-    /// What numbers do that should do something else than [`crate::numbers`] says.
-    pub behaviours: BTreeMap<String, Behaviour>,
-    pub keep_audio: KeepAudio,
-    /// How much is kept of each call, from the first packet on.
-    pub keep_for: Duration,
-    /// Share of SIP datagrams that the network loses, each way: 0.0 (none) to 1.0.
-    pub loss: f32,
-    /// Calls at a time above which INVITEs get 503.
-    pub max_calls: usize,
-}
-
-impl Default for CarrierConfig {
-    fn default() -> CarrierConfig {
-        CarrierConfig {
-            sip_udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            sip_tcp: None,
-            media_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            media_threads: 1,
-            codecs: Codec::ALL.to_vec(),
-            seed: 1,
-            digest: None,
-            accept_registrations: false,
-            behaviours: BTreeMap::new(),
-            keep_audio: KeepAudio::Last(100),
-            keep_for: Duration::from_secs(120),
-            loss: 0.0,
-            max_calls: 20_000,
-        }
-    }
-}
 
 /// Why a carrier cannot start: its configuration or the machine is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -211,7 +146,8 @@ impl Carrier {
 
     /// Returns when the totals satisfy `predicate`; looked at whenever a call has ended.
     pub async fn totals_reached(&self, predicate: impl Fn(&Totals) -> bool) -> Totals {
-        self.exchange.ledger().totals_reached(predicate).await
+        self.exchange.ledger().totals_reached(predicate).await;
+        self.totals()
     }
 
     /// Each call as it ends. A subscriber that is too slow misses some and is told how many.
@@ -302,7 +238,7 @@ fn start_wire(
     let started = wire::start(
         WireConfig {
             bind: config.sip_udp,
-            policy: policy(config),
+            policy: config.policy(),
             seed: config.seed,
             loss: config.loss,
             max_legs: config.max_calls,
@@ -326,7 +262,7 @@ async fn start_tcp(
     let (endpoint, mut events) = Endpoint::start(EndpointConfig {
         listeners: vec![listener],
         limits: sip::Limits { max_legs: config.max_calls, ..sip::Limits::default() },
-        policy: policy(config),
+        policy: config.policy(),
         user_agent: Some("offhook-sim".to_owned()),
         seed: config.seed.wrapping_add(1),
     })
@@ -338,24 +274,4 @@ async fn start_tcp(
         }
     });
     Ok((endpoint, pump))
-}
-
-fn policy(config: &CarrierConfig) -> Policy {
-    let digest = config.digest.as_ref().map(|digest| DigestPolicy {
-        realm: digest.realm.clone(),
-        users: digest
-            .users
-            .iter()
-            .map(|(user, password)| {
-                (user.clone(), DigestUser::from_password(user, &digest.realm, password))
-            })
-            .collect(),
-    });
-    let accept_register = match (config.accept_registrations, &digest) {
-        (false, _) => AcceptRegister::Never,
-        (true, None) => AcceptRegister::Open,
-        (true, Some(digest)) => AcceptRegister::Digest(digest.clone()),
-    };
-    let accept_invites = digest.map_or(AcceptInvites::Open, AcceptInvites::Digest);
-    Policy { accept_invites, accept_register }
 }

@@ -119,13 +119,12 @@ impl Ledger {
     }
 
     /// Returns when the totals satisfy `predicate`; looked at whenever a call has ended.
-    pub async fn totals_reached(&self, predicate: impl Fn(&Totals) -> bool) -> Totals {
+    pub async fn totals_reached(&self, predicate: impl Fn(&Totals) -> bool) {
         let mut reported = self.reported.subscribe();
         loop {
             reported.borrow_and_update();
-            let totals = self.totals();
-            if predicate(&totals) {
-                return totals;
+            if predicate(&self.totals()) {
+                return;
             }
             reported.changed().await.expect("self holds the sender");
         }

@@ -15,6 +15,7 @@
 //! the caller has hung up, which ends the sequence with [`Over`].
 
 mod finish;
+mod negotiation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,10 @@ use sip::{Body, Command, HangUpCause, IncomingCall, LegId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::audio_leg::{AudioError, AudioLeg};
+use crate::audio_leg::AudioLeg;
 use crate::exchange::{Exchange, Line, Notice};
 use crate::fork::ForkReport;
-use crate::{EndedBy, Moment};
+use crate::{EndedBy, Heard, Moment};
 
 pub(crate) use finish::Log;
 
@@ -233,37 +234,26 @@ impl Phone {
         }
     }
 
+    /// The next digit that the caller presses, also one that came while the phone did something else.
+    pub async fn digit(&mut self) -> Result<char, Over> {
+        loop {
+            if let Some(digit) = self.log.next_digit() {
+                return Ok(digit);
+            }
+            self.next().await?;
+        }
+    }
+
+    /// What the phone has heard so far, as far as the carrier keeps audio.
+    pub fn heard(&self) -> Heard {
+        Heard::new(self.audio.heard())
+    }
+
     /// Hangs up, or refuses with 480 where the call was not answered.
     pub async fn hang_up(&mut self) -> Result<(), Over> {
         self.sip(Command::HangUp { leg: self.leg, cause: HangUpCause::Normal })?;
         self.log.ended_by.get_or_insert(EndedBy::Phone);
         self.until_over().await
-    }
-
-    /// Offers the session anew in a re-INVITE; whether the caller took it. `edit` changes the offer.
-    pub(crate) async fn reinvite(&mut self, edit: fn(&[u8]) -> Bytes) -> Result<bool, Over> {
-        let offer = {
-            let Phone { audio, log, .. } = self;
-            audio.offer(&mut |event| log.media(&event)).await
-        };
-        let offer = match offer {
-            Ok(offer) => edit(&offer),
-            Err(error) => {
-                self.log.fault(&error);
-                return Ok(false);
-            }
-        };
-        self.sip(Command::Offer { leg: self.leg, body: Body::sdp(offer) })?;
-        loop {
-            match self.next().await? {
-                Happening::OfferAnswered(Some(sdp)) => {
-                    self.remote(sdp);
-                    return Ok(true);
-                }
-                Happening::OfferAnswered(None) => return Ok(false),
-                Happening::Nothing | Happening::Media(_) | Happening::Confirmed => {}
-            }
-        }
     }
 
     /// Has the 200 sent when the caller's CANCEL arrives, ahead of it. `false` over TCP, where nothing overtakes.
@@ -297,41 +287,6 @@ impl Phone {
 
     pub(crate) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
-    }
-
-    /// Our session description: the answer to the INVITE's offer, or an offer where it had none.
-    pub(crate) async fn description(&mut self) -> Result<Bytes, Over> {
-        self.description_for(self.offer()).await
-    }
-
-    /// The INVITE's offer.
-    pub(crate) fn offer(&self) -> Option<Bytes> {
-        self.call.body.as_ref().map(|body| body.bytes.clone())
-    }
-
-    /// As [`Phone::description`], of another offer.
-    pub(crate) async fn description_for(&mut self, offer: Option<Bytes>) -> Result<Bytes, Over> {
-        let Phone { audio, log, .. } = self;
-        if let Some(described) = &log.described {
-            return Ok(described.clone());
-        }
-        let mut meanwhile = |event: media::Event| log.media(&event);
-        let sdp = match offer {
-            Some(offer) => audio.answer(offer, &mut meanwhile).await,
-            None => audio.offer(&mut meanwhile).await,
-        };
-        match sdp {
-            Ok(sdp) => {
-                self.log.described = Some(sdp.clone());
-                Ok(sdp)
-            }
-            Err(error) => {
-                let status = if error == AudioError::Busy { 503 } else { 488 };
-                self.log.fault(&error);
-                self.refuse(status).await?;
-                Err(Over)
-            }
-        }
     }
 
     /// Waits for the next thing that happens, and does what phones do by themselves.
@@ -383,32 +338,6 @@ impl Phone {
                 self.log.ended_by.get_or_insert(EndedBy::Carrier);
                 Ok(Happening::Nothing)
             }
-        }
-    }
-
-    /// Answers the caller's re-INVITE; without an offer in it the answer is one.
-    async fn answer_offer(&mut self, offer: Option<Bytes>) -> Result<(), Over> {
-        let Phone { audio, log, .. } = self;
-        let mut meanwhile = |event: media::Event| log.media(&event);
-        let sdp = match offer {
-            Some(offer) => audio.answer(offer, &mut meanwhile).await,
-            None => audio.offer(&mut meanwhile).await,
-        };
-        match sdp {
-            Ok(sdp) => {
-                let body = Some(Body::sdp(sdp));
-                self.sip(Command::AnswerOffer { leg: self.leg, body })
-            }
-            Err(error) => {
-                self.log.fault(&error);
-                self.sip(Command::RefuseOffer { leg: self.leg, status: 488 })
-            }
-        }
-    }
-
-    fn remote(&mut self, sdp: Bytes) {
-        if let Err(error) = self.audio.remote(sdp) {
-            self.log.fault(&error);
         }
     }
 

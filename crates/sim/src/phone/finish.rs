@@ -33,6 +33,8 @@ pub(crate) struct Log {
     pub described: Option<Bytes>,
     pub digits_sent: String,
     digits_heard: String,
+    /// How many of them somebody has asked for.
+    digits_taken: usize,
     pub fork: Option<watch::Receiver<ForkReport>>,
     codec: Option<media::Codec>,
     sources: BTreeSet<SocketAddr>,
@@ -49,6 +51,7 @@ impl Log {
             described: None,
             digits_sent: String::new(),
             digits_heard: String::new(),
+            digits_taken: 0,
             fork: None,
             codec: None,
             sources: BTreeSet::new(),
@@ -80,6 +83,12 @@ impl Log {
             | media::Event::RecordingDone { .. }
             | media::Event::Closed { .. } => {}
         }
+    }
+
+    pub fn next_digit(&mut self) -> Option<char> {
+        let digit = self.digits_heard.chars().nth(self.digits_taken)?;
+        self.digits_taken += 1;
+        Some(digit)
     }
 
     pub fn fault(&mut self, error: &AudioError) {

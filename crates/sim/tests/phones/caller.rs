@@ -36,6 +36,7 @@ pub struct Call {
     sip: mpsc::Receiver<sip::Event>,
     media_events: mpsc::Receiver<media::Event>,
     pub provisionals: Vec<u16>,
+    codecs: Vec<Codec>,
 }
 
 impl Caller {
@@ -77,34 +78,49 @@ impl Caller {
     }
 
     pub async fn dial(&self, to: SocketAddr, number: &str) -> Call {
-        self.dial_over(Transport::Udp, to, number).await
+        let mut call = self.call();
+        let offer = call.offer(self.codecs.clone()).await;
+        self.invite(call, Transport::Udp, to, number, Some(offer)).await
     }
 
-    pub async fn dial_over(&self, transport: Transport, to: SocketAddr, number: &str) -> Call {
+    pub async fn dial_over_tcp(&self, to: SocketAddr, number: &str) -> Call {
+        let mut call = self.call();
+        let offer = call.offer(self.codecs.clone()).await;
+        self.invite(call, Transport::Tcp, to, number, Some(offer)).await
+    }
+
+    /// An INVITE that leaves the offer to the far side.
+    pub async fn dial_without_offer(&self, to: SocketAddr, number: &str) -> Call {
+        self.invite(self.call(), Transport::Udp, to, number, None).await
+    }
+
+    fn call(&self) -> Call {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sip_out, sip) = mpsc::channel(256);
         let (media_out, media_events) = mpsc::channel(256);
         self.sip_legs.lock().unwrap().insert(LegId(id), sip_out);
         self.media_legs.lock().unwrap().insert(media::LegId(id), media_out);
         let call_id = format!("call-{id}-{}", self.endpoint.local_addresses()[0].1.port());
-        let mut call = Call {
+        Call {
             endpoint: self.endpoint.clone(),
             media: self.media.clone(),
             leg: LegId(id),
-            call_id: call_id.clone(),
+            call_id,
             sip,
             media_events,
             provisionals: Vec::new(),
-        };
-        let codecs = self.codecs.clone();
-        call.media
-            .command(media::Command::Offer { leg: media::LegId(id), codecs, dtmf: true })
-            .unwrap();
-        let offer = call.media_event(|event| match event {
-            media::Event::Offered { sdp, .. } => Some(sdp),
-            _ => None,
-        });
-        let offer = offer.await;
+            codecs: self.codecs.clone(),
+        }
+    }
+
+    async fn invite(
+        &self,
+        mut call: Call,
+        transport: Transport,
+        to: SocketAddr,
+        number: &str,
+        offer: Option<Bytes>,
+    ) -> Call {
         let uri = |user: &str| Uri::new(user, to.ip().to_string()).unwrap().with_port(to.port());
         call.command(Command::Prepare(Box::new(Invite {
             leg: call.leg,
@@ -113,11 +129,11 @@ impl Caller {
             from: Address::new(uri("2222201")),
             to: Address::new(uri(number)),
             p_asserted_identity: None,
-            call_id,
-            from_tag: format!("from{id}"),
+            call_id: call.call_id.clone(),
+            from_tag: format!("from{}", call.leg.0),
             credentials: self.credentials.clone(),
             headers: Vec::new(),
-            body: Some(Body::sdp(offer)),
+            body: offer.map(Body::sdp),
         })));
         call.sip_event(|event| matches!(event, sip::Event::Prepared { .. }).then_some(())).await;
         call.command(Command::Send { leg: call.leg });
@@ -148,6 +164,32 @@ impl Call {
                 _ => {}
             }
         }
+    }
+
+    /// Waits for the 200 with the far side's offer and acknowledges it with the answer.
+    pub async fn answered_with_offer(&mut self) {
+        let offer = self.sip_event(|event| match event {
+            sip::Event::Answered { body: Some(body), .. } => Some(body.bytes),
+            _ => None,
+        });
+        let (offer, leg, codecs) = (offer.await, self.media_leg(), self.codecs.clone());
+        self.media.command(media::Command::Answer { leg, offer, codecs }).unwrap();
+        let answer = self.description().await;
+        self.command(Command::Acknowledge { leg: self.leg, body: Some(Body::sdp(answer)) });
+    }
+
+    async fn offer(&mut self, codecs: Vec<Codec>) -> Bytes {
+        let leg = self.media_leg();
+        self.media.command(media::Command::Offer { leg, codecs, dtmf: true }).unwrap();
+        self.description().await
+    }
+
+    async fn description(&mut self) -> Bytes {
+        let described = self.media_event(|event| match event {
+            media::Event::Offered { sdp, .. } | media::Event::Answered { sdp, .. } => Some(sdp),
+            _ => None,
+        });
+        described.await
     }
 
     /// Waits for a provisional with this status.
@@ -185,11 +227,7 @@ impl Call {
 
     async fn take_offer(&mut self, sdp: Bytes) {
         self.media.command(media::Command::Reoffered { leg: self.media_leg(), sdp }).unwrap();
-        let answer = self.media_event(|event| match event {
-            media::Event::Answered { sdp, .. } => Some(sdp),
-            _ => None,
-        });
-        let body = Some(Body::sdp(answer.await));
+        let body = Some(Body::sdp(self.description().await));
         self.command(Command::AnswerOffer { leg: self.leg, body });
     }
 

@@ -98,10 +98,14 @@ async fn a_hundred_calls_at_a_time() {
         call.answered().await.unwrap();
     }
     assert_eq!(carrier.live_calls(), 100);
-    for call in &mut calls {
-        call.press("5").await;
-        call.start_hang_up();
+    let mut talking = tokio::task::JoinSet::new();
+    for mut call in calls {
+        talking.spawn(async move {
+            call.press("5").await;
+            call.hang_up().await
+        });
     }
+    talking.join_all().await;
     let all = carrier.totals_reached(|totals| totals.ended == 100);
     let totals = tokio::time::timeout(LIMIT, all).await.expect("every call ends");
     assert_eq!((totals.calls, totals.answered, totals.invites), (100, 100, 100));
@@ -142,6 +146,9 @@ async fn a_person_of_the_tests_own_making_answers() {
             phone.ring_for(Duration::from_millis(20)).await?;
             phone.answer().await?;
             phone.press("9").await?;
+            assert_eq!(phone.caller(), "2222201");
+            assert_eq!(phone.digit().await?, '4');
+            assert!(!phone.heard().samples().is_empty());
             phone.hang_up().await
         })
     });
@@ -150,6 +157,7 @@ async fn a_person_of_the_tests_own_making_answers() {
     let mut call = caller.dial(carrier.udp_address(), "5551").await;
     call.answered().await.unwrap();
     assert_eq!(call.digit().await, '9');
+    call.press("4").await;
     assert_eq!(call.ended().await.by, sip::EndedBy::Peer);
     let refused = caller.dial(carrier.udp_address(), "5552").await.answered().await.unwrap_err();
     assert_eq!(refused.status, Some(480));

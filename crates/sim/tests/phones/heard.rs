@@ -1,8 +1,11 @@
 //! A phone says which clips it heard, over real SIP and RTP in each codec.
 
 use crate::caller::{Caller, LIMIT};
+use std::sync::Arc;
+
 use media::{Clip, Codec};
-use sim::{Carrier, CarrierConfig, Recognised, Recogniser};
+use sim::{CallReport, Carrier, CarrierConfig, Recognised, Recogniser};
+use tokio::task::JoinSet;
 
 fn speak(text: &str) -> Vec<i16> {
     flite_rs::Engine::new().synthesize(text).samples
@@ -13,17 +16,14 @@ async fn a_phone_names_what_it_heard_in_each_codec() {
     let (one, two) = (speak("Your code is one four."), speak("Your code is two three."));
     let ear = Recogniser::new([("one four", one.clone()), ("two three", two.clone())], 1);
     let clip = |samples: &[i16]| Clip::from_pcm(samples, 8_000).unwrap();
-    let (one, two) = (clip(&one), clip(&two));
-    let carrier = Carrier::start(CarrierConfig::default()).await.unwrap();
-    let mut caller = Caller::start().await;
+    let played = [clip(&two), clip(&one), clip(&two)];
+    let carrier = Arc::new(Carrier::start(CarrierConfig::default()).await.unwrap());
+    let mut calls = JoinSet::new();
     for codec in Codec::ALL {
-        caller.codecs = vec![codec];
-        let mut call = caller.dial(carrier.udp_address(), "1001").await;
-        call.answered().await.unwrap();
-        call.play(&[two.clone(), one.clone(), two.clone()]).await;
-        call.hang_up().await;
-        let ended = carrier.call_ended(|report| report.call_id == call.call_id);
-        let report = tokio::time::timeout(LIMIT, ended).await.expect("the far end reports");
+        calls.spawn(play_and_hang_up(Arc::clone(&carrier), codec, played.clone()));
+    }
+    while let Some(ended) = calls.join_next().await {
+        let (codec, report) = ended.unwrap();
         assert_eq!(report.codec.as_deref(), Some(codec.name()));
         let heard = report.heard.expect("the carrier keeps audio");
         let found = ear.recognise(heard.samples());
@@ -33,6 +33,22 @@ async fn a_phone_names_what_it_heard_in_each_codec() {
         let file = Clip::decode(&heard.to_wav()).expect("a WAV file that opens");
         assert_eq!(file.duration(), heard.duration());
     }
+}
+
+/// One call in one codec, and what its phone saw.
+async fn play_and_hang_up(
+    carrier: Arc<Carrier>,
+    codec: Codec,
+    clips: [Clip; 3],
+) -> (Codec, CallReport) {
+    let mut caller = Caller::start().await;
+    caller.codecs = vec![codec];
+    let mut call = caller.dial(carrier.udp_address(), "1001").await;
+    call.answered().await.unwrap();
+    call.play(&clips).await;
+    call.hang_up().await;
+    let ended = carrier.call_ended(|report| report.call_id == call.call_id);
+    (codec, tokio::time::timeout(LIMIT, ended).await.expect("the far end reports"))
 }
 
 #[tokio::test]

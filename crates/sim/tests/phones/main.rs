@@ -4,5 +4,6 @@
 mod caller;
 mod carrier;
 mod control_port;
+mod foreign;
 mod heard;
 mod reserved_numbers;

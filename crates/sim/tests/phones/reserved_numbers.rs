@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::caller::{Caller, LIMIT};
 use sim::{CallReport, Carrier, CarrierConfig, EndedBy, KeepAudio};
-use sip::Transport;
 
 async fn world() -> (Carrier, Caller) {
     let config = CarrierConfig {
@@ -249,9 +248,21 @@ async fn a_vanished_phone_answers_no_bye() {
 async fn calls_come_over_tcp_too() {
     let (carrier, caller) = world().await;
     let tcp = carrier.tcp_address().unwrap();
-    let mut call = caller.dial_over(Transport::Tcp, tcp, "8899").await;
+    let mut call = caller.dial_over_tcp(tcp, "8899").await;
     call.answered().await.unwrap();
     call.hang_up().await;
     assert_eq!(report(&carrier, &call).await.ended_by, EndedBy::Caller);
     carrier.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_invite_without_an_offer_gets_one() {
+    let (carrier, caller) = world().await;
+    let mut call = caller.dial_without_offer(carrier.udp_address(), "100503").await;
+    call.answered_with_offer().await;
+    let pressed = [call.digit().await, call.digit().await];
+    assert_eq!(pressed, ['0', '3']);
+    call.press("8").await;
+    call.hang_up().await;
+    assert_eq!(report(&carrier, &call).await.digits_heard, "8");
 }

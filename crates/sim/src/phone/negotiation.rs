@@ -1,0 +1,96 @@
+//! Offers and answers of a phone: what its media threads describe, its line carries.
+
+use bytes::Bytes;
+use sip::{Body, Command};
+
+use super::{Happening, Over, Phone};
+use crate::audio_leg::AudioError;
+
+impl Phone {
+    /// Offers the session anew in a re-INVITE; whether the caller took it. `edit` changes the offer.
+    pub(crate) async fn reinvite(&mut self, edit: fn(&[u8]) -> Bytes) -> Result<bool, Over> {
+        let offer = {
+            let Phone { audio, log, .. } = self;
+            audio.offer(&mut |event| log.media(&event)).await
+        };
+        let offer = match offer {
+            Ok(offer) => edit(&offer),
+            Err(error) => {
+                self.log.fault(&error);
+                return Ok(false);
+            }
+        };
+        self.sip(Command::Offer { leg: self.leg, body: Body::sdp(offer) })?;
+        loop {
+            match self.next().await? {
+                Happening::OfferAnswered(Some(sdp)) => {
+                    self.remote(sdp);
+                    return Ok(true);
+                }
+                Happening::OfferAnswered(None) => return Ok(false),
+                Happening::Nothing | Happening::Media(_) | Happening::Confirmed => {}
+            }
+        }
+    }
+
+    /// Our session description: the answer to the INVITE's offer, or an offer where it had none.
+    pub(crate) async fn description(&mut self) -> Result<Bytes, Over> {
+        self.description_for(self.offer()).await
+    }
+
+    /// The INVITE's offer.
+    pub(crate) fn offer(&self) -> Option<Bytes> {
+        self.call.body.as_ref().map(|body| body.bytes.clone())
+    }
+
+    /// As [`Phone::description`], of another offer.
+    pub(crate) async fn description_for(&mut self, offer: Option<Bytes>) -> Result<Bytes, Over> {
+        let Phone { audio, log, .. } = self;
+        if let Some(described) = &log.described {
+            return Ok(described.clone());
+        }
+        let mut meanwhile = |event: media::Event| log.media(&event);
+        let sdp = match offer {
+            Some(offer) => audio.answer(offer, &mut meanwhile).await,
+            None => audio.offer(&mut meanwhile).await,
+        };
+        match sdp {
+            Ok(sdp) => {
+                self.log.described = Some(sdp.clone());
+                Ok(sdp)
+            }
+            Err(error) => {
+                let status = if error == AudioError::Busy { 503 } else { 488 };
+                self.log.fault(&error);
+                self.refuse(status).await?;
+                Err(Over)
+            }
+        }
+    }
+
+    /// Answers the caller's re-INVITE; without an offer in it the answer is one.
+    pub(super) async fn answer_offer(&mut self, offer: Option<Bytes>) -> Result<(), Over> {
+        let Phone { audio, log, .. } = self;
+        let mut meanwhile = |event: media::Event| log.media(&event);
+        let sdp = match offer {
+            Some(offer) => audio.answer(offer, &mut meanwhile).await,
+            None => audio.offer(&mut meanwhile).await,
+        };
+        match sdp {
+            Ok(sdp) => {
+                let body = Some(Body::sdp(sdp));
+                self.sip(Command::AnswerOffer { leg: self.leg, body })
+            }
+            Err(error) => {
+                self.log.fault(&error);
+                self.sip(Command::RefuseOffer { leg: self.leg, status: 488 })
+            }
+        }
+    }
+
+    pub(super) fn remote(&mut self, sdp: Bytes) {
+        if let Err(error) = self.audio.remote(sdp) {
+            self.log.fault(&error);
+        }
+    }
+}
