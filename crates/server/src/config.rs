@@ -12,6 +12,7 @@ mod tenant;
 mod trunk;
 
 use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -23,6 +24,9 @@ pub use process::{Access, Callbacks, Defaults};
 pub use secret::Secret;
 pub use tenant::TenantInFile;
 pub use trunk::{Transport, Trunk, TrunkKind};
+
+/// The port that SIP stands for (RFC 3261 §19.1.2).
+const SIP_PORT: u16 = 5060;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -118,6 +122,29 @@ impl Config {
         }
         config.check().map_err(|(key, what)| ConfigError { file: name, key, what })?;
         Ok(config)
+    }
+
+    /// Where SIP listens over UDP.
+    pub fn sip_udp(&self) -> SocketAddr {
+        self.sip.udp.unwrap_or_else(|| self.default_sip())
+    }
+
+    /// Where SIP listens over TCP.
+    pub fn sip_tcp(&self) -> SocketAddr {
+        self.sip.tcp.unwrap_or_else(|| self.default_sip())
+    }
+
+    /// Where RTP is sent from and received.
+    pub fn media_bind(&self) -> IpAddr {
+        self.media.bind.unwrap_or_else(|| self.default_sip().ip())
+    }
+
+    fn default_sip(&self) -> SocketAddr {
+        if self.trunks.iter().all(|trunk| trunk.kind == TrunkKind::Sim) {
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
+        } else {
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SIP_PORT)
+        }
     }
 
     /// What one value cannot know of the others; the key at fault and what to write.

@@ -264,9 +264,6 @@ fn config(data: &Path, receiver: &CallbackReceiver, secret: &str) -> Result<Conf
     let mut config = Config { data_directory: data.to_owned(), ..Config::default() };
     let loopback = |port| ([127, 0, 0, 1], port).into();
     config.http.bind = loopback(0);
-    config.sip.udp = loopback(0);
-    config.sip.tcp = loopback(0);
-    config.media.bind = [127, 0, 0, 1].into();
     let trust = format!("{} private", receiver.address()).parse()?;
     let sim = config.trunks[0].name.clone();
     config.tenants.push(TenantInFile {

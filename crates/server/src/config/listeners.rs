@@ -42,39 +42,33 @@ pub struct Https {
     pub key: PathBuf,
 }
 
-/// `[sip]`: the listeners towards trunks.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// `[sip]`: the listeners towards trunks. Nothing is open to the network that is not needed: where
+/// every trunk is simulated the default is a free port of the loopback interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sip {
-    /// `OFFHOOK__SIP__UDP`; default `0.0.0.0:5060`.
-    #[serde(deserialize_with = "socket_address")]
-    pub udp: SocketAddr,
-    /// `OFFHOOK__SIP__TCP`; default `0.0.0.0:5060`.
-    #[serde(deserialize_with = "socket_address")]
-    pub tcp: SocketAddr,
+    /// `OFFHOOK__SIP__UDP`; default `0.0.0.0:5060`, or `127.0.0.1:0` (see above).
+    #[serde(deserialize_with = "some_socket_address")]
+    pub udp: Option<SocketAddr>,
+    /// `OFFHOOK__SIP__TCP`; default as for `udp`.
+    #[serde(deserialize_with = "some_socket_address")]
+    pub tcp: Option<SocketAddr>,
     /// `OFFHOOK__SIP__PUBLIC_ADDRESS`: goes into Via and Contact in place of the bound address.
-    #[serde(deserialize_with = "public_address")]
+    #[serde(deserialize_with = "some_ip_address")]
     pub public_address: Option<IpAddr>,
-}
-
-impl Default for Sip {
-    fn default() -> Self {
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060);
-        Sip { udp: any, tcp: any, public_address: None }
-    }
 }
 
 /// `[media]`: RTP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
-    /// `OFFHOOK__MEDIA__BIND`; default `0.0.0.0`.
-    #[serde(deserialize_with = "ip_address")]
-    pub bind: IpAddr,
+    /// `OFFHOOK__MEDIA__BIND`; default `0.0.0.0`, or `127.0.0.1` where every trunk is simulated.
+    #[serde(deserialize_with = "some_ip_address")]
+    pub bind: Option<IpAddr>,
     /// `OFFHOOK__MEDIA__PORTS`: `"20000-29999"`, both included. Default: the system's free ports.
     pub ports: Option<PortRange>,
     /// `OFFHOOK__MEDIA__PUBLIC_ADDRESS`: goes into SDP in place of the bound address.
-    #[serde(deserialize_with = "public_address")]
+    #[serde(deserialize_with = "some_ip_address")]
     pub public_address: Option<IpAddr>,
     /// `OFFHOOK__MEDIA__THREADS`: media threads, 1 to 64; default one per core.
     pub threads: Option<usize>,
@@ -85,13 +79,7 @@ pub struct Media {
 
 impl Default for Media {
     fn default() -> Self {
-        Media {
-            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            ports: None,
-            public_address: None,
-            threads: None,
-            latching: true,
-        }
+        Media { bind: None, ports: None, public_address: None, threads: None, latching: true }
     }
 }
 
@@ -128,6 +116,12 @@ fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAd
     })
 }
 
+fn some_socket_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    socket_address(deserializer).map(Some)
+}
+
 fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {
@@ -137,6 +131,6 @@ fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::E
     })
 }
 
-fn public_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
+fn some_ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
     ip_address(deserializer).map(Some)
 }

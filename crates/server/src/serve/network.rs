@@ -31,15 +31,15 @@ pub async fn start_sip(
 ) -> Result<(sip::Endpoint, mpsc::Receiver<sip::Event>), ServeError> {
     let last = store.meta(LAST_UDP).await?;
     let last = last.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<SocketAddr>().ok());
-    let mut udp = config.sip.udp;
+    let mut udp = config.sip_udp();
     if let Some(last) = last.filter(|last| udp.port() == 0 && last.ip() == udp.ip()) {
         udp = last;
     }
     let started = match sip::Endpoint::start(endpoint(config, udp)?).await {
-        Err(error) if udp != config.sip.udp => {
+        Err(error) if udp != config.sip_udp() => {
             let unfinished = found.unfinished_started.len();
             tracing::warn!(%error, unfinished, "the SIP port of the last run is taken");
-            sip::Endpoint::start(endpoint(config, config.sip.udp)?).await
+            sip::Endpoint::start(endpoint(config, config.sip_udp())?).await
         }
         started => started,
     };
@@ -63,7 +63,7 @@ fn endpoint(config: &Config, udp: SocketAddr) -> Result<sip::EndpointConfig, Ser
     Ok(sip::EndpointConfig {
         listeners: vec![
             listener(sip::Transport::Udp, udp),
-            listener(sip::Transport::Tcp, config.sip.tcp),
+            listener(sip::Transport::Tcp, config.sip_tcp()),
         ],
         limits: sip::Limits::default(),
         policy: sip::Policy::default(),
@@ -79,8 +79,8 @@ pub fn start_media(config: &Config, happenings: Happenings) -> Result<media::Med
     let started = media::start(
         media::Config {
             threads: media.threads.unwrap_or(cores),
-            bind: media.bind,
-            public_address: public_address(media.public_address, media.bind),
+            bind: config.media_bind(),
+            public_address: public_address(media.public_address, config.media_bind()),
             port_range: media.ports.map(|ports| ports.first..=ports.last),
             latching: if media.latching {
                 media::LatchMode::Nat
