@@ -1,5 +1,5 @@
 //! The limit on open files.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "getrlimit and setrlimit have no safe wrapper here")]
 
 /// Raises the soft limit to the hard one and returns what holds then; on failure what held before.
 pub(crate) fn raise_limit() -> u64 {

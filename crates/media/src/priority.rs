@@ -1,5 +1,5 @@
 //! Media threads go first: under overload new calls wait, calls that are up keep their pace.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "setpriority have no safe wrapper here")]
 
 /// As far ahead as an interactive process may reasonably be.
 const NICE: libc::c_int = -11;

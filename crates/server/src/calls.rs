@@ -43,10 +43,7 @@ pub struct Calls {
 
 impl Calls {
     /// The handle, what its owner receives, and the flag that its owner sets when it takes calls.
-    pub fn channel(
-        store: Store,
-        bound: usize,
-    ) -> (Calls, mpsc::Receiver<Ask>, Arc<AtomicBool>) {
+    pub fn channel(store: Store, bound: usize) -> (Calls, mpsc::Receiver<Ask>, Arc<AtomicBool>) {
         let (asks, receiver) = mpsc::channel(bound);
         let ready = Arc::new(AtomicBool::new(false));
         (Calls { asks, store, ready: ready.clone() }, receiver, ready)

@@ -12,7 +12,7 @@ use media::Clip;
 
 use crate::app::App;
 use crate::speech::filled::FilledText;
-use crate::speech::style::{Speed, Volume, VoiceStyle};
+use crate::speech::style::{Speed, VoiceStyle, Volume};
 use crate::voices::Found;
 
 /// Audio kept in memory: at 16 kHz and with its encoded forms about 60 KB a second.
@@ -107,10 +107,11 @@ impl Clips {
             volume: Volume::new(template.volume.into()).unwrap_or_default(),
         };
         let tenant = self.app.tenants.by_id(tenant).ok_or(FetchFault::Missing)?;
-        let speech = self.app.speaker.speak(&tenant.speech, &text, &style).await.map_err(|error| {
-            tracing::warn!(tenant = tenant.id.0, %error, "a template could not be spoken");
-            FetchFault::Speech
-        })?;
+        let speech =
+            self.app.speaker.speak(&tenant.speech, &text, &style).await.map_err(|error| {
+                tracing::warn!(tenant = tenant.id.0, %error, "a template could not be spoken");
+                FetchFault::Speech
+            })?;
         Clip::from_pcm(&speech.samples, speech.rate).map_err(|_| FetchFault::Speech)
     }
 

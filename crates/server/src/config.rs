@@ -126,6 +126,7 @@ impl Config {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
         self.defaults.check()?;
+        self.access.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {
             let key = |name: &str| format!("trunk[{index}].{name}");
             trunk.check().map_err(|(name, what)| (key(name), what))?;

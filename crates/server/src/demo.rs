@@ -111,7 +111,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let template = stage.create_template().await?;
     let plan = [
         ("a recording", Entry::recording(&recording), recording.clone()),
-        ("a template, spoken with its values", Entry::template(&template, PARAMETERS), template.clone()),
+        (
+            "a template, spoken with its values",
+            Entry::template(&template, PARAMETERS),
+            template.clone(),
+        ),
     ];
     let mut placed = Vec::new();
     for (what, entry, id) in plan {
@@ -208,7 +212,11 @@ impl Stage {
         for (mut call, report) in placed {
             call.recognised = heard::recognise(&recogniser, &report)?;
             let heard = call.recognised.join(", ");
-            self.say(&format!("In call {} the phone heard {heard}: {}", call.serial, call.audio.display()));
+            self.say(&format!(
+                "In call {} the phone heard {heard}: {}",
+                call.serial,
+                call.audio.display()
+            ));
             calls.push(call);
         }
         Ok(calls)
@@ -230,7 +238,10 @@ impl Stage {
 
     async fn finish(self, summary: &Summary) -> Result<(), ServeError> {
         let verdict = if summary.ok { "All of it is right." } else { "Something is wrong." };
-        self.say(&format!("\n{verdict} What the phone heard lies in {}/.", self.directory.display()));
+        self.say(&format!(
+            "\n{verdict} What the phone heard lies in {}/.",
+            self.directory.display()
+        ));
         if self.json {
             println!("{}", serde_json::to_string(summary)?);
         }

@@ -78,11 +78,20 @@ struct ServeArguments {
     /// Print one JSON line with the bound addresses on stdout once calls are taken.
     #[arg(long)]
     announce: bool,
+    /// Run on this core only; for measuring.
+    #[arg(long, hide = true)]
+    pin: Option<usize>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log();
+    // Before the first thread is started: threads inherit it.
+    match &arguments.command {
+        Command::Serve(ServeArguments { pin: Some(core), .. }) => bench::pin(*core),
+        Command::Bench(_) => bench::pin(bench::FAR_END_CORE),
+        _ => {}
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
@@ -165,7 +174,9 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("no new calls are taken; running ones may finish; a second signal hangs them up");
+    tracing::info!(
+        "no new calls are taken; running ones may finish; a second signal hangs them up"
+    );
     let hurry = async {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -1,6 +1,8 @@
 //! Puts the server together, in the order in which its parts need each other, and takes it down.
 
+mod interfaces;
 mod jobs;
+mod lines;
 mod network;
 mod simulated;
 
@@ -10,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::vocabulary::TrunkName;
-use engine::{Engine, Start};
 use store::{Store, StoreConfig};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,14 +22,13 @@ use crate::callbacks::client::{CallbackClient, ClientSettings};
 use crate::callbacks::delivery::Delivery;
 use crate::callbacks::tls;
 use crate::calls::Calls;
-use crate::clips::Clips;
 use crate::config::Config;
-use crate::driver::{Clock, Driver, DriverError, Found, Happening, Happenings, Parts, Trunks};
-use crate::http;
-use crate::http::listener::Listener;
+use crate::driver::{Clock, DriverError, Happening, Happenings};
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::tenants::{FirstRun, Provisioner};
 use crate::voices::VoiceLibrary;
+use interfaces::Interfaces;
+use lines::{Driven, Lines};
 
 /// Requests that may wait for the driver; one more waits in its handler.
 const ASKS: usize = 4_096;
@@ -68,7 +68,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     std::fs::create_dir_all(&config.data_directory)
         .map_err(|error| format!("data_directory {}: {error}", config.data_directory.display()))?;
     let directory = config.data_directory.clone();
-    let store = Store::open(StoreConfig::Sqlite { directory: directory.clone() }).await?;
+    let store = Store::open(StoreConfig::Sqlite { directory }).await?;
     let (calls, asks, ready) = Calls::channel(store.clone(), ASKS);
     let doorbell = watch::Sender::new(0);
     let app = open_app(config, &store, calls, doorbell.clone()).await?;
@@ -79,45 +79,15 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         voices: &app.voices,
         speaker: &app.speaker,
     };
-    let first_run = provisioner.run(&app.tenants, unix_ms()).await?;
-    let config = app.config.clone();
-
-    let found = store.recover().await?;
-    let (sip, sip_events) = network::start_sip(&config, &store, &found).await?;
+    // What may fail for reasons of the machine comes before a first run's secret is made.
     let (happenings, happened) = Happenings::channel();
-    let media = network::start_media(&config, happenings.clone())?;
-    let carriers = simulated::start_carriers(&config).await?;
-    let trunks = network::resolve_trunks(&config, &carriers, &happenings).await;
-    let capacity = media.capacity();
-    tracing::info!(calls = capacity.legs, limited_by = ?capacity.limited_by, "calls at the same time");
-    let engine = Engine::new(Start {
-        node: config.node,
-        highest_serial: found.highest_serial,
-        // Twenty bits a millisecond: above every leg of an earlier run.
-        first_leg: (unix_ms() as u64) << 20,
-        capacity: u32::try_from(capacity.legs).unwrap_or(u32::MAX),
-    });
-    let addresses = sip.local_addresses();
-    let parts = Parts {
-        engine,
-        clock,
-        store: store.clone(),
-        sip,
-        sip_events,
-        media,
-        trunks: Trunks::new(trunks, &network::call_secret(&store).await?),
-        clips: Clips::new(app.clone()),
-        asks,
-        happenings: (happenings.clone(), happened),
-        ready,
-        doorbell: doorbell.clone(),
-        directory,
-        tenants: app.tenants.clone(),
-        defaults: config.defaults.clone(),
-    };
-    let natural_keys = natural_keys(&app).await?;
-    let driver = Driver::start(parts, Found { recovery: found, natural_keys });
+    let interfaces = Interfaces::bind(&app.config).await?;
+    let lines = Lines::open(&app, &happenings).await?;
+    let first_run = provisioner.run(&app.tenants, unix_ms()).await?;
+    let Driven { driver, sip, carriers } =
+        lines.drive(&app, clock, (happenings.clone(), happened), asks, ready).await?;
 
+    let config = app.config.clone();
     let (stop_callbacks, stop) = watch::channel(false);
     let settings =
         ClientSettings { extra_ca: config.callbacks.extra_ca.clone(), ..ClientSettings::default() };
@@ -126,19 +96,19 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     jobs::start(&app, stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);
-    let (http, https, listeners) = listen(&app, &stop).await?;
+    let (http, https) = interfaces.addresses()?;
     Ok(Running {
         http,
         https,
-        sip: addresses,
+        sip,
         carriers,
         first_run,
         drain: Duration::from_secs(config.defaults.drain_s.into()),
-        app,
         happenings,
         driver,
         callbacks,
-        listeners,
+        listeners: interfaces.serve(&app, &stop),
+        app,
         stop_listening,
         stop_callbacks,
     })
@@ -196,14 +166,17 @@ impl Running {
                     Ok(ended) => ended,
                     Err(_) => {
                         self.driver.abort();
-                        tracing::warn!("calls were still up at the end; the next start resolves them");
+                        tracing::warn!(
+                            "calls were still up at the end; the next start resolves them"
+                        );
                         Ok(Ok(()))
                     }
                 }
             }
         };
         self.close().await;
-        ended.unwrap_or_else(|panic| Err(DriverError::Disk(format!("the driver panicked: {panic}"))))
+        ended
+            .unwrap_or_else(|panic| Err(DriverError::Disk(format!("the driver panicked: {panic}"))))
     }
 
     /// Interfaces last, so that `/readyz` says 503 while calls finish; callbacks after the last call.
@@ -236,7 +209,8 @@ async fn open_app(
     let voices = config.data_directory.join("voices");
     let voices = VoiceLibrary::open(store.clone(), voices, []).await?;
     let settings = SpeakerSettings::in_directory(config.data_directory.join("speech"));
-    let speaker = Speaker::open(settings, tls::client_config(config.callbacks.extra_ca.as_deref())?)?;
+    let speaker =
+        Speaker::open(settings, tls::client_config(config.callbacks.extra_ca.as_deref())?)?;
     Ok(App {
         store: store.clone(),
         calls,
@@ -248,30 +222,3 @@ async fn open_app(
         doorbell,
     })
 }
-
-/// Read only where a tenant refuses duplicates: there may be very many.
-async fn natural_keys(app: &App) -> Result<Vec<store::NaturalKey>, ServeError> {
-    let mut keys = Vec::new();
-    for tenant in app.tenants.all().iter().filter(|tenant| tenant.settings.refuse_duplicates) {
-        keys.extend(app.store.natural_keys(tenant.id).await?);
-    }
-    Ok(keys)
-}
-
-type Listening = (SocketAddr, Option<SocketAddr>, Vec<JoinHandle<()>>);
-
-async fn listen(app: &App, stop: &watch::Receiver<bool>) -> Result<Listening, ServeError> {
-    let config = &app.config;
-    let router = http::router(app.clone());
-    let http = Listener::http(config.http.bind, config.http.connections).await?;
-    let http_address = http.address()?;
-    let mut listeners = vec![tokio::spawn(http.serve(router.clone(), stop.clone()))];
-    let mut https_address = None;
-    if let Some(https) = &config.https {
-        let https = Listener::https(https, config.http.connections).await?;
-        https_address = Some(https.address()?);
-        listeners.push(tokio::spawn(https.serve(router, stop.clone())));
-    }
-    Ok((http_address, https_address, listeners))
-}
-

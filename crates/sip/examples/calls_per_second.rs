@@ -10,15 +10,8 @@ const CALLS: u64 = 20_000;
 fn core(bound: &str, seed: u64) -> Core {
     let bound = bound.parse().expect("an address");
     let config = CoreConfig {
-        listeners: vec![CoreListener {
-            transport: Transport::Udp,
-            bound,
-            public: bound,
-        }],
-        policy: Policy {
-            accept_invites: AcceptInvites::Open,
-            ..Policy::default()
-        },
+        listeners: vec![CoreListener { transport: Transport::Udp, bound, public: bound }],
+        policy: Policy { accept_invites: AcceptInvites::Open, ..Policy::default() },
         user_agent: Some("offhook".to_owned()),
         max_legs: 1_000_000,
         max_message: 65_535,
@@ -31,11 +24,8 @@ fn settle(caller: &mut Core, callee: &mut Core) {
     loop {
         let mut idle = true;
         for outgoing in [true, false] {
-            let (from, to) = if outgoing {
-                (&mut *caller, &mut *callee)
-            } else {
-                (&mut *callee, &mut *caller)
-            };
+            let (from, to) =
+                if outgoing { (&mut *caller, &mut *callee) } else { (&mut *callee, &mut *caller) };
             while let Some(output) = from.poll() {
                 idle = false;
                 match output {

@@ -51,8 +51,7 @@ impl Uri {
         if !plain(name) || value.is_some_and(|value| !plain(value)) {
             return Err(AddressError::Param(name.to_owned()));
         }
-        self.params
-            .push((name.to_owned(), value.map(str::to_owned)));
+        self.params.push((name.to_owned(), value.map(str::to_owned)));
         Ok(self)
     }
 
@@ -77,9 +76,7 @@ impl Uri {
     }
 
     pub fn params(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.params
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
+        self.params.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
     pub(crate) fn from_parsed(parsed: &sipx_sip::Uri) -> Result<Uri, AddressError> {
@@ -228,14 +225,9 @@ impl fmt::Display for EscapedUser<'_> {
 }
 
 fn checked_host(host: String) -> Result<String, AddressError> {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(&host);
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&host);
     let is_name = !bare.is_empty()
-        && bare
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
+        && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
     if is_name || bare.parse::<std::net::Ipv6Addr>().is_ok() {
         Ok(bare.to_owned())
     } else {
@@ -265,10 +257,7 @@ mod tests {
         let uri = Uri::new("a", "h").unwrap();
         assert!(uri.clone().with_param("x", Some("a;b")).is_err());
         assert!(Address::new(uri).with_display("a\r\nb").is_err());
-        assert_eq!(
-            Uri::new("a\r\nb", "h").unwrap().to_string(),
-            "sip:a%0D%0Ab@h"
-        );
+        assert_eq!(Uri::new("a\r\nb", "h").unwrap().to_string(), "sip:a%0D%0Ab@h");
     }
 
     proptest! {
@@ -291,10 +280,7 @@ mod tests {
     fn reads_a_name_addr_with_a_quoted_name() {
         let address = Address::parse(r#""Bob \"B\"" <sip:bob@host;user=phone>;tag=1"#).unwrap();
         assert_eq!(address.user(), "bob");
-        assert_eq!(
-            address.uri().params().collect::<Vec<_>>(),
-            [("user", Some("phone"))]
-        );
+        assert_eq!(address.uri().params().collect::<Vec<_>>(), [("user", Some("phone"))]);
         assert_eq!(Address::parse(&address.to_string()).unwrap(), address);
     }
 }

@@ -32,11 +32,7 @@ const MAX_REALMS: usize = 3;
 
 impl AuthClient {
     pub fn new(credentials: Option<Credentials>, dialled: IpAddr) -> AuthClient {
-        AuthClient {
-            credentials,
-            dialled,
-            realms: Vec::new(),
-        }
+        AuthClient { credentials, dialled, realms: Vec::new() }
     }
 
     /// The same login for a request that no challenge is known for.
@@ -92,11 +88,8 @@ impl AuthClient {
             realm.nonce_count += 1;
             let (count, cnonce) = (realm.nonce_count, random.token());
             let value = auth::respond(&realm.challenge, &login, method, uri, count, &cnonce);
-            let name = if realm.challenge.from_proxy {
-                "Proxy-Authorization"
-            } else {
-                "Authorization"
-            };
+            let name =
+                if realm.challenge.from_proxy { "Proxy-Authorization" } else { "Authorization" };
             (name.to_owned(), value)
         });
         lines.collect()
@@ -118,11 +111,7 @@ impl AuthClient {
             Some(_) => false,
             None if is_full => false,
             None => {
-                self.realms.push(Realm {
-                    challenge,
-                    nonce_count: 0,
-                    tries: 1,
-                });
+                self.realms.push(Realm { challenge, nonce_count: 0, tries: 1 });
                 true
             }
         }
@@ -130,14 +119,9 @@ impl AuthClient {
 }
 
 fn challenges(headers: &Headers, from_proxy: bool) -> Vec<Challenge> {
-    let name = if from_proxy {
-        HeaderName::ProxyAuthenticate
-    } else {
-        HeaderName::WwwAuthenticate
-    };
-    let parsed = headers
-        .get_all(&name)
-        .filter_map(|header| Challenge::parse(&header.value(), from_proxy));
+    let name = if from_proxy { HeaderName::ProxyAuthenticate } else { HeaderName::WwwAuthenticate };
+    let parsed =
+        headers.get_all(&name).filter_map(|header| Challenge::parse(&header.value(), from_proxy));
     parsed.map(unmangled).collect()
 }
 
@@ -145,9 +129,7 @@ fn challenges(headers: &Headers, from_proxy: bool) -> Vec<Challenge> {
 fn unmangled(mut challenge: Challenge) -> Challenge {
     fn repaired(text: String) -> String {
         let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
-        bytes
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .unwrap_or(text)
+        bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text)
     }
     challenge.realm = repaired(challenge.realm);
     challenge.nonce = repaired(challenge.nonce);

@@ -125,21 +125,14 @@ impl AuthServer {
 
     fn count_failure(&mut self, guesser: (String, IpAddr), now: Instant) {
         if self.failures.len() >= MAX_GUESSERS {
-            self.failures
-                .retain(|_, failures| now.duration_since(failures.since) < FAILURE_WINDOW);
+            self.failures.retain(|_, failures| now.duration_since(failures.since) < FAILURE_WINDOW);
         }
         if self.failures.len() >= MAX_GUESSERS {
             self.failures.pop_first();
         }
-        let failures = self.failures.entry(guesser).or_insert(Failures {
-            count: 0,
-            since: now,
-        });
+        let failures = self.failures.entry(guesser).or_insert(Failures { count: 0, since: now });
         if now.duration_since(failures.since) >= FAILURE_WINDOW {
-            *failures = Failures {
-                count: 0,
-                since: now,
-            };
+            *failures = Failures { count: 0, since: now };
         }
         failures.count += 1;
     }
@@ -215,13 +208,10 @@ impl Authorization {
             (Some(user), Algorithm::Sha256) => &user.ha1_sha256,
             (None, Algorithm::Md5 | Algorithm::Sha256) => "none",
         };
-        let ha2 = self
+        let ha2 = self.algorithm.hash(&format!("{}:{}", request.method, self.uri));
+        let expected = self
             .algorithm
-            .hash(&format!("{}:{}", request.method, self.uri));
-        let expected = self.algorithm.hash(&format!(
-            "{ha1}:{}:{}:{}:auth:{ha2}",
-            self.nonce, self.nc, self.cnonce
-        ));
+            .hash(&format!("{ha1}:{}:{}:{}:auth:{ha2}", self.nonce, self.nc, self.cnonce));
         let given = self.response.to_ascii_lowercase();
         is_equal(expected.as_bytes(), given.as_bytes()) && user.is_some() && same_uri
     }

@@ -74,12 +74,7 @@ pub struct Destination {
 impl Destination {
     /// From any listener of this transport, over any connection.
     pub fn new(addr: SocketAddr, transport: Transport) -> Destination {
-        Destination {
-            addr,
-            transport,
-            local: None,
-            flow: None,
-        }
+        Destination { addr, transport, local: None, flow: None }
     }
 }
 
@@ -94,10 +89,7 @@ pub struct Body {
 impl Body {
     /// A session description.
     pub fn sdp(bytes: impl Into<Bytes>) -> Body {
-        Body {
-            content_type: "application/sdp".to_owned(),
-            bytes: bytes.into(),
-        }
+        Body { content_type: "application/sdp".to_owned(), bytes: bytes.into() }
     }
 }
 

@@ -116,21 +116,17 @@ impl Core {
                 self.open(invite.leg, |stack| Outbound::prepare(*invite, stack));
             }
             Command::Resume { wire, credentials } => {
-                self.open(wire.leg, |stack| {
-                    Outbound::resume(*wire, credentials, stack)
-                });
+                self.open(wire.leg, |stack| Outbound::resume(*wire, credentials, stack));
             }
             Command::Abandon { wire } => {
                 self.open(wire.leg, |stack| Outbound::abandon(*wire, stack));
             }
-            Command::HangUpDialog {
-                dialog,
-                credentials,
-                cause,
-            } => self.open(dialog.leg, |stack| {
-                let dialog = Dialog::restored(*dialog);
-                Some(legs::hang_up_dialog(dialog, credentials, cause, stack))
-            }),
+            Command::HangUpDialog { dialog, credentials, cause } => {
+                self.open(dialog.leg, |stack| {
+                    let dialog = Dialog::restored(*dialog);
+                    Some(legs::hang_up_dialog(dialog, credentials, cause, stack))
+                })
+            }
             Command::Send { leg } => self.tell(leg, Verb::Send),
             Command::Acknowledge { leg, body } => self.tell(leg, Verb::Acknowledge(body)),
             Command::Ring { leg, body } => self.tell(leg, Verb::Provisional(180, body)),
@@ -139,19 +135,9 @@ impl Core {
             Command::AnswerWhenCancelled { leg, body } => {
                 self.tell(leg, Verb::AnswerWhenCancelled(body));
             }
-            Command::Refuse {
-                leg,
-                status,
-                reason,
-                headers,
-            } => self.tell(
-                leg,
-                Verb::Refuse {
-                    status,
-                    reason,
-                    headers,
-                },
-            ),
+            Command::Refuse { leg, status, reason, headers } => {
+                self.tell(leg, Verb::Refuse { status, reason, headers })
+            }
             Command::AnswerOffer { leg, body } => self.tell(leg, Verb::AnswerOffer(body)),
             Command::RefuseOffer { leg, status } => self.tell(leg, Verb::RefuseOffer(status)),
             Command::Offer { leg, body } => self.tell(leg, Verb::Offer(body)),
@@ -159,15 +145,9 @@ impl Core {
             Command::Info { leg, body } => self.tell(leg, Verb::Info(body)),
             Command::Register(wanted) => self.registrations.register(*wanted, &mut self.stack),
             Command::Unregister { id } => self.registrations.unregister(id, &mut self.stack),
-            Command::Respond {
-                request,
-                status,
-                headers,
-                body,
-            } => {
+            Command::Respond { request, status, headers, body } => {
                 let stack = &mut self.stack;
-                self.outside
-                    .respond(request, status, &headers, body.as_ref(), stack);
+                self.outside.respond(request, status, &headers, body.as_ref(), stack);
             }
             Command::Drain => self.outside.is_draining = true,
         }
@@ -178,11 +158,7 @@ impl Core {
     pub fn received(&mut self, received: Received, now: Instant) {
         self.handle_timeout(now);
         self.stack.counters.messages_received += 1;
-        if received
-            .bytes
-            .iter()
-            .all(|byte| matches!(byte, b'\r' | b'\n' | 0))
-        {
+        if received.bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
         }
         if received.bytes.len() > self.stack.config.max_message {
@@ -260,17 +236,9 @@ impl Core {
 
     fn failed(&mut self, key: ClientKey, owner: Owner, failure: Failure) {
         match owner {
-            Owner::Leg(leg, purpose) => self.with_leg(
-                leg,
-                Input::Failed {
-                    key,
-                    purpose,
-                    failure,
-                },
-            ),
+            Owner::Leg(leg, purpose) => self.with_leg(leg, Input::Failed { key, purpose, failure }),
             Owner::Registration(id) => {
-                self.registrations
-                    .request_failed(id, failure, &mut self.stack);
+                self.registrations.request_failed(id, failure, &mut self.stack);
             }
             Owner::Nobody(_) => {}
         }
@@ -283,10 +251,7 @@ impl Core {
     /// Makes a leg with an id of the caller's.
     fn open(&mut self, id: LegId, make: impl FnOnce(&mut Stack) -> Option<Leg>) {
         if self.legs.contains_key(&id) {
-            tracing::error!(
-                leg = id.0,
-                "the caller used a leg id twice; the command is ignored"
-            );
+            tracing::error!(leg = id.0, "the caller used a leg id twice; the command is ignored");
             return;
         }
         if let Some(leg) = make(&mut self.stack) {
@@ -297,11 +262,7 @@ impl Core {
     fn insert(&mut self, id: LegId, leg: Leg) {
         let (call_id, local_tag) = leg.identity();
         let (call_id, local_tag) = (call_id.to_owned(), local_tag.to_owned());
-        let entry = Entry {
-            leg,
-            call_id,
-            local_tag,
-        };
+        let entry = Entry { leg, call_id, local_tag };
         self.legs.insert(id, entry);
     }
 
@@ -311,20 +272,12 @@ impl Core {
             self.orphaned(input);
             return;
         };
-        let Entry {
-            leg,
-            call_id,
-            local_tag,
-        } = entry;
+        let Entry { leg, call_id, local_tag } = entry;
         let was_live = leg.is_live();
         let stack = &mut self.stack;
         match catch_unwind(AssertUnwindSafe(|| leg.handle(input, stack))) {
             Ok(Some(leg)) => {
-                let entry = Entry {
-                    leg,
-                    call_id,
-                    local_tag,
-                };
+                let entry = Entry { leg, call_id, local_tag };
                 self.legs.insert(id, entry);
             }
             Ok(None) => self.stack.remove_dialog(&call_id, &local_tag),
@@ -349,11 +302,7 @@ impl Core {
 
     /// An input for a leg that is gone: a request still gets its answer.
     fn orphaned(&mut self, input: Input) {
-        if let Input::Request {
-            server: Some(server),
-            ..
-        } = input
-        {
+        if let Input::Request { server: Some(server), .. } = input {
             self.stack.respond(server, 481, None, &[], None);
         }
     }

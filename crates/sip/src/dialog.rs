@@ -64,9 +64,7 @@ impl Dialog {
             invite_cseq: lines.cseq,
             remote_cseq: None,
             transport: to.transport,
-            local: to
-                .local
-                .or_else(|| stack.local_for(to.addr, to.transport))?,
+            local: to.local.or_else(|| stack.local_for(to.addr, to.transport))?,
             remote: to.addr,
             flow: to.flow,
             contact: Some(lines.contact),
@@ -175,12 +173,7 @@ impl Dialog {
             .filter(|addr| addr.is_ipv4() == self.local.is_ipv4())
             .filter(|addr| is_reachable(addr.ip()) || !is_reachable(self.remote.ip()))
             .unwrap_or(self.remote);
-        Destination {
-            addr,
-            transport: self.transport,
-            local: Some(self.local),
-            flow: self.flow,
-        }
+        Destination { addr, transport: self.transport, local: Some(self.local), flow: self.flow }
     }
 
     /// The ACK of a 2xx (RFC 3261 §13.2.2.4): the CSeq of its INVITE, a branch of its own.
@@ -207,10 +200,7 @@ impl Dialog {
         self.local_cseq = self.local_cseq.saturating_add(1);
         let cseq = self.local_cseq;
         let branch = stack.random.next();
-        let key = ClientKey {
-            branch,
-            is_cancel: false,
-        };
+        let key = ClientKey { branch, is_cancel: false };
         let bytes = self.build(stack, method, branch, cseq, headers, body);
         stack.start_client(NewClient {
             key,
@@ -268,10 +258,7 @@ impl Dialog {
                 .header("Allow", ALLOW)
                 .header("Supported", "timer");
         }
-        writer
-            .maybe("User-Agent", stack.config.user_agent.as_ref())
-            .headers(headers)
-            .finish(body)
+        writer.maybe("User-Agent", stack.config.user_agent.as_ref()).headers(headers).finish(body)
     }
 
     /// RFC 3261 §12.2.1.1: behind a strict router the target goes to the end of the routes.
@@ -335,12 +322,9 @@ fn contact_uri(headers: &sipx_sip::Headers) -> Option<String> {
 
 fn is_loose(route: &str) -> bool {
     let uri = uri_of(route).unwrap_or_default();
-    uri.split(';').skip(1).any(|param| {
-        param
-            .split('=')
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case("lr"))
-    })
+    uri.split(';')
+        .skip(1)
+        .any(|param| param.split('=').next().is_some_and(|name| name.eq_ignore_ascii_case("lr")))
 }
 
 fn literal_address(value: &str) -> Option<SocketAddr> {
@@ -377,10 +361,7 @@ mod tests {
     #[test]
     fn finds_address_literals_only() {
         let port = |text: &str| literal_address(text).map(|addr| addr.to_string());
-        assert_eq!(
-            port("<sip:x@10.0.0.1:5070;lr>").as_deref(),
-            Some("10.0.0.1:5070")
-        );
+        assert_eq!(port("<sip:x@10.0.0.1:5070;lr>").as_deref(), Some("10.0.0.1:5070"));
         assert_eq!(port("sip:[::1]").as_deref(), Some("[::1]:5060"));
         assert_eq!(port("<sip:x@example.com>"), None);
     }

@@ -148,8 +148,7 @@ impl Driver {
                 break;
             }
         }
-        self.core
-            .set_congested(self.backlog.len() > self.limits.events / 2);
+        self.core.set_congested(self.backlog.len() > self.limits.events / 2);
         let mut counters = self.core.counters();
         counters.queue_full = dropped_so_far(&self.dropped);
         self.shared.publish(counters);
@@ -191,11 +190,7 @@ impl Driver {
     fn stream_event(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Message(received) => self.received(received),
-            StreamEvent::Accepted {
-                stream,
-                remote,
-                local,
-            } => {
+            StreamEvent::Accepted { stream, remote, local } => {
                 if self.connections.len() >= self.limits.max_connections {
                     self.core.counters_mut().connections_refused += 1;
                     return;
@@ -203,11 +198,7 @@ impl Driver {
                 self.core.counters_mut().connections_accepted += 1;
                 self.open(stream, remote, local);
             }
-            StreamEvent::Connected {
-                stream,
-                remote,
-                local,
-            } => {
+            StreamEvent::Connected { stream, remote, local } => {
                 self.core.counters_mut().connections_opened += 1;
                 let waiting = self.connections.opened(remote);
                 let flow = self.open(stream, remote, local);
@@ -264,7 +255,6 @@ impl Driver {
     }
 
     fn unreachable(&mut self, remote: SocketAddr) {
-        self.core
-            .transport_failed(Transport::Tcp, remote, Instant::now());
+        self.core.transport_failed(Transport::Tcp, remote, Instant::now());
     }
 }

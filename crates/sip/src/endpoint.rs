@@ -88,11 +88,7 @@ pub struct EndpointConfig {
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error("cannot bind {transport} {address}: {source}; is another process using it?")]
-    Bind {
-        transport: &'static str,
-        address: SocketAddr,
-        source: std::io::Error,
-    },
+    Bind { transport: &'static str, address: SocketAddr, source: std::io::Error },
     #[error("{0} is bound to every interface: set its public_address, which peers are told")]
     NoPublicAddress(SocketAddr),
     #[error("limits.{0} is out of its range")]
@@ -200,19 +196,13 @@ impl Endpoint {
             backlog: std::collections::VecDeque::new(),
         };
         tokio::spawn(driver.run());
-        let endpoint = Endpoint {
-            orders,
-            addresses,
-            shared,
-        };
+        let endpoint = Endpoint { orders, addresses, shared };
         Ok((endpoint, events))
     }
 
     /// Queues a command; what comes of it is an event.
     pub fn command(&self, command: Command) -> Result<(), Busy> {
-        self.orders
-            .try_send(Order::Command(command))
-            .map_err(|_| Busy)
+        self.orders.try_send(Order::Command(command)).map_err(|_| Busy)
     }
 
     /// Transports and bound addresses, in the order of the listeners.
@@ -221,11 +211,7 @@ impl Endpoint {
     }
 
     pub fn counters(&self) -> Counters {
-        *self
-            .shared
-            .counters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes every socket at once. Hang up first what should end in order.
@@ -247,11 +233,7 @@ fn known(listener: &Listener, bound: SocketAddr) -> Result<CoreListener, StartEr
         None if bound.ip().is_unspecified() => return Err(StartError::NoPublicAddress(bound)),
         None => bound,
     };
-    Ok(CoreListener {
-        transport: listener.transport,
-        bound,
-        public,
-    })
+    Ok(CoreListener { transport: listener.transport, bound, public })
 }
 
 fn stream_limits(limits: &Limits) -> StreamLimits {
@@ -270,10 +252,7 @@ fn check(limits: &Limits) -> Result<(), StartError> {
         ("writer_queue", limits.writer_queue > 0),
         ("queue", limits.queue > 0),
         ("events", limits.events > 0),
-        (
-            "connect_timeout",
-            limits.connect_timeout < Duration::from_secs(32),
-        ),
+        ("connect_timeout", limits.connect_timeout < Duration::from_secs(32)),
     ];
     match sound.iter().find(|(_, sound)| !sound) {
         Some((name, _)) => Err(StartError::Limit(name)),

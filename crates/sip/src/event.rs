@@ -12,9 +12,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The INVITE of `Prepare`: put it on disk, then `Send`.
-    Prepared { leg: LegId, wire: Box<Wire> },
+    Prepared {
+        leg: LegId,
+        wire: Box<Wire>,
+    },
     /// 401 or 407 was answered by a new INVITE: put it on disk, then `Send`.
-    Challenged { leg: LegId, wire: Box<Wire> },
+    Challenged {
+        leg: LegId,
+        wire: Box<Wire>,
+    },
     /// 101 to 199; each fork shows its own.
     Provisional {
         leg: LegId,
@@ -28,13 +34,25 @@ pub enum Event {
         body: Option<Body>,
     },
     /// Exactly once for each leg that was prepared, resumed or came in.
-    Ended { leg: LegId, end: End },
+    Ended {
+        leg: LegId,
+        end: End,
+    },
     /// The far side's re-INVITE or UPDATE; no body asks us for an offer.
-    Offered { leg: LegId, body: Option<Body> },
+    Offered {
+        leg: LegId,
+        body: Option<Body>,
+    },
     /// The answer to our `Offer`.
-    OfferAnswered { leg: LegId, body: Option<Body> },
+    OfferAnswered {
+        leg: LegId,
+        body: Option<Body>,
+    },
     /// The far side keeps the session as it was.
-    OfferRefused { leg: LegId, status: u16 },
+    OfferRefused {
+        leg: LegId,
+        status: u16,
+    },
     /// The ACK for our 2xx; a body is the answer to our offer in it.
     Confirmed {
         leg: LegId,
@@ -42,9 +60,14 @@ pub enum Event {
         body: Option<Body>,
     },
     /// No ACK came for our 2xx within 64·T1; a BYE has been sent and `Ended` follows.
-    NoAck { leg: LegId },
+    NoAck {
+        leg: LegId,
+    },
     /// INFO from the far side; it has been answered 200.
-    Info { leg: LegId, body: Option<Body> },
+    Info {
+        leg: LegId,
+        body: Option<Body>,
+    },
     /// An INVITE that policy let in.
     Incoming {
         leg: LegId,
@@ -60,7 +83,9 @@ pub enum Event {
         failure: RegistrationFailure,
     },
     /// The registrar confirmed the removal, or did not answer it, or there was nothing to remove.
-    Unregistered { id: RegistrationId },
+    Unregistered {
+        id: RegistrationId,
+    },
     /// A request outside any dialog that policy let through; answer with `Respond` within 30 s.
     Request(Box<OutsideRequest>),
     /// Every message on the wire, for timelines.

@@ -136,19 +136,11 @@ fn check_lines(head: &[u8], scanned: usize) -> Result<(), FrameError> {
     let line_end = head.windows(2).position(|window| window == b"\r\n");
     let line = &head[..line_end.unwrap_or(head.len())];
     let is_sip = match line_end {
-        Some(_) => line
-            .windows(4)
-            .any(|window| window.eq_ignore_ascii_case(b"SIP/")),
+        Some(_) => line.windows(4).any(|window| window.eq_ignore_ascii_case(b"SIP/")),
         None => line.len() <= MAX_START_LINE,
     };
-    let is_text = line
-        .iter()
-        .all(|byte| *byte >= b' ' || matches!(byte, b'\t' | b'\r'));
-    if is_sip && is_text {
-        Ok(())
-    } else {
-        Err(FrameError::NotSip)
-    }
+    let is_text = line.iter().all(|byte| *byte >= b' ' || matches!(byte, b'\t' | b'\r'));
+    if is_sip && is_text { Ok(()) } else { Err(FrameError::NotSip) }
 }
 
 const MAX_START_LINE: usize = 8 * 1024;
@@ -205,40 +197,20 @@ mod tests {
     fn messages_before_garbage_are_kept() {
         let input = format!("{ONE}{ONE}\u{1}\u{2}garbage\r\n");
         check(input.as_bytes(), 2, Some(FrameError::NotSip));
-        check(
-            format!("{ONE}GET / HTTP/1.1\r\n").as_bytes(),
-            1,
-            Some(FrameError::NotSip),
-        );
+        check(format!("{ONE}GET / HTTP/1.1\r\n").as_bytes(), 1, Some(FrameError::NotSip));
     }
 
     #[test]
     fn refuses_what_has_no_end() {
-        check(
-            b"OPTIONS sip:a SIP/2.0\nl: 0\n\n",
-            0,
-            Some(FrameError::BareLineFeed),
-        );
-        check(
-            b"OPTIONS sip:a SIP/2.0\r\n\r\n",
-            0,
-            Some(FrameError::ContentLength),
-        );
-        check(
-            b"A sip:a SIP/2.0\r\nl: -1\r\n\r\n",
-            0,
-            Some(FrameError::ContentLength),
-        );
+        check(b"OPTIONS sip:a SIP/2.0\nl: 0\n\n", 0, Some(FrameError::BareLineFeed));
+        check(b"OPTIONS sip:a SIP/2.0\r\n\r\n", 0, Some(FrameError::ContentLength));
+        check(b"A sip:a SIP/2.0\r\nl: -1\r\n\r\n", 0, Some(FrameError::ContentLength));
         check(
             b"A sip:a SIP/2.0\r\nl: 1\r\nContent-Length: 2\r\n\r\n",
             0,
             Some(FrameError::ContentLength),
         );
-        check(
-            b"A sip:a SIP/2.0\r\nl: 5000\r\n\r\n",
-            0,
-            Some(FrameError::TooLong(1000)),
-        );
+        check(b"A sip:a SIP/2.0\r\nl: 5000\r\n\r\n", 0, Some(FrameError::TooLong(1000)));
         check(&[b'A'; 1001], 0, Some(FrameError::TooLong(1000)));
     }
 

@@ -131,19 +131,14 @@ pub(crate) fn text(headers: &Headers, name: &HeaderName) -> Option<String> {
 
 /// All values of a header, one per line of the message.
 pub(crate) fn texts(headers: &Headers, name: &HeaderName) -> Vec<String> {
-    headers
-        .get_all(name)
-        .map(|header| trimmed(&header.value()))
-        .collect()
+    headers.get_all(name).map(|header| trimmed(&header.value())).collect()
 }
 
 /// Whether `token` stands in a comma-separated header such as Require.
 pub(crate) fn lists(headers: &Headers, name: &HeaderName, token: &str) -> bool {
     headers.get_all(name).any(|header| {
         let value = trimmed(&header.value());
-        value
-            .split(',')
-            .any(|item| item.trim().eq_ignore_ascii_case(token))
+        value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token))
     })
 }
 
@@ -211,10 +206,7 @@ pub(crate) fn retry_after(headers: &Headers) -> Option<u32> {
 /// Every header except credentials, for callers that want to look at one.
 pub(crate) fn plain_headers(headers: &Headers) -> Vec<(String, String)> {
     let secret = |name: &HeaderName| {
-        matches!(
-            name,
-            HeaderName::Authorization | HeaderName::ProxyAuthorization
-        )
+        matches!(name, HeaderName::Authorization | HeaderName::ProxyAuthorization)
     };
     headers
         .iter()
@@ -258,10 +250,7 @@ mod tests {
     #[test]
     fn splits_at_commas_between_values_only() {
         let values = ["\"a,\\\"b\" <sip:x@h;p=1,2>;q=1, <sip:y@h>".to_owned()];
-        assert_eq!(
-            split_values(&values),
-            ["\"a,\\\"b\" <sip:x@h;p=1,2>;q=1", "<sip:y@h>"]
-        );
+        assert_eq!(split_values(&values), ["\"a,\\\"b\" <sip:x@h;p=1,2>;q=1", "<sip:y@h>"]);
     }
 
     proptest! {

@@ -72,10 +72,7 @@ impl Outside {
             AcceptInvites::Never => return Verdict::refuse(403),
             AcceptInvites::Open => None,
             AcceptInvites::Digest(digest) => {
-                match self
-                    .auth
-                    .check(digest, request, &mut stack.random, stack.now)
-                {
+                match self.auth.check(digest, request, &mut stack.random, stack.now) {
                     Login::Accepted(user) => Some(user),
                     Login::Challenge(headers) => return Verdict::Refuse(401, headers),
                 }
@@ -97,10 +94,7 @@ impl Outside {
             AcceptRegister::Never => return Verdict::refuse(403),
             AcceptRegister::Open => None,
             AcceptRegister::Digest(digest) => {
-                match self
-                    .auth
-                    .check(digest, request, &mut stack.random, stack.now)
-                {
+                match self.auth.check(digest, request, &mut stack.random, stack.now) {
                     Login::Accepted(user) => Some(user),
                     Login::Challenge(headers) => return Verdict::Refuse(401, headers),
                 }
@@ -120,9 +114,7 @@ impl Outside {
         user: Option<String>,
         stack: &mut Stack,
     ) {
-        let addresses = Address::parse(&request.from)
-            .ok()
-            .zip(Address::parse(&request.to).ok());
+        let addresses = Address::parse(&request.from).ok().zip(Address::parse(&request.to).ok());
         let Some((from, to)) = addresses else {
             stack.respond(server, 400, None, &[], None);
             return;
@@ -172,10 +164,7 @@ impl Outside {
         if sound {
             stack.respond(server, status, None, headers, body);
         } else {
-            tracing::warn!(
-                status,
-                "the answer to a SIP request cannot be written; 500 is sent"
-            );
+            tracing::warn!(status, "the answer to a SIP request cannot be written; 500 is sent");
             stack.respond(server, 500, None, &[], None);
         }
     }

@@ -49,19 +49,13 @@ pub struct DigestUser {
 impl DigestUser {
     /// HA1 values as lower-case hex, as they lie on disk.
     pub fn from_ha1(md5: impl Into<String>, sha256: impl Into<String>) -> DigestUser {
-        DigestUser {
-            ha1_md5: md5.into(),
-            ha1_sha256: sha256.into(),
-        }
+        DigestUser { ha1_md5: md5.into(), ha1_sha256: sha256.into() }
     }
 
     /// Computes both HA1 values (RFC 7616 §3.4.2).
     pub fn from_password(username: &str, realm: &str, password: &str) -> DigestUser {
         let a1 = format!("{username}:{realm}:{password}");
-        DigestUser {
-            ha1_md5: hex(&Md5::digest(&a1)),
-            ha1_sha256: hex(&Sha256::digest(&a1)),
-        }
+        DigestUser { ha1_md5: hex(&Md5::digest(&a1)), ha1_sha256: hex(&Sha256::digest(&a1)) }
     }
 }
 

@@ -79,10 +79,7 @@ impl Registrations {
         };
         entry.auth.next_request();
         let key = entry.send(0, stack);
-        stop(
-            std::mem::replace(&mut entry.state, State::Leaving(key)),
-            stack,
-        );
+        stop(std::mem::replace(&mut entry.state, State::Leaving(key)), stack);
         self.live.insert(id, entry);
     }
 
@@ -116,11 +113,7 @@ impl Registrations {
             401 | 407 if entry.auth.challenged(response, sent_to) => {
                 let expires = if is_leaving { 0 } else { entry.expires };
                 let key = entry.send(expires, stack);
-                entry.state = if is_leaving {
-                    State::Leaving(key)
-                } else {
-                    State::Trying(key)
-                };
+                entry.state = if is_leaving { State::Leaving(key) } else { State::Trying(key) };
             }
             _ if is_leaving => {
                 self.live.remove(&id);
@@ -159,10 +152,7 @@ impl Registrations {
 }
 
 /// Stands in until the first REGISTER has its key.
-const NOT_SENT: ClientKey = ClientKey {
-    branch: 0,
-    is_cancel: true,
-};
+const NOT_SENT: ClientKey = ClientKey { branch: 0, is_cancel: true };
 
 impl Entry {
     fn send(&mut self, expires: u32, stack: &mut Stack) -> ClientKey {
@@ -190,10 +180,7 @@ impl Entry {
             .maybe("User-Agent", stack.config.user_agent.as_ref())
             .headers(&login)
             .finish(None);
-        let key = ClientKey {
-            branch,
-            is_cancel: false,
-        };
+        let key = ClientKey { branch, is_cancel: false };
         stack.start_client(NewClient {
             key,
             owner: Owner::Registration(self.wanted.id),
@@ -220,10 +207,7 @@ impl Entry {
         let refresh = Duration::from_secs(u64::from(expires)) * 3 / 4;
         let key = TimerKey::Registration(self.wanted.id);
         self.state = State::Up(stack.timers.set(stack.now + refresh, key));
-        stack.event(Event::Registered {
-            id: self.wanted.id,
-            expires,
-        });
+        stack.event(Event::Registered { id: self.wanted.id, expires });
     }
 
     /// The lifetime of our own Contact among those that are listed.
@@ -266,11 +250,7 @@ impl Entry {
         self.state = State::Waiting(stack.timers.set(at, key));
         stack.event(Event::RegistrationFailed {
             id: self.wanted.id,
-            failure: RegistrationFailure {
-                status,
-                reason,
-                retry_in,
-            },
+            failure: RegistrationFailure { status, reason, retry_in },
         });
     }
 }
@@ -284,9 +264,7 @@ fn stop(state: State, stack: &mut Stack) {
 
 /// The `expires` parameter of a Contact, after its URI.
 fn expires_param(contact: &str) -> Option<u32> {
-    let params = contact
-        .rsplit_once('>')
-        .map_or(contact, |(_, params)| params);
+    let params = contact.rsplit_once('>').map_or(contact, |(_, params)| params);
     params.split(';').find_map(|param| {
         let (name, value) = param.split_once('=')?;
         let is_expires = name.trim().eq_ignore_ascii_case("expires");
@@ -300,10 +278,7 @@ mod tests {
 
     #[test]
     fn reads_the_lifetime_of_a_contact() {
-        assert_eq!(
-            expires_param("<sip:a@h;expires=1>;q=1;Expires=60"),
-            Some(60)
-        );
+        assert_eq!(expires_param("<sip:a@h;expires=1>;q=1;Expires=60"), Some(60));
         assert_eq!(expires_param("<sip:a@h>"), None);
     }
 }

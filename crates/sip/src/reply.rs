@@ -45,12 +45,7 @@ impl Reply {
         }
         let to = headers.value(&HeaderName::To)?.into_owned();
         let has_to_tag = tag(&trimmed(&to)).is_none_or(|tag| tag.is_some());
-        Some(Reply {
-            head,
-            to,
-            has_to_tag,
-            destination: reply_destination(&via, source),
-        })
+        Some(Reply { head, to, has_to_tag, destination: reply_destination(&via, source) })
     }
 
     /// The copied headers: the same for each copy of a request.

@@ -74,9 +74,7 @@ impl DialogSnapshot {
             local_party: input.text()?,
             remote_party: input.text()?,
             target: input.text()?,
-            routes: (0..input.number()?)
-                .map(|_| input.text())
-                .collect::<Result<_, _>>()?,
+            routes: (0..input.number()?).map(|_| input.text()).collect::<Result<_, _>>()?,
             local_cseq: sequence(input.number()?)?,
             invite_cseq: sequence(input.number()?)?,
             remote_cseq: match input.number()? {

@@ -119,10 +119,7 @@ impl Stack {
     pub fn via(&self, to: Destination, branch: u64) -> String {
         let public = self.public_of(to);
         let branch = crate::message::branch(branch);
-        format!(
-            "SIP/2.0/{} {public};branch={branch};rport",
-            to.transport.name()
-        )
+        format!("SIP/2.0/{} {public};branch={branch};rport", to.transport.name())
     }
 
     /// A Contact value at which requests of the dialog reach this listener.

@@ -24,24 +24,11 @@ use crate::{
 /// What the tasks of connections tell the core's task.
 #[derive(Debug)]
 pub(crate) enum StreamEvent {
-    Accepted {
-        stream: TcpStream,
-        remote: SocketAddr,
-        local: SocketAddr,
-    },
-    Connected {
-        stream: TcpStream,
-        remote: SocketAddr,
-        local: SocketAddr,
-    },
-    ConnectFailed {
-        remote: SocketAddr,
-    },
+    Accepted { stream: TcpStream, remote: SocketAddr, local: SocketAddr },
+    Connected { stream: TcpStream, remote: SocketAddr, local: SocketAddr },
+    ConnectFailed { remote: SocketAddr },
     Message(Received),
-    Closed {
-        flow: FlowId,
-        why: Closed,
-    },
+    Closed { flow: FlowId, why: Closed },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,21 +73,11 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let (read, write) = stream.into_split();
         let (writer, queue) = mpsc::channel(limits.writer_queue);
-        let reader = Reader {
-            flow,
-            remote,
-            local,
-            limits,
-            events: events.clone(),
-            pong: writer.clone(),
-        };
+        let reader =
+            Reader { flow, remote, local, limits, events: events.clone(), pong: writer.clone() };
         let reading = tokio::spawn(reader.run(read));
         let writing = tokio::spawn(write_all(write, queue, flow, limits.write, events));
-        Connection {
-            remote,
-            writer,
-            tasks: [reading.abort_handle(), writing.abort_handle()],
-        }
+        Connection { remote, writer, tasks: [reading.abort_handle(), writing.abort_handle()] }
     }
 
     /// Hands bytes to the writer; `false` where it is that far behind that the peer does not read.
@@ -116,11 +93,7 @@ impl Drop for Connection {
 }
 
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -143,11 +116,7 @@ pub(crate) async fn accept(
             () = events.closed() => return,
         };
         let event = match accepted {
-            Ok((stream, remote)) => StreamEvent::Accepted {
-                stream,
-                remote,
-                local,
-            },
+            Ok((stream, remote)) => StreamEvent::Accepted { stream, remote, local },
             // Out of descriptors: wait until some are free instead of spinning.
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -168,11 +137,7 @@ pub(crate) async fn connect(
     events: mpsc::Sender<StreamEvent>,
 ) {
     let event = match timeout(limit, TcpStream::connect(remote)).await {
-        Ok(Ok(stream)) => StreamEvent::Connected {
-            stream,
-            remote,
-            local,
-        },
+        Ok(Ok(stream)) => StreamEvent::Connected { stream, remote, local },
         Ok(Err(_)) | Err(_) => StreamEvent::ConnectFailed { remote },
     };
     let _ = events.send(event).await;

@@ -34,9 +34,7 @@ pub(crate) fn redacted(bytes: &Bytes) -> Bytes {
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes
-        .windows(wanted.len())
-        .position(|window| window == wanted)
+    bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
 fn contains_ignoring_case(bytes: &[u8], wanted: &[u8]) -> bool {

@@ -126,11 +126,7 @@ impl<'a> Decoder<'a> {
     }
 
     pub fn end(&self) -> Result<(), WireError> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(WireError::Damaged)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(WireError::Damaged) }
     }
 }
 

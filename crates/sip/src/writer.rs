@@ -99,9 +99,7 @@ pub(crate) fn check_headers(headers: &[(String, String)]) -> Result<(), String> 
             return Err(format!("{name:?} is not a header name"));
         }
         if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
-            return Err(format!(
-                "the header {name} is written by the SIP core itself"
-            ));
+            return Err(format!("the header {name} is written by the SIP core itself"));
         }
         if value.chars().any(|c| c.is_control() && c != '\t') {
             return Err(format!("the header {name} contains a control character"));

@@ -43,7 +43,11 @@ impl Delivery {
     }
 
     /// Runs until `stop` says so, and until what is on the wire then has been stored.
-    pub async fn run(self: Arc<Self>, mut doorbell: watch::Receiver<u64>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(
+        self: Arc<Self>,
+        mut doorbell: watch::Receiver<u64>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         while !*stop.borrow() {
             doorbell.borrow_and_update();
             let given = match self.app.store.callbacks_due(unix_ms(), PAGE).await {
@@ -106,7 +110,8 @@ impl Delivery {
         };
         let duration_ms = attempt.duration.as_millis() as u32;
         let number = due.attempt_number;
-        let stored = CallbackAttempt { id: due.id, number, at_ms, duration_ms, request, result, next };
+        let stored =
+            CallbackAttempt { id: due.id, number, at_ms, duration_ms, request, result, next };
         if let Err(error) = self.app.store.callback_attempt(stored).await {
             tracing::error!(%error, "a callback's attempt could not be stored; it is made again");
         }

@@ -47,8 +47,7 @@ pub fn body(event: &EventKind, zone: UtcOffset, signing: Option<&Signing>) -> Op
 fn voice_notification(cdr: &Cdr, zone: UtcOffset) -> Fields {
     let intent = &cdr.intent;
     let optional = |ms: Option<i64>| ms.map(|ms| wire_time(ms, zone)).unwrap_or_default();
-    let recordfile =
-        if cdr.recorded { recordings::wire_name(intent) } else { String::new() };
+    let recordfile = if cdr.recorded { recordings::wire_name(intent) } else { String::new() };
     BTreeMap::from([
         ("alertingTime", optional(cdr.alerting_ms)),
         ("callSerialNo", intent.serial.to_string()),
@@ -77,8 +76,7 @@ fn add_signature(fields: &mut Fields, signing: &Signing) {
     let (timestamp, nonce) = (signing.timestamp_ms.to_string(), signing.nonce.to_string());
     let parameters: Vec<(&str, Option<&str>)> =
         fields.iter().map(|(name, value)| (*name, Some(value.as_str()))).collect();
-    let signature =
-        sign(signing.algorithm, signing.shared_key, &timestamp, &nonce, &parameters);
+    let signature = sign(signing.algorithm, signing.shared_key, &timestamp, &nonce, &parameters);
     fields.insert("signature", signature);
     fields.insert("timestamp", timestamp);
     fields.insert("nonce", nonce);
@@ -178,9 +176,20 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "alertingTime", "callSerialNo", "called", "callerPresent", "createCallTime",
-                "locationId", "nonce", "recordfile", "releaseReason", "releaseTime", "signature",
-                "talkDuration", "talkingTime", "timestamp",
+                "alertingTime",
+                "callSerialNo",
+                "called",
+                "callerPresent",
+                "createCallTime",
+                "locationId",
+                "nonce",
+                "recordfile",
+                "releaseReason",
+                "releaseTime",
+                "signature",
+                "talkDuration",
+                "talkingTime",
+                "timestamp",
             ]
         );
     }

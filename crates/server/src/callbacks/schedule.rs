@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 /// Tries in all, the first included.
+#[cfg(test)]
 pub const MAX_ATTEMPTS: u32 = WAITS.len() as u32 + 1;
 
 /// The longest wait that a receiver can ask for with `Retry-After`: the longest step of the schedule itself.

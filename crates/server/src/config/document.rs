@@ -1,5 +1,6 @@
 //! From text and variables to one typed value, with errors that name the place and the nearest key.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
@@ -45,7 +46,7 @@ fn merged(
             .separator("__")
             .source(Some(variables))
             .collect()?;
-        for (key, value) in overrides {
+        for (key, value) in sorted(overrides) {
             place(&mut tree, &key, value);
         }
         Ok(tree)
@@ -89,7 +90,8 @@ fn read_secret_files(
             .map_err(|error| (at, format!("`{name}` cannot be read: {error}")))?;
         tree.insert(secret.to_owned(), Value::from(text.trim_end_matches(['\r', '\n']).to_owned()));
     }
-    for (key, value) in tree.iter_mut() {
+    let mut values = sorted(std::mem::take(tree));
+    for (key, value) in &mut values {
         match &mut value.kind {
             ValueKind::Table(table) => {
                 read_secret_files(table, &format!("{path}{key}."), directory)?;
@@ -111,7 +113,13 @@ fn read_secret_files(
             | ValueKind::String(_) => {}
         }
     }
+    tree.extend(values);
     Ok(())
+}
+
+/// In the order of the keys: of two errors the same one is told each time.
+fn sorted(table: Map<String, Value>) -> BTreeMap<String, Value> {
+    table.into_iter().collect()
 }
 
 fn explain(file: &str, error: &config::ConfigError) -> ConfigError {

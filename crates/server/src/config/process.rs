@@ -72,8 +72,20 @@ pub struct Access {
     /// directory, made at the first start with mode 0600.
     pub seal_key: Option<Secret>,
     /// `OFFHOOK__ACCESS__OPERATOR_KEY` (or `operator_key_file`): an API key, 32 characters or more,
-    /// that may read every tenant's settings at `/v1/tenants`. Default: there is none.
+    /// that may read and write every tenant's settings at `/v1/tenants`. Default: there is none.
     pub operator_key: Option<Secret>,
+}
+
+impl Access {
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        match &self.operator_key {
+            Some(key) if key.reveal().len() < 32 => Err((
+                "access.operator_key".into(),
+                "must have 32 characters or more; `openssl rand -hex 32` makes one".into(),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// `[callbacks]`: how callbacks leave.

@@ -36,7 +36,7 @@ latching = false
 [defaults]
 ring_limit_s = 45
 [access]
-operator_key = "the operator's own key"
+operator_key = "the operator's own key of 32 characters"
 [speech]
 languages = { zh = "espeak" }
 [[trunk]]
@@ -87,6 +87,21 @@ fn a_full_file_is_read() {
 }
 
 #[test]
+fn the_example_of_the_documentation_is_read() {
+    let example = include_str!("../../../../docs/offhook.toml");
+    let config = read(example).unwrap();
+    assert_eq!((config.trunks.len(), config.tenants.len()), (2, 1));
+    let shown =
+        example.lines().filter_map(|line| Some(line.trim_start_matches("# ").split_once(" = ")?.0));
+    let shown: Vec<_> = shown.collect();
+    for key in
+        ["public_url", "latching", "queue_timeout_s", "seal_key_file", "from_host", "trial_numbers"]
+    {
+        assert!(shown.contains(&key), "{key} is not in the example");
+    }
+}
+
+#[test]
 fn without_a_file_there_is_a_simulated_trunk_on_loopback() {
     let config = Config::read(None, []).unwrap();
     assert_eq!(config.http.bind.to_string(), "127.0.0.1:8088");
@@ -111,20 +126,26 @@ fn variables_override_the_file() {
     assert_eq!((config.defaults.ring_limit_s, config.media.latching), (30, true));
     assert_eq!(config.data_directory, PathBuf::from("/tmp/x"));
     assert_eq!(config.access.seal_key.unwrap().reveal(), "0123 from a file");
-    let secret = read_with("", &[("OFFHOOK__ACCESS__OPERATOR_KEY", "007")]).unwrap();
-    assert_eq!(secret.access.operator_key.unwrap().reveal(), "007", "a secret stays text");
+    let secret = read_with("", &[("OFFHOOK__ACCESS__SEAL_KEY", "007")]).unwrap();
+    assert_eq!(secret.access.seal_key.unwrap().reveal(), "007", "a secret stays text");
+}
+
+/// Each text is refused with an error that begins with the key and contains the advice.
+fn refused(cases: &[(&str, &str, &str)]) {
+    for (text, key, what) in cases {
+        let error = match read(text) {
+            Ok(_) => panic!("accepted: {text}"),
+            Err(error) => error,
+        };
+        assert!(error.key.starts_with(key), "{text}\nnames `{}`: {error}", error.key);
+        assert!(error.what.contains(what), "{text}\nsays: {error}");
+        assert!(error.file.ends_with("offhook.toml") && error.to_string().contains("offhook.toml"));
+    }
 }
 
 #[test]
 fn errors_name_the_key_and_what_to_write() {
-    let tenant = |more: &str| {
-        format!(
-            "[[tenant]]\nid = 1\nname = \"n\"\napp_key = \"k\"\napp_secret = \"0123456789abcdef\"\n{more}"
-        )
-    };
-    let two = format!("{}\n{}", tenant(""), tenant(""));
-    let trunk = |more: &str| format!("[[trunk]]\nname = \"t\"\n{more}");
-    let cases = [
+    refused(&[
         ("[htpp]", "htpp", "did you mean `http`"),
         ("[http]\nbnid = \"x\"", "http.bnid", "did you mean `bind`"),
         ("[http]\nsomething_else = 1", "http.something_else", "known here: bind"),
@@ -138,9 +159,25 @@ fn errors_name_the_key_and_what_to_write() {
         ("[media]\nports = \"20000\"", "media.ports", "20000-29999"),
         ("[defaults]\nring_limit_s = 0", "defaults.ring_limit_s", "1 to 600"),
         ("[defaults]\nring_limit_s = \"long\"", "defaults.ring_limit_s", "long"),
+        ("[access]\noperator_key = \"short\"", "access.operator_key", "32 characters"),
         ("node = 1024", "node", "0 to 1023"),
         ("[http", "", "line 1"),
         ("[speech]\ndefault = \"nobody\"", "speech", "nobody"),
+    ]);
+    let missing = Config::read(Some("/nonexistent/offhook.toml".as_ref()), []).unwrap_err();
+    assert!(missing.to_string().contains("/nonexistent/offhook.toml: cannot be read"), "{missing}");
+}
+
+#[test]
+fn errors_name_the_trunk_or_tenant() {
+    let tenant = |more: &str| {
+        format!(
+            "[[tenant]]\nid = 1\nname = \"n\"\napp_key = \"k\"\napp_secret = \"0123456789abcdef\"\n{more}"
+        )
+    };
+    let two = format!("{}\n{}", tenant(""), tenant(""));
+    let trunk = |more: &str| format!("[[trunk]]\nname = \"t\"\n{more}");
+    refused(&[
         (&trunk(""), "trunk[0].address", "sip.example.com"),
         (&trunk("address = \"a b\""), "trunk[0].address", "host:port"),
         (&trunk("address = \"h:99999\""), "trunk[0].address", "host:port"),
@@ -182,18 +219,7 @@ fn errors_name_the_key_and_what_to_write() {
             "trust",
         ),
         (&two, "tenant[1].id", "two tenants"),
-    ];
-    for (text, key, what) in cases {
-        let error = match read(text) {
-            Ok(_) => panic!("accepted: {text}"),
-            Err(error) => error,
-        };
-        assert!(error.key.starts_with(key), "{text}\nnames `{}`: {error}", error.key);
-        assert!(error.what.contains(what), "{text}\nsays: {error}");
-        assert!(error.file.ends_with("offhook.toml") && error.to_string().contains("offhook.toml"));
-    }
-    let missing = Config::read(Some("/nonexistent/offhook.toml".as_ref()), []).unwrap_err();
-    assert!(missing.to_string().contains("/nonexistent/offhook.toml: cannot be read"), "{missing}");
+    ]);
 }
 
 #[test]

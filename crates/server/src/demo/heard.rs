@@ -55,5 +55,9 @@ impl Library {
 /// One id per clip that the phone heard, else `unknown`.
 pub fn recognise(recogniser: &Recogniser, report: &CallReport) -> Result<Vec<String>, ServeError> {
     let heard = report.heard.as_ref().ok_or("the phone kept no audio")?;
-    Ok(recogniser.recognise(heard.samples()).into_iter().map(|clip| clip.label().to_owned()).collect())
+    Ok(recogniser
+        .recognise(heard.samples())
+        .into_iter()
+        .map(|clip| clip.label().to_owned())
+        .collect())
 }

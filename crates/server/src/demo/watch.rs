@@ -37,7 +37,11 @@ pub async fn until_ended(
             let at = event["at_ms"].as_i64().unwrap_or(0);
             let since = at - *began.get_or_insert(at);
             let kind = event["type"].as_str().unwrap_or("?");
-            tell(&format!("  {:>8.3} s  {kind}{}", since as f64 / 1000.0, detail(kind, &event["data"])));
+            tell(&format!(
+                "  {:>8.3} s  {kind}{}",
+                since as f64 / 1000.0,
+                detail(kind, &event["data"])
+            ));
             if kind == "call.ended" {
                 return Ok(());
             }

@@ -64,4 +64,3 @@ impl Disk {
         self.in_flight == 0 && self.open.writes.is_empty()
     }
 }
-

@@ -56,13 +56,7 @@ impl Legs {
     }
 
     fn add(&mut self, id: LegId, serial: Serial, stage: Stage) {
-        let leg = Leg {
-            serial,
-            stage,
-            sdp: Bytes::new(),
-            described: false,
-            codec: String::new(),
-        };
+        let leg = Leg { serial, stage, sdp: Bytes::new(), described: false, codec: String::new() };
         self.0.insert(id, leg);
     }
 
@@ -190,11 +184,10 @@ impl Driver {
     /// A row of an older format or a damaged one: nothing can be sent for it.
     fn unreadable(&mut self, leg: LegId, serial: Serial, error: &sip::WireError) {
         tracing::error!(%serial, %error, "a stored attempt cannot be read; its call is reported as unknown");
-        self.leg_input(leg, LegInput::Ended {
-            cause: Cause::Internal,
-            sip_status: None,
-            media: None,
-        });
+        self.leg_input(
+            leg,
+            LegInput::Ended { cause: Cause::Internal, sip_status: None, media: None },
+        );
     }
 }
 
@@ -292,12 +285,15 @@ impl Driver {
         let has_media = matches!(entry.stage, Stage::Signalling { media: true, .. });
         entry.stage = Stage::Closing { cause, sip_status };
         let serial = entry.serial;
-        self.note(serial, NoteKind::LegEnded {
-            by: format!("{:?}", end.by),
-            reason: end.reason.clone(),
-            sip_status,
-            q850: end.q850,
-        });
+        self.note(
+            serial,
+            NoteKind::LegEnded {
+                by: format!("{:?}", end.by),
+                reason: end.reason.clone(),
+                sip_status,
+                q850: end.q850,
+            },
+        );
         if has_media {
             self.tell_media(media::Command::Close { leg: to_media(leg) });
         } else {

@@ -30,8 +30,8 @@ use crate::clips::Clips;
 use crate::config::Defaults;
 use crate::tenants::Tenants;
 
-pub use notes::{Note, NoteKind};
-pub use trunks::{Trunk, TrunkError, Trunks};
+pub use notes::Note;
+pub use trunks::{Trunk, Trunks};
 
 use disk::Disk;
 use legs::Legs;
@@ -47,11 +47,23 @@ const INPUTS_PER_TURN: usize = 256;
 #[derive(Debug)]
 pub enum Happening {
     Media(media::Event),
-    Committed { batch: BatchNumber, failure: Option<String> },
-    Claimed { claim: ClaimId, calls: Result<Vec<Intent>, String> },
-    Fetched { serial: Serial, clips: Result<Arc<[media::Clip]>, FetchFault> },
+    Committed {
+        batch: BatchNumber,
+        failure: Option<String>,
+    },
+    Claimed {
+        claim: ClaimId,
+        calls: Result<Vec<Intent>, String>,
+    },
+    Fetched {
+        serial: Serial,
+        clips: Result<Arc<[media::Clip]>, FetchFault>,
+    },
     /// A trunk's host name was resolved anew.
-    Resolved { trunk: engine::vocabulary::TrunkName, address: std::net::SocketAddr },
+    Resolved {
+        trunk: engine::vocabulary::TrunkName,
+        address: std::net::SocketAddr,
+    },
     /// A second order to stop, or the end of the time to drain.
     HangUpAll,
     Drain,

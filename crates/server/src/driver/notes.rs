@@ -24,22 +24,56 @@ pub struct Note {
 #[serde(tag = "note", rename_all = "snake_case")]
 pub enum NoteKind {
     /// A SIP message; credentials are blanked.
-    Sip { direction: String, transport: String, local: String, remote: String, message: String },
+    Sip {
+        direction: String,
+        transport: String,
+        local: String,
+        remote: String,
+        message: String,
+    },
     /// What the clips of the call are.
-    Clips { clips: usize, duration_ms: u64, took_ms: u64 },
-    Negotiated { codec: String, remote: Option<String>, direction: String },
+    Clips {
+        clips: usize,
+        duration_ms: u64,
+        took_ms: u64,
+    },
+    Negotiated {
+        codec: String,
+        remote: Option<String>,
+        direction: String,
+    },
     /// Whether audio flows each way, told within three seconds of the answer.
-    Audio { received: bool, sent: bool, packets_in: u64, packets_out: u64 },
-    MediaFault { reason: String },
+    Audio {
+        received: bool,
+        sent: bool,
+        packets_in: u64,
+        packets_out: u64,
+    },
+    MediaFault {
+        reason: String,
+    },
     RecordingStarted,
-    RecordingDone { duration_ms: u64 },
-    RecordingFailed { reason: String },
+    RecordingDone {
+        duration_ms: u64,
+    },
+    RecordingFailed {
+        reason: String,
+    },
     /// After a restart.
-    Recovered { what: String },
+    Recovered {
+        what: String,
+    },
     /// The end of a leg, as SIP told it.
-    LegEnded { by: String, reason: String, sip_status: Option<u16>, q850: Option<u16> },
+    LegEnded {
+        by: String,
+        reason: String,
+        sip_status: Option<u16>,
+        q850: Option<u16>,
+    },
     /// More happened than is kept.
-    Dropped { notes: usize },
+    Dropped {
+        notes: usize,
+    },
 }
 
 #[derive(Debug, Default)]

@@ -12,8 +12,12 @@ use super::wire::WireError;
 pub const CALL_BODY: usize = 64 * 1024;
 /// The page of the upload allows files of 8 MB; Base64 makes them a third larger.
 pub const UPLOAD_BODY: usize = 12 * 1024 * 1024;
-/// A body that comes more slowly is given up.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A body that comes more slowly is given up: 30 s, and longer for what is large.
+fn body_timeout(limit: usize) -> Duration {
+    Duration::from_secs(30 + (limit / SLOWEST_BYTES_PER_S) as u64)
+}
+
+const SLOWEST_BYTES_PER_S: usize = 128 * 1024;
 
 /// A body of at most `LIMIT` bytes, refused in the words of `/apiaccess`.
 pub struct ApiBody<const LIMIT: usize>(pub Bytes);
@@ -29,7 +33,7 @@ impl<S: Sync, const LIMIT: usize> FromRequest<S> for ApiBody<LIMIT> {
             Ok(bytes) => Ok(ApiBody(bytes)),
             Err(NotRead::TooLarge) => Err(WireError::TooLarge(LIMIT)),
             Err(NotRead::Broken) => {
-                Err(WireError::BadRequest("the body did not arrive whole in 30 s".to_owned()))
+                Err(WireError::BadRequest("the body did not arrive whole in time".to_owned()))
             }
         }
     }
@@ -43,7 +47,7 @@ impl<S: Sync, const LIMIT: usize> FromRequest<S> for V1Body<LIMIT> {
             Ok(bytes) => Ok(V1Body(bytes)),
             Err(NotRead::TooLarge) => Err(Problem::too_large(LIMIT)),
             Err(NotRead::Broken) => {
-                Err(Problem::bad_request("the body did not arrive whole in 30 s"))
+                Err(Problem::bad_request("the body did not arrive whole in time"))
             }
         }
     }
@@ -61,7 +65,7 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, NotRead> {
         return Err(NotRead::TooLarge);
     }
     let chunked = declared.is_none();
-    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), limit)).await {
+    match tokio::time::timeout(body_timeout(limit), to_bytes(request.into_body(), limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         // Without a declared length the limit is what breaks a body that keeps coming.
         Ok(Err(_)) if chunked => Err(NotRead::TooLarge),

@@ -92,10 +92,12 @@ pub async fn query(
     ApiBody(body): ApiBody<CALL_BODY>,
 ) -> Result<Reply<impl Serialize>, WireError> {
     let object = object(&body)?;
-    let task_type = number_field(&object, "taskType").ok().flatten().unwrap_or(-1);
-    if !(0..=4).contains(&task_type) {
-        return Err(WireError::BadRequest("taskType must be 0 to 4".to_owned()));
-    }
+    let task_type = match number_field(&object, "taskType") {
+        Ok(given) if (0..=4).contains(&given.unwrap_or(0)) => given.unwrap_or(0),
+        Ok(_) | Err(WrongType) => {
+            return Err(WireError::BadRequest("taskType must be 0 to 4".to_owned()));
+        }
+    };
     let query = match parse(&object, &tenant, task_type) {
         Ok(query) => query,
         Err(refused) => return Ok(Reply(refused.answer())),

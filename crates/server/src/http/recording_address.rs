@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -87,12 +88,14 @@ pub struct Signed {
 /// `GET /recordings/{tenant}/{serial}?expires=…&signature=…`
 pub async fn download(
     State(app): State<App>,
-    Path((tenant, name)): Path<(u32, String)>,
-    Query(signed): Query<Signed>,
+    Path((tenant, name)): Path<(String, String)>,
+    signed: Result<Query<Signed>, QueryRejection>,
 ) -> Result<Response, WireError> {
+    let unsigned = |_| WireError::BadRequest("the address has no expires and signature".to_owned());
+    let Query(signed) = signed.map_err(unsigned)?;
+    let tenant = tenant.parse().ok().map(TenantId).ok_or(WireError::NotFound)?;
     let serial = name.strip_suffix(".wav").and_then(|serial| serial.parse().ok()).map(Serial);
     let serial = serial.ok_or(WireError::NotFound)?;
-    let tenant = TenantId(tenant);
     let good =
         app.access.sealer.verify_link(&link(tenant, serial, signed.expires), &signed.signature);
     if !good || signed.expires < unix_ms() / 1000 {

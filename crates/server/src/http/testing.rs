@@ -39,8 +39,6 @@ pub struct World {
     pub asked: Arc<Mutex<Vec<Request>>>,
     /// What the desk answers next; without any it accepts.
     pub answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
-    /// Rings the doorbell of long polls.
-    pub bell: watch::Sender<u64>,
     _directory: TempDir,
 }
 
@@ -115,7 +113,6 @@ impl World {
         ready.store(true, std::sync::atomic::Ordering::Relaxed);
         let (asked, answers) = (Arc::default(), Arc::default());
         tokio::spawn(desk(asks, Arc::clone(&asked), Arc::clone(&answers)));
-        let bell = watch::Sender::new(0);
         let app = App {
             store,
             calls,
@@ -124,10 +121,10 @@ impl World {
             tenants,
             voices: Arc::new(voices),
             speaker: Speaker::open(speech, tls).unwrap(),
-            doorbell: bell.clone(),
+            doorbell: watch::Sender::new(0),
         };
         let router = super::router(app.clone());
-        World { app, router, token, other_token, asked, answers, bell, _directory: directory }
+        World { app, router, token, other_token, asked, answers, _directory: directory }
     }
 
     /// Replaces the tenant's settings, as a restart with another file would.

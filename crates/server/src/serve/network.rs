@@ -73,10 +73,7 @@ fn endpoint(config: &Config, udp: SocketAddr) -> Result<sip::EndpointConfig, Ser
 }
 
 /// Starts the media threads; what they say becomes a [`Happening`].
-pub fn start_media(
-    config: &Config,
-    happenings: Happenings,
-) -> Result<media::Media, ServeError> {
+pub fn start_media(config: &Config, happenings: Happenings) -> Result<media::Media, ServeError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let media = &config.media;
     let started = media::start(
@@ -85,7 +82,11 @@ pub fn start_media(
             bind: media.bind,
             public_address: public_address(media.public_address, media.bind),
             port_range: media.ports.map(|ports| ports.first..=ports.last),
-            latching: if media.latching { media::LatchMode::Nat } else { media::LatchMode::SdpOnly },
+            latching: if media.latching {
+                media::LatchMode::Nat
+            } else {
+                media::LatchMode::SdpOnly
+            },
             ..media::Config::default()
         },
         Box::new(move |event| happenings.tell(Happening::Media(event))),

@@ -2,7 +2,7 @@
 use super::{
     Speech,
     cache::{ClipCache, ClipId},
-    config::{CannotSpeak, EngineConfig, SpeechConfig},
+    config::{EngineConfig, SpeechConfig},
     engines::{Engines, SpeechError, Utterance, identity},
     filled::FilledText,
     normalise::{Language, spoken},
@@ -81,12 +81,13 @@ impl Speaker {
     }
 
     /// What the clip of this text will be called, without rendering it: equal ids are equal samples.
+    #[cfg(test)]
     pub fn clip_id(
         &self,
         config: &SpeechConfig,
         text: &FilledText,
         style: &VoiceStyle,
-    ) -> Result<ClipId, CannotSpeak> {
+    ) -> Result<ClipId, super::config::CannotSpeak> {
         let (engine, language) = config.engine_for(&text.words())?;
         Ok(Order::new(engine, language, text, style).id)
     }

@@ -57,7 +57,11 @@ async fn a_registrar_that_refuses_keeps_calls_waiting() {
         CarrierConfig { digest: digest(), accept_registrations: true, ..CarrierConfig::default() };
     let world = World::with(setting, carrier).await;
     let serial = world.call("8899").await;
-    assert_eq!(world.released(&serial).await["releaseReason"], "9", "its time in the queue is over");
+    assert_eq!(
+        world.released(&serial).await["releaseReason"],
+        "9",
+        "its time in the queue is over"
+    );
     let timeline = world.client.timeline(&serial).await.expect("a timeline").to_string();
     assert!(timeline.contains("trunk_down"), "the timeline says why: {timeline}");
     assert_eq!(world.carrier.totals().invites, 0);

@@ -21,7 +21,7 @@ async fn reaches(world: &World, serial: &str, what: &str) {
     tokio::time::timeout(PATIENCE, reached).await.expect("the call gets there");
 }
 
-async fn restart(mut world: World) -> World {
+fn restart(mut world: World) -> World {
     world.server = world.server.kill_and_restart();
     world.client = world.server.client();
     world
@@ -49,7 +49,7 @@ async fn a_call_that_waits_is_dialled_after_the_restart() {
     let first = world.call("1480").await;
     reaches(&world, &first, "call.ringing").await;
     let second = world.call("8899").await;
-    let world = restart(world).await;
+    let world = restart(world);
     world.client.cancel(&first).await.expect("a reply");
     resolved(&world, &second, "played", "1").await;
 }
@@ -59,7 +59,7 @@ async fn a_call_that_rings_goes_on_by_the_same_invite() {
     let world = World::start().await;
     let serial = world.call("100205").await;
     reaches(&world, &serial, "call.dialling").await;
-    let world = restart(world).await;
+    let world = restart(world);
     resolved(&world, &serial, "played", "1").await;
 }
 
@@ -70,7 +70,7 @@ async fn a_call_that_is_up_is_hung_up_and_reported() {
     wanted.play_times = Some(5);
     let serial = world.client.notify(&wanted).await.expect("accepted");
     reaches(&world, &serial, "call.play_started").await;
-    let world = restart(world).await;
+    let world = restart(world);
     resolved(&world, &serial, "interrupted", "998").await;
 }
 
@@ -80,7 +80,7 @@ async fn a_callback_that_was_not_delivered_is_delivered_after_the_restart() {
     world.callbacks.callbacks().script([sim::Answer::Hang]);
     let serial = world.call("1486").await;
     world.released(&serial).await;
-    let world = restart(world).await;
+    let world = restart(world);
     let again = world.callbacks.callbacks().distinct_reached(1);
     tokio::time::timeout(PATIENCE, again).await.expect("it comes again");
     let ids: Vec<Option<String>> = world

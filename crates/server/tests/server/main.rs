@@ -6,6 +6,7 @@ mod demo;
 mod endings;
 mod media;
 mod page_003;
+mod peers;
 mod queueing;
 mod stopping;
 mod support;

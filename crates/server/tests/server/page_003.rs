@@ -18,7 +18,8 @@ fn printed(world: &World) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_printed_request_is_answered_as_printed_and_ends_with_its_callback() {
     let world = World::start().await;
-    let reply = world.client.create_voice_notification(&printed(&world), None).await.expect("a reply");
+    let reply =
+        world.client.create_voice_notification(&printed(&world), None).await.expect("a reply");
     let serial = reply.call_serial_no().expect("it is accepted");
     assert_eq!(
         reply.body,
@@ -57,9 +58,15 @@ async fn the_timeline_tells_everything_that_happened() {
         .iter()
         .filter_map(|line| line["what"].as_str())
         .collect();
-    for what in
-        ["call.accepted", "call.dialling", "sip", "call.ringing", "call.answered", "negotiated", "call.ended"]
-    {
+    for what in [
+        "call.accepted",
+        "call.dialling",
+        "sip",
+        "call.ringing",
+        "call.answered",
+        "negotiated",
+        "call.ended",
+    ] {
         assert!(lines.contains(&what), "{what} is missing in {lines:?}");
     }
 }

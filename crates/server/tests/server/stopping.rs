@@ -29,7 +29,8 @@ async fn a_second_signal_hangs_up() {
     world.carrier.totals_reached(|totals| totals.invites == 1).await;
     terminate(world.server.pid());
     let draining = async {
-        while world.client.v1(reqwest::Method::GET, "/readyz").await.expect("a reply").status != 503 {
+        while world.client.v1(reqwest::Method::GET, "/readyz").await.expect("a reply").status != 503
+        {
         }
     };
     tokio::time::timeout(crate::support::PATIENCE, draining).await.expect("it drains");

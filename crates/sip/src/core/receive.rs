@@ -48,21 +48,15 @@ impl Core {
     }
 
     fn ack(&mut self, request: Request, bytes: Bytes) {
-        let leg = self
-            .dialog_of(&request)
-            .or_else(|| self.stack.servers.leg_of(&request));
+        let leg = self.dialog_of(&request).or_else(|| self.stack.servers.leg_of(&request));
         self.tap(leg, request.source, bytes);
         if self.stack.server_request(&request) == Found::Absorbed {
             return;
         }
         match self.dialog_of(&request) {
-            Some(leg) => self.with_leg(
-                leg,
-                Input::Request {
-                    request: Box::new(request),
-                    server: None,
-                },
-            ),
+            Some(leg) => {
+                self.with_leg(leg, Input::Request { request: Box::new(request), server: None })
+            }
             None => self.stack.counters.stray_acks += 1,
         }
     }
@@ -112,9 +106,7 @@ impl Core {
     }
 
     fn outside_request(&mut self, request: Request, reply: Reply, bytes: Bytes) {
-        let verdict = self
-            .outside
-            .judge(&request, self.legs.len(), &mut self.stack);
+        let verdict = self.outside.judge(&request, self.legs.len(), &mut self.stack);
         match verdict {
             Verdict::Refuse(status, headers) => {
                 self.tap(None, request.source, bytes);
@@ -159,10 +151,7 @@ impl Core {
             self.stack.counters.malformed += 1;
             return;
         };
-        let key = response.branch.map(|branch| ClientKey {
-            branch,
-            is_cancel: response.is_cancel,
-        });
+        let key = response.branch.map(|branch| ClientKey { branch, is_cancel: response.is_cancel });
         let owner = key.and_then(|key| self.stack.clients.owner(key));
         let (Some(key), Some(owner)) = (key, owner) else {
             self.stack.counters.stray_responses += 1;
@@ -170,17 +159,11 @@ impl Core {
         };
         self.tap(owner.leg(), source, bytes);
         match self.stack.client_response(key, &response) {
-            Some(Owner::Leg(leg, purpose)) => self.with_leg(
-                leg,
-                Input::Response {
-                    key,
-                    purpose,
-                    response: Box::new(response),
-                },
-            ),
+            Some(Owner::Leg(leg, purpose)) => {
+                self.with_leg(leg, Input::Response { key, purpose, response: Box::new(response) })
+            }
             Some(Owner::Registration(id)) => {
-                self.registrations
-                    .response(id, key, &response, &mut self.stack);
+                self.registrations.response(id, key, &response, &mut self.stack);
             }
             Some(Owner::Nobody(_)) | None => {}
         }

@@ -49,12 +49,7 @@ impl Closing {
         reason: String,
         answer: Unconfirmed,
     ) -> Leg {
-        Leg::Closing(Box::new(Closing {
-            dialog,
-            auth,
-            reason,
-            state: State::AwaitsAck(answer),
-        }))
+        Leg::Closing(Box::new(Closing { dialog, auth, reason, state: State::AwaitsAck(answer) }))
     }
 
     /// A dialog from the store. Where we had called, its ACK may never have left: it goes first.
@@ -109,9 +104,7 @@ impl Closing {
                 let uri = self.dialog.request_uri().to_owned();
                 let login = self.auth.headers(&mut stack.random, "BYE", &uri);
                 let owner = Owner::Leg(self.dialog.leg, Purpose::Bye);
-                let key = self
-                    .dialog
-                    .send_bye(stack, owner, Some(&self.reason), &login);
+                let key = self.dialog.send_bye(stack, owner, Some(&self.reason), &login);
                 self.state = State::Bye(key);
                 Some(Leg::Closing(self))
             }

@@ -161,19 +161,9 @@ impl Inbound {
                 self.on_cancel = OnCancel::Answer(body);
                 Some(Leg::Inbound(self))
             }
-            Verb::Refuse {
-                status,
-                reason,
-                headers,
-            } => {
-                let status = if (300..700).contains(&status) {
-                    status
-                } else {
-                    500
-                };
-                let headers = check_headers(&headers)
-                    .map(|()| headers)
-                    .unwrap_or_default();
+            Verb::Refuse { status, reason, headers } => {
+                let status = if (300..700).contains(&status) { status } else { 500 };
+                let headers = check_headers(&headers).map(|()| headers).unwrap_or_default();
                 self.refuse(status, reason.as_deref(), &headers, stack)
             }
             Verb::HangUp(cause) => {
@@ -243,10 +233,8 @@ impl Inbound {
         stack: &mut Stack,
     ) -> Option<Leg> {
         stack.respond(self.server, status, reason, headers, None);
-        let end = End {
-            status: Some(status),
-            ..end_by(EndedBy::Us, "refused by us", self.was_ringing)
-        };
+        let end =
+            End { status: Some(status), ..end_by(EndedBy::Us, "refused by us", self.was_ringing) };
         self.over(end, stack)
     }
 
@@ -326,9 +314,8 @@ impl Inbound {
     fn dialog_headers(&self) -> Vec<(String, String)> {
         let contact = self.dialog.contact().unwrap_or_default().to_owned();
         let routes = self.dialog.routes.iter();
-        let mut headers: Vec<_> = routes
-            .map(|route| ("Record-Route".to_owned(), route.clone()))
-            .collect();
+        let mut headers: Vec<_> =
+            routes.map(|route| ("Record-Route".to_owned(), route.clone())).collect();
         headers.push(("Contact".to_owned(), contact));
         headers
     }

@@ -39,10 +39,7 @@ pub(super) fn first(
         .header("Allow", ALLOW)
         .header("Supported", supported)
         .maybe("User-Agent", stack.config.user_agent.as_ref())
-        .maybe(
-            "P-Asserted-Identity",
-            invite.p_asserted_identity.as_ref().map(ToString::to_string),
-        )
+        .maybe("P-Asserted-Identity", invite.p_asserted_identity.as_ref().map(ToString::to_string))
         .headers(&invite.headers);
     Ok(writer.finish(invite.body.as_ref()))
 }
@@ -85,9 +82,7 @@ fn head_end(message: &[u8]) -> usize {
 fn check_word(what: &str, value: &str, extra: &[u8]) -> Result<(), String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || extra.contains(&b);
     if value.is_empty() || !value.bytes().all(allowed) {
-        return Err(format!(
-            "{what}: {value:?} cannot be written in a SIP message"
-        ));
+        return Err(format!("{what}: {value:?} cannot be written in a SIP message"));
     }
     Ok(())
 }

@@ -127,12 +127,7 @@ pub(crate) fn hang_up_dialog(
     cause: HangUpCause,
     stack: &mut Stack,
 ) -> Leg {
-    Leg::Closing(Box::new(Closing::restored(
-        dialog,
-        credentials,
-        cause,
-        stack,
-    )))
+    Leg::Closing(Box::new(Closing::restored(dialog, credentials, cause, stack)))
 }
 
 fn ended(stack: &mut Stack, leg: LegId, end: End) {
@@ -141,14 +136,7 @@ fn ended(stack: &mut Stack, leg: LegId, end: End) {
 
 /// An end without a SIP status.
 fn end_by(by: EndedBy, reason: &str, was_ringing: bool) -> End {
-    End {
-        status: None,
-        reason: reason.to_owned(),
-        by,
-        q850: None,
-        retry_after: None,
-        was_ringing,
-    }
+    End { status: None, reason: reason.to_owned(), by, q850: None, retry_after: None, was_ringing }
 }
 
 fn end_of_refusal(response: &Response, by: EndedBy, was_ringing: bool) -> End {
@@ -182,10 +170,7 @@ fn answer_simple(
             if stack.congested {
                 stack.counters.events_dropped += 1;
             } else {
-                stack.event(Event::Info {
-                    leg,
-                    body: request.body,
-                });
+                stack.event(Event::Info { leg, body: request.body });
             }
             200
         }
@@ -222,15 +207,8 @@ mod tests {
         let now = Instant::now();
         let bound = "192.0.2.1:5060".parse().unwrap();
         let config = CoreConfig {
-            listeners: vec![CoreListener {
-                transport: Transport::Udp,
-                bound,
-                public: bound,
-            }],
-            policy: Policy {
-                accept_invites: AcceptInvites::Open,
-                ..Policy::default()
-            },
+            listeners: vec![CoreListener { transport: Transport::Udp, bound, public: bound }],
+            policy: Policy { accept_invites: AcceptInvites::Open, ..Policy::default() },
             user_agent: None,
             max_legs: 10,
             max_message: 65_535,
@@ -244,13 +222,8 @@ mod tests {
             );
             let remote = "192.0.2.2:5060".parse().unwrap();
             let transport = Transport::Udp;
-            let received = Received {
-                transport,
-                local: bound,
-                remote,
-                flow: None,
-                bytes: bytes.into(),
-            };
+            let received =
+                Received { transport, local: bound, remote, flow: None, bytes: bytes.into() };
             core.received(received, now);
         }
         let legs: Vec<LegId> = events(&mut core)
@@ -260,30 +233,15 @@ mod tests {
                 _ => None,
             })
             .collect();
-        let bug = Body {
-            content_type: "x-test/broken-invariant".to_owned(),
-            bytes: "".into(),
-        };
-        core.command(
-            Command::Info {
-                leg: legs[0],
-                body: bug,
-            },
-            now,
-        );
+        let bug = Body { content_type: "x-test/broken-invariant".to_owned(), bytes: "".into() };
+        core.command(Command::Info { leg: legs[0], body: bug }, now);
         let seen = events(&mut core);
         assert!(
             matches!(&seen[..], [Event::Ended { leg, end }] if *leg == legs[0] && end.by == EndedBy::Core),
             "{seen:?}"
         );
         assert_eq!(core.counters().panics, 1);
-        core.command(
-            Command::Answer {
-                leg: legs[1],
-                body: None,
-            },
-            now,
-        );
+        core.command(Command::Answer { leg: legs[1], body: None }, now);
         assert_eq!(core.load().0, 1, "the other leg goes on");
     }
 

@@ -73,11 +73,7 @@ impl Session {
                 if why == Why::Offer {
                     self.offer_refused(491, stack);
                 }
-                self.offers = Offers::Retry {
-                    at,
-                    body: Some(body),
-                    why: Why::Offer,
-                };
+                self.offers = Offers::Retry { at, body: Some(body), why: Why::Offer };
             }
             busy @ (Offers::Ours { .. } | Offers::Theirs { .. } | Offers::Unconfirmed(_)) => {
                 self.offers = busy;
@@ -105,16 +101,8 @@ impl Session {
         let mut headers = auth.headers(&mut stack.random, "INVITE", &uri);
         headers.extend(self.terms().map(Terms::refresh_headers).unwrap_or_default());
         let owner = Owner::Leg(self.leg(), Purpose::Offer);
-        let (key, cseq) = self
-            .dialog
-            .send(stack, "INVITE", owner, &headers, body.as_ref());
-        self.offers = Offers::Ours {
-            key,
-            cseq,
-            body,
-            why,
-            auth,
-        };
+        let (key, cseq) = self.dialog.send(stack, "INVITE", owner, &headers, body.as_ref());
+        self.offers = Offers::Ours { key, cseq, body, why, auth };
     }
 
     pub(super) fn offer_response(
@@ -124,13 +112,9 @@ impl Session {
         stack: &mut Stack,
     ) -> Option<Leg> {
         let (cseq, body, why, mut auth) = match std::mem::replace(&mut self.offers, Offers::Idle) {
-            Offers::Ours {
-                key: ours,
-                cseq,
-                body,
-                why,
-                auth,
-            } if ours == key => (cseq, body, why, auth),
+            Offers::Ours { key: ours, cseq, body, why, auth } if ours == key => {
+                (cseq, body, why, auth)
+            }
             other => {
                 self.offers = other;
                 return self.stay();
@@ -138,13 +122,7 @@ impl Session {
         };
         match response.status {
             ..=199 => {
-                self.offers = Offers::Ours {
-                    key,
-                    cseq,
-                    body,
-                    why,
-                    auth,
-                };
+                self.offers = Offers::Ours { key, cseq, body, why, auth };
             }
             200..=299 => self.offer_accepted((key, cseq), body, why, response, stack),
             491 => {
@@ -180,10 +158,7 @@ impl Session {
         self.set_timer(terms, stack);
         self.sent = body;
         if why == Why::Offer {
-            stack.event(Event::OfferAnswered {
-                leg: self.leg(),
-                body: response.body.clone(),
-            });
+            stack.event(Event::OfferAnswered { leg: self.leg(), body: response.body.clone() });
         }
     }
 
@@ -240,26 +215,13 @@ impl Session {
             return;
         }
         self.drop_offers(stack);
-        self.offers = Offers::Theirs {
-            server,
-            cseq: request.cseq,
-            kind,
-            terms,
-        };
-        stack.event(Event::Offered {
-            leg: self.leg(),
-            body: request.body.clone(),
-        });
+        self.offers = Offers::Theirs { server, cseq: request.cseq, kind, terms };
+        stack.event(Event::Offered { leg: self.leg(), body: request.body.clone() });
     }
 
     pub(super) fn answer_offer(&mut self, body: Option<Body>, stack: &mut Stack) {
         let (server, cseq, kind, terms) = match std::mem::replace(&mut self.offers, Offers::Idle) {
-            Offers::Theirs {
-                server,
-                cseq,
-                kind,
-                terms,
-            } => (server, cseq, kind, terms),
+            Offers::Theirs { server, cseq, kind, terms } => (server, cseq, kind, terms),
             other => {
                 self.offers = other;
                 return;
@@ -314,10 +276,7 @@ impl Session {
     }
 
     fn offer_refused(&self, status: u16, stack: &mut Stack) {
-        stack.event(Event::OfferRefused {
-            leg: self.leg(),
-            status,
-        });
+        stack.event(Event::OfferRefused { leg: self.leg(), status });
     }
 
     fn answer_headers(&self, terms: Option<Terms>) -> Vec<(String, String)> {

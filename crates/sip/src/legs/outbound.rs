@@ -45,14 +45,8 @@ pub(crate) struct Outbound {
 enum State {
     Prepared,
     Calling,
-    Cancelling {
-        cause: HangUpCause,
-        cancel: Cancel,
-    },
-    Answered {
-        dialog: Box<Dialog>,
-        opening: Opening,
-    },
+    Cancelling { cause: HangUpCause, cancel: Cancel },
+    Answered { dialog: Box<Dialog>, opening: Opening },
 }
 
 /// RFC 3261 §9.1: no CANCEL before the far side has answered anything.
@@ -80,15 +74,11 @@ impl Outbound {
     pub fn handle(self: Box<Self>, input: Input, stack: &mut Stack) -> Option<Leg> {
         match input {
             Input::Command(command) => self.command(command, stack),
-            Input::Response {
-                key,
-                purpose: Purpose::Invite,
-                response,
-            } if key == self.key => self.response(&response, stack),
+            Input::Response { key, purpose: Purpose::Invite, response } if key == self.key => {
+                self.response(&response, stack)
+            }
             Input::Response { .. } => self.stay(),
-            Input::Failed {
-                purpose, failure, ..
-            } => self.failed(purpose, failure, stack),
+            Input::Failed { purpose, failure, .. } => self.failed(purpose, failure, stack),
             Input::Request { request, server } => self.request(request, server, stack),
             Input::Due { timer, .. } => match (timer, &self.state) {
                 (LegTimer::CancelLimit, State::Cancelling { .. }) => {
@@ -223,10 +213,7 @@ impl Outbound {
             return true;
         };
         let tag = response.to_tag.as_deref().unwrap_or_default();
-        let known = self
-            .early
-            .iter()
-            .position(|early| early.dialog.remote_tag == tag);
+        let known = self.early.iter().position(|early| early.dialog.remote_tag == tag);
         let index = match known {
             Some(index) => index,
             None if self.early.len() >= MAX_FORKS => return false,
@@ -241,18 +228,13 @@ impl Outbound {
             }
         };
         let early = &mut self.early[index];
-        if early
-            .rseq
-            .is_some_and(|last| rseq.0 != last.wrapping_add(1))
-        {
+        if early.rseq.is_some_and(|last| rseq.0 != last.wrapping_add(1)) {
             return false;
         }
         early.rseq = Some(rseq.0);
         let rack = format!("{} {} INVITE", rseq.0, self.cseq);
         let owner = Owner::Leg(self.leg, Purpose::Prack);
-        early
-            .dialog
-            .send(stack, "PRACK", owner, &[("RAck".to_owned(), rack)], None);
+        early.dialog.send(stack, "PRACK", owner, &[("RAck".to_owned(), rack)], None);
         true
     }
 
@@ -280,19 +262,14 @@ impl Outbound {
         }
         let branch = stack.random.next();
         self.cseq += 1;
-        let login = self
-            .auth
-            .headers(&mut stack.random, "INVITE", &self.request_uri);
+        let login = self.auth.headers(&mut stack.random, "INVITE", &self.request_uri);
         let via = stack.via(self.to, branch);
         self.invite = invite::with_credentials(&self.invite, &via, self.cseq, &login);
         self.key = key(branch);
         self.early.clear();
         self.state = State::Prepared;
         let wire = self.wire();
-        stack.event(Event::Challenged {
-            leg: self.leg,
-            wire,
-        });
+        stack.event(Event::Challenged { leg: self.leg, wire });
         self.stay()
     }
 
@@ -378,17 +355,8 @@ impl Outbound {
         let bytes = dialog.ack(stack, self.cseq, None, &[]);
         let (tag, to) = (dialog.remote_tag.clone(), dialog.destination());
         stack.send_ack(self.key, self.leg, &tag, bytes, to);
-        ended(
-            stack,
-            self.leg,
-            end_by(EndedBy::Us, reason, self.was_ringing),
-        );
-        Some(Closing::bye(
-            dialog,
-            self.auth,
-            &reason_header(cause),
-            stack,
-        ))
+        ended(stack, self.leg, end_by(EndedBy::Us, reason, self.was_ringing));
+        Some(Closing::bye(dialog, self.auth, &reason_header(cause), stack))
     }
 
     /// The dialog of a 2xx; its CSeq goes on from the fork's PRACKs.
@@ -419,10 +387,7 @@ impl Outbound {
 
     fn send_cancel(&self, cause: HangUpCause, stack: &mut Stack) -> Cancel {
         stack.start_client(NewClient {
-            key: ClientKey {
-                branch: self.key.branch,
-                is_cancel: true,
-            },
+            key: ClientKey { branch: self.key.branch, is_cancel: true },
             owner: Owner::Leg(self.leg, Purpose::Cancel),
             is_invite: false,
             bytes: follow_up(&self.invite, "CANCEL", None, Some(&reason_header(cause))),
@@ -457,10 +422,7 @@ impl Outbound {
 }
 
 fn key(branch: u64) -> ClientKey {
-    ClientKey {
-        branch,
-        is_cancel: false,
-    }
+    ClientKey { branch, is_cancel: false }
 }
 
 fn stop(cancel: Cancel, stack: &mut Stack) {

@@ -59,9 +59,7 @@ impl Unconfirmed {
         stack: &mut Stack,
     ) -> Unconfirmed {
         let resend = stack.timers.set(stack.now + T1, TimerKey::Leg(leg, timer));
-        let limit = stack
-            .timers
-            .set(stack.now + GIVE_UP, TimerKey::Leg(leg, limit));
+        let limit = stack.timers.set(stack.now + GIVE_UP, TimerKey::Leg(leg, limit));
         Unconfirmed {
             leg,
             number,

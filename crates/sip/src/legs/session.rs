@@ -55,10 +55,7 @@ impl Opening {
     }
 
     pub(super) fn from_invite(headers: &Headers, terms: Option<Terms>) -> Opening {
-        Opening {
-            terms,
-            peer_allows_update: lists(headers, &HeaderName::Allow, "UPDATE"),
-        }
+        Opening { terms, peer_allows_update: lists(headers, &HeaderName::Allow, "UPDATE") }
     }
 
     pub(super) fn answer_headers(&self) -> Vec<(String, String)> {
@@ -124,19 +121,13 @@ impl Session {
     pub(super) fn handle(mut self: Box<Self>, input: Input, stack: &mut Stack) -> Option<Leg> {
         match input {
             Input::Command(command) => self.command(command, stack),
-            Input::Response {
-                key,
-                purpose,
-                response,
-            } => match purpose {
+            Input::Response { key, purpose, response } => match purpose {
                 Purpose::Offer => self.offer_response(key, &response, stack),
                 Purpose::Refresh => self.refresh_response(&response, stack),
                 Purpose::Info | Purpose::Prack => self.stay(),
                 Purpose::Invite | Purpose::Cancel | Purpose::Bye => self.stay(),
             },
-            Input::Failed {
-                purpose, failure, ..
-            } => match purpose {
+            Input::Failed { purpose, failure, .. } => match purpose {
                 Purpose::Offer | Purpose::Refresh => self.lost(failure, stack),
                 Purpose::Info | Purpose::Prack => self.stay(),
                 Purpose::Invite | Purpose::Cancel | Purpose::Bye => self.stay(),
@@ -178,11 +169,7 @@ impl Session {
                 self.stay()
             }
             Verb::RefuseOffer(status) => {
-                let status = if (300..700).contains(&status) {
-                    status
-                } else {
-                    488
-                };
+                let status = if (300..700).contains(&status) { status } else { 488 };
                 self.withdraw_their_offer(status, stack);
                 self.stay()
             }
@@ -232,11 +219,7 @@ impl Session {
             Failure::Timeout => EndedBy::Timeout(EndTimer::NoResponseInDialog),
             Failure::Transport => EndedBy::Transport,
         };
-        let end = end_by(
-            by,
-            "no answer to a request inside the call",
-            self.was_ringing,
-        );
+        let end = end_by(by, "no answer to a request inside the call", self.was_ringing);
         self.bye(end, &reason_header(HangUpCause::Failure), stack)
     }
 
@@ -324,11 +307,7 @@ impl Session {
         if !terms.we_refresh {
             self.timer = None;
             let by = EndedBy::Timeout(EndTimer::SessionExpired);
-            let end = end_by(
-                by,
-                "the far side did not refresh the session",
-                self.was_ringing,
-            );
+            let end = end_by(by, "the far side did not refresh the session", self.was_ringing);
             return self.bye(end, &reason_header(HangUpCause::Failure), stack);
         }
         self.set_timer(Some(terms), stack);

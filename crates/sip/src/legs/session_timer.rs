@@ -31,19 +31,12 @@ impl Terms {
     /// What a 2xx to a request of ours settles.
     pub fn from_answer(headers: &Headers) -> Option<Terms> {
         let session = adopt(typed::<SessionExpires>(headers), None)?;
-        Some(Terms {
-            interval: session.interval,
-            we_refresh: session.we_refresh,
-        })
+        Some(Terms { interval: session.interval, we_refresh: session.we_refresh })
     }
 
     /// The headers of our 2xx to the request that asked for these terms.
     pub fn answer_headers(self) -> Vec<(String, String)> {
-        let refresher = if self.we_refresh {
-            Refresher::Uas
-        } else {
-            Refresher::Uac
-        };
+        let refresher = if self.we_refresh { Refresher::Uas } else { Refresher::Uac };
         let mut headers = vec![self.header(refresher)];
         if !self.we_refresh {
             headers.push(("Require".to_owned(), "timer".to_owned()));
@@ -53,11 +46,7 @@ impl Terms {
 
     /// The header of a refresh of ours: whoever refreshed goes on doing so.
     pub fn refresh_headers(self) -> Vec<(String, String)> {
-        let refresher = if self.we_refresh {
-            Refresher::Uac
-        } else {
-            Refresher::Uas
-        };
+        let refresher = if self.we_refresh { Refresher::Uac } else { Refresher::Uas };
         vec![self.header(refresher)]
     }
 
@@ -73,11 +62,7 @@ impl Terms {
     }
 
     fn header(self, refresher: Refresher) -> (String, String) {
-        let value = format!(
-            "{};refresher={}",
-            self.interval.as_secs(),
-            refresher.as_str()
-        );
+        let value = format!("{};refresher={}", self.interval.as_secs(), refresher.as_str());
         ("Session-Expires".to_owned(), value)
     }
 }
@@ -97,8 +82,5 @@ pub(super) fn asked(headers: &Headers) -> Asked {
         Some(Refresher::Uas) => true,
         None => !can_refresh,
     };
-    Asked::Agreed(Terms {
-        interval: wanted.interval,
-        we_refresh,
-    })
+    Asked::Agreed(Terms { interval: wanted.interval, we_refresh })
 }

@@ -33,10 +33,8 @@ impl StoredInvite {
             from_tag: String::from_utf8(from.0.tag()?.to_vec()).ok()?,
             cseq: typed::<sipx_sip::CSeq>(&request.headers)?.sequence,
             branch: via.branch().and_then(parse_branch)?,
-            body: content_type.map(|content_type| Body {
-                content_type,
-                bytes: request.body().clone(),
-            }),
+            body: content_type
+                .map(|content_type| Body { content_type, bytes: request.body().clone() }),
         })
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A CANCEL shares the branch of its INVITE and is a transaction of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientKey {
     pub branch: u64,
     pub is_cancel: bool,
@@ -92,20 +92,14 @@ struct Client {
 #[derive(Debug)]
 enum State {
     /// Sent; Calling and Trying of the RFC, and Proceeding of other methods than INVITE.
-    Sent {
-        interval: Duration,
-        resend: Option<TimerHandle>,
-        give_up: TimerHandle,
-    },
+    Sent { interval: Duration, resend: Option<TimerHandle>, give_up: TimerHandle },
     /// INVITE only: it rings as long as it likes.
     Proceeding,
     /// The ACK of a refused INVITE is sent again for each copy of the response.
     Completed { ack: Option<Bytes> },
     /// 2xx by the remote tag, with the ACK where it has left. Each further fork is acknowledged and
     /// hung up here, so that no leg has to outlive its call for it.
-    Accepted {
-        forks: BTreeMap<String, Option<Ack>>,
-    },
+    Accepted { forks: BTreeMap<String, Option<Ack>> },
 }
 
 #[derive(Clone, Debug)]
@@ -140,11 +134,7 @@ impl Stack {
             .then(|| self.client_timer(new.key, ClientTimer::Resend, T1));
         let give_up = self.client_timer(new.key, ClientTimer::GiveUp, GIVE_UP);
         self.transmit(new.owner.leg(), new.to, new.bytes.clone());
-        let state = State::Sent {
-            interval: T1,
-            resend,
-            give_up,
-        };
+        let state = State::Sent { interval: T1, resend, give_up };
         self.insert_client(new, state);
     }
 
@@ -318,10 +308,7 @@ impl Stack {
         let Some(client) = self.clients.live.get_mut(&key) else {
             return;
         };
-        let State::Sent {
-            interval, resend, ..
-        } = &mut client.state
-        else {
+        let State::Sent { interval, resend, .. } = &mut client.state else {
             return;
         };
         // A doubles without bound, E up to T2 (RFC 3261 §17.1.1.2, §17.1.2.2).
@@ -330,10 +317,7 @@ impl Stack {
             *interval = (*interval).min(T2);
         }
         let again = at + *interval;
-        *resend = Some(
-            self.timers
-                .set(again, TimerKey::Client(key, ClientTimer::Resend)),
-        );
+        *resend = Some(self.timers.set(again, TimerKey::Client(key, ClientTimer::Resend)));
         let (leg, to, bytes) = (client.owner.leg(), client.to, client.bytes.clone());
         self.transmit(leg, to, bytes);
     }
@@ -349,13 +333,11 @@ impl Stack {
                 && client.to.addr == remote
                 && matches!(client.state, State::Sent { .. })
         };
-        let keys: Vec<ClientKey> = self
-            .clients
-            .live
-            .iter()
-            .filter(|(_, client)| lost(client))
-            .map(|(key, _)| *key)
-            .collect();
+        #[expect(clippy::disallowed_methods, reason = "sorted below")]
+        let all = self.clients.live.iter();
+        let mut keys: Vec<ClientKey> =
+            all.filter(|(_, client)| lost(client)).map(|(key, _)| *key).collect();
+        keys.sort();
         let failed = keys.into_iter().filter_map(|key| {
             let client = self.clients.live.remove(&key)?;
             self.stop_resending(&client.state);
@@ -365,10 +347,7 @@ impl Stack {
     }
 
     fn stop_resending(&mut self, state: &State) {
-        if let State::Sent {
-            resend, give_up, ..
-        } = state
-        {
+        if let State::Sent { resend, give_up, .. } = state {
             resend.iter().for_each(|handle| self.timers.cancel(*handle));
             self.timers.cancel(*give_up);
         }
@@ -382,11 +361,7 @@ impl Stack {
 
 /// Timers D and K are zero over a transport that delivers.
 fn linger(transport: Transport, unreliable: Duration) -> Duration {
-    if transport.is_reliable() {
-        Duration::ZERO
-    } else {
-        unreliable
-    }
+    if transport.is_reliable() { Duration::ZERO } else { unreliable }
 }
 
 /// The ACK of a refused INVITE, or its CANCEL: made from the INVITE's own lines (RFC 3261 §17.1.1.3,

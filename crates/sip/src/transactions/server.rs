@@ -57,11 +57,7 @@ struct Server {
 #[derive(Debug)]
 enum State {
     Proceeding,
-    Completed {
-        interval: Duration,
-        resend: Option<TimerHandle>,
-        forget: TimerHandle,
-    },
+    Completed { interval: Duration, resend: Option<TimerHandle>, forget: TimerHandle },
     Confirmed,
     Accepted,
 }
@@ -211,11 +207,7 @@ impl Stack {
             self.server_timer(id, ServerTimer::Forget, GIVE_UP);
             State::Accepted
         } else {
-            let linger = if is_invite || !reliable {
-                GIVE_UP
-            } else {
-                Duration::ZERO
-            };
+            let linger = if is_invite || !reliable { GIVE_UP } else { Duration::ZERO };
             State::Completed {
                 interval: T1,
                 resend: (is_invite && !reliable)
@@ -230,20 +222,14 @@ impl Stack {
 
     /// Whither responses of this transaction go.
     pub fn reply_destination(&self, id: ServerId) -> Option<crate::Destination> {
-        self.servers
-            .live
-            .get(&id)
-            .map(|server| server.reply.destination)
+        self.servers.live.get(&id).map(|server| server.reply.destination)
     }
 
     pub fn server_due(&mut self, id: ServerId, timer: ServerTimer, at: Instant) {
         match timer {
             ServerTimer::Forget => {
                 if let Some(server) = self.servers.remove(id)
-                    && let State::Completed {
-                        resend: Some(handle),
-                        ..
-                    } = server.state
+                    && let State::Completed { resend: Some(handle), .. } = server.state
                 {
                     self.timers.cancel(handle);
                 }
@@ -256,18 +242,12 @@ impl Stack {
         let Some(server) = self.servers.live.get_mut(&id) else {
             return;
         };
-        let State::Completed {
-            interval, resend, ..
-        } = &mut server.state
-        else {
+        let State::Completed { interval, resend, .. } = &mut server.state else {
             return;
         };
         *interval = (*interval * 2).min(T2);
         let again = at + *interval;
-        *resend = Some(
-            self.timers
-                .set(again, TimerKey::Server(id, ServerTimer::Resend)),
-        );
+        *resend = Some(self.timers.set(again, TimerKey::Server(id, ServerTimer::Resend)));
         if let Some(last) = server.last.clone() {
             let (leg, to) = (server.leg, server.reply.destination);
             self.transmit(leg, to, last);
@@ -282,11 +262,7 @@ impl Stack {
 
 /// An ACK is matched to the INVITE that it acknowledges.
 fn matching(method: &Method) -> &Method {
-    if *method == Method::Ack {
-        &Method::Invite
-    } else {
-        method
-    }
+    if *method == Method::Ack { &Method::Invite } else { method }
 }
 
 /// RFC 3261 §17.2.3: branch, sent-by and method; for peers older than that the whole origin.

@@ -13,10 +13,7 @@ fn credentials(realm: Option<&str>) -> Option<Credentials> {
 }
 
 fn with_login(realm: Option<&str>) -> Invite {
-    Invite {
-        credentials: credentials(realm),
-        ..invite(1)
-    }
+    Invite { credentials: credentials(realm), ..invite(1) }
 }
 
 fn challenge(header: &str, realm: &str, rest: &str) -> String {
@@ -91,13 +88,7 @@ fn the_response_is_what_rfc_7616_computes() {
 fn the_tap_never_shows_credentials() {
     let mut solo = Solo::new(Policy::default());
     let first = solo.dial(with_login(None));
-    solo.receive(&reply(
-        &first,
-        401,
-        "b",
-        &challenge("WWW-Authenticate", "here", ""),
-        "",
-    ));
+    solo.receive(&reply(&first, 401, "b", &challenge("WWW-Authenticate", "here", ""), ""));
     solo.command(Command::Send { leg: LegId(1) });
     let taps: Vec<String> = solo
         .events
@@ -114,10 +105,8 @@ fn the_tap_never_shows_credentials() {
 
 #[test]
 fn a_wrong_realm_a_wrong_address_or_a_wrong_password_gets_no_second_answer() {
-    let cases: [(Option<&str>, &str, &str); 2] = [
-        (Some("trunk"), "evil", THEIRS),
-        (None, "here", "198.51.100.9:5060"),
-    ];
+    let cases: [(Option<&str>, &str, &str); 2] =
+        [(Some("trunk"), "evil", THEIRS), (None, "here", "198.51.100.9:5060")];
     for (wanted, realm, from) in cases {
         let mut solo = Solo::new(Policy::default());
         let first = solo.dial(with_login(wanted));
@@ -130,22 +119,10 @@ fn a_wrong_realm_a_wrong_address_or_a_wrong_password_gets_no_second_answer() {
     }
     let mut solo = Solo::new(Policy::default());
     let first = solo.dial(with_login(None));
-    solo.receive(&reply(
-        &first,
-        401,
-        "b",
-        &challenge("WWW-Authenticate", "here", ""),
-        "",
-    ));
+    solo.receive(&reply(&first, 401, "b", &challenge("WWW-Authenticate", "here", ""), ""));
     solo.command(Command::Send { leg: LegId(1) });
     let second = solo.sent().pop().unwrap();
-    solo.receive(&reply(
-        &second,
-        401,
-        "b",
-        &challenge("WWW-Authenticate", "here", ""),
-        "",
-    ));
+    solo.receive(&reply(&second, 401, "b", &challenge("WWW-Authenticate", "here", ""), ""));
     assert_eq!(solo.said(), ["challenged", "ended by Peer 401"]);
     solo.assert_empty();
 }
@@ -175,28 +152,13 @@ fn a_stale_nonce_is_answered_once_more_and_then_no_more() {
 fn proxy_and_registrar_are_both_answered() {
     let mut solo = Solo::new(Policy::default());
     let first = solo.dial(with_login(None));
-    solo.receive(&reply(
-        &first,
-        407,
-        "b",
-        &challenge("Proxy-Authenticate", "proxy", ""),
-        "",
-    ));
+    solo.receive(&reply(&first, 407, "b", &challenge("Proxy-Authenticate", "proxy", ""), ""));
     solo.command(Command::Send { leg: LegId(1) });
     let second = solo.sent().pop().unwrap();
-    solo.receive(&reply(
-        &second,
-        401,
-        "b",
-        &challenge("WWW-Authenticate", "here", ""),
-        "",
-    ));
+    solo.receive(&reply(&second, 401, "b", &challenge("WWW-Authenticate", "here", ""), ""));
     solo.command(Command::Send { leg: LegId(1) });
     let third = solo.sent().pop().unwrap();
-    assert_eq!(
-        param(header(&third, "Proxy-Authorization"), "nc"),
-        "00000002"
-    );
+    assert_eq!(param(header(&third, "Proxy-Authorization"), "nc"), "00000002");
     assert_eq!(param(header(&third, "Authorization"), "nc"), "00000001");
 }
 
@@ -204,13 +166,7 @@ fn proxy_and_registrar_are_both_answered() {
 fn a_challenged_call_that_is_hung_up_before_send_is_over() {
     let mut solo = Solo::new(Policy::default());
     let first = solo.dial(with_login(None));
-    solo.receive(&reply(
-        &first,
-        401,
-        "b",
-        &challenge("WWW-Authenticate", "here", ""),
-        "",
-    ));
+    solo.receive(&reply(&first, 401, "b", &challenge("WWW-Authenticate", "here", ""), ""));
     solo.hang_up(1);
     assert_eq!(solo.sent_kinds(), ["ACK"]);
     assert_eq!(solo.said(), ["challenged", "ended by Us"]);
@@ -226,27 +182,14 @@ fn a_challenged_bye_is_answered_only_towards_the_dialled_address() {
         let mut solo = Solo::new(Policy::default());
         let sent = solo.dial(with_login(None));
         solo.receive(&reply(&sent, 200, "b", contact, "answer"));
-        solo.command(Command::Acknowledge {
-            leg: LegId(1),
-            body: None,
-        });
+        solo.command(Command::Acknowledge { leg: LegId(1), body: None });
         solo.sent();
         solo.hang_up(1);
         let bye = solo.one();
-        solo.receive(&reply(
-            &bye,
-            401,
-            "",
-            &challenge("WWW-Authenticate", "here", ""),
-            "",
-        ));
+        solo.receive(&reply(&bye, 401, "", &challenge("WWW-Authenticate", "here", ""), ""));
         let again = solo.sent();
         assert_eq!(!again.is_empty(), answered);
-        assert!(
-            again
-                .iter()
-                .all(|bye| bye.contains("\r\nAuthorization: Digest "))
-        );
+        assert!(again.iter().all(|bye| bye.contains("\r\nAuthorization: Digest ")));
     }
 }
 

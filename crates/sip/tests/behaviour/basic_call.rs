@@ -22,23 +22,13 @@ fn a_call_between_two_cores_goes_up_and_ends_from_either_side() {
         assert!(leg.is_inbound());
         assert_eq!(request.request_user, "200");
         assert_eq!(request.from.display(), Some("Shop"));
-        assert!(
-            request
-                .headers
-                .contains(&("X-Serial".to_owned(), "7".to_owned()))
-        );
+        assert!(request.headers.contains(&("X-Serial".to_owned(), "7".to_owned())));
         pair.command(1, Command::Ring { leg, body: None });
         assert_eq!(next(&mut pair, 0), "180");
         let body = Some(Body::sdp("answer"));
         pair.command(1, Command::Answer { leg, body });
         assert_eq!(next(&mut pair, 0), "answered answer");
-        pair.command(
-            0,
-            Command::Acknowledge {
-                leg: LegId(1),
-                body: None,
-            },
-        );
+        pair.command(0, Command::Acknowledge { leg: LegId(1), body: None });
         assert_eq!(next(&mut pair, 1), "confirmed");
         let ours = if who_hangs_up == 0 { LegId(1) } else { leg };
         let cause = HangUpCause::Normal;
@@ -65,10 +55,7 @@ fn nothing_leaves_before_send_and_the_wire_is_what_was_prepared() {
     assert_eq!(solo.wire[0].bytes, wire.bytes);
     assert_eq!(Wire::from_bytes(&wire.to_bytes()), Ok(*wire));
     let sent = solo.one();
-    assert_eq!(
-        header(&sent, "From"),
-        "\"Shop\" <sip:100@192.0.2.1>;tag=tag-1"
-    );
+    assert_eq!(header(&sent, "From"), "\"Shop\" <sip:100@192.0.2.1>;tag=tag-1");
     assert_eq!(header(&sent, "Contact"), "<sip:100@192.0.2.1:5060>");
     assert!(header(&sent, "Via").starts_with("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK"));
 }
@@ -87,11 +74,7 @@ fn a_prepared_call_that_is_hung_up_leaves_nothing_on_the_wire() {
 fn what_cannot_be_written_is_refused_before_anything_is_sent() {
     let bad: [fn(&mut Invite); 6] = [
         |invite| invite.leg = LegId(1 << 63),
-        |invite| {
-            invite
-                .headers
-                .push(("X-A".to_owned(), "1\r\nVia: x".to_owned()))
-        },
+        |invite| invite.headers.push(("X-A".to_owned(), "1\r\nVia: x".to_owned())),
         |invite| invite.headers.push(("Via".to_owned(), "x".to_owned())),
         |invite| invite.call_id = "a b\r\n".to_owned(),
         |invite| invite.from_tag = "a;b".to_owned(),
@@ -114,13 +97,8 @@ fn a_refusal_tells_status_cause_and_retry_after() {
     solo.receive(&reply(&sent, 180, "b", "", ""));
     let extra = "Retry-After: 30 (later)\r\nReason: SIP;cause=503, Q.850;cause=34\r\n";
     solo.receive(&reply(&sent, 503, "b", extra, ""));
-    let Some(Event::Ended { end, .. }) = solo.events.pop_back() else {
-        panic!("not ended")
-    };
-    assert_eq!(
-        (end.status, end.q850, end.retry_after),
-        (Some(503), Some(34), Some(30))
-    );
+    let Some(Event::Ended { end, .. }) = solo.events.pop_back() else { panic!("not ended") };
+    assert_eq!((end.status, end.q850, end.retry_after), (Some(503), Some(34), Some(30)));
     assert!(end.was_ringing);
     let ack = solo.one();
     assert!(ack.starts_with("ACK sip:200@192.0.2.2 SIP/2.0"));
@@ -140,10 +118,7 @@ fn a_2xx_is_absorbed_until_acknowledge_and_acknowledged_again_after() {
     solo.receive(&ok);
     assert!(solo.wire.is_empty());
     assert_eq!(solo.said(), ["answered answer"]);
-    solo.command(Command::Acknowledge {
-        leg: LegId(1),
-        body: None,
-    });
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
     let ack = solo.one();
     assert!(ack.starts_with("ACK sip:200@192.0.2.2:5060 SIP/2.0"));
     assert_eq!(header(&ack, "CSeq"), "1 ACK");
@@ -161,10 +136,7 @@ fn a_late_offer_is_answered_in_the_ack() {
     solo.receive(&reply(&sent, 200, "b", CONTACT, "their offer"));
     assert_eq!(solo.said(), ["answered their offer"]);
     let body = Some(Body::sdp("our answer"));
-    solo.command(Command::Acknowledge {
-        leg: LegId(1),
-        body,
-    });
+    solo.command(Command::Acknowledge { leg: LegId(1), body });
     assert!(solo.one().ends_with("\r\n\r\nour answer"));
 }
 
@@ -176,20 +148,13 @@ fn routes_are_followed_loose_and_strict() {
             "sip:200@192.0.2.2:5060",
             vec!["<sip:p2@192.0.2.8:5070;lr>", "<sip:p1@192.0.2.9;lr>"],
         ),
-        (
-            "<sip:p1@192.0.2.9>",
-            "sip:p1@192.0.2.9",
-            vec!["<sip:200@192.0.2.2:5060>"],
-        ),
+        ("<sip:p1@192.0.2.9>", "sip:p1@192.0.2.9", vec!["<sip:200@192.0.2.2:5060>"]),
     ] {
         let mut solo = Solo::new(Policy::default());
         let sent = solo.dial(invite(1));
         let extra = format!("{CONTACT}Record-Route: {record_route}\r\n");
         solo.receive(&reply(&sent, 200, "b", &extra, "answer"));
-        solo.command(Command::Acknowledge {
-            leg: LegId(1),
-            body: None,
-        });
+        solo.command(Command::Acknowledge { leg: LegId(1), body: None });
         let ack = solo.one();
         assert!(ack.starts_with(&format!("ACK {uri} SIP/2.0")), "{ack}");
         assert_eq!(all_headers(&ack, "Route"), routes);
@@ -203,14 +168,8 @@ fn a_peer_behind_nat_is_reached_where_it_was_dialled() {
     call.destination.addr = addr("203.0.113.5:5062");
     let sent = solo.dial(call);
     let private = "Contact: <sip:200@10.0.0.7:5060>\r\n";
-    solo.receive_from(
-        "203.0.113.5:5062",
-        &reply(&sent, 200, "b", private, "answer"),
-    );
-    solo.command(Command::Acknowledge {
-        leg: LegId(1),
-        body: None,
-    });
+    solo.receive_from("203.0.113.5:5062", &reply(&sent, 200, "b", private, "answer"));
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
     assert_eq!(solo.wire[0].remote, addr("203.0.113.5:5062"));
 }
 
@@ -276,10 +235,7 @@ fn ipv6_addresses_are_bracketed_where_they_have_to_be() {
     assert_eq!(header(&sent, "Contact"), "<sip:100@[2001:db8::1]:5060>");
     let contact = "Contact: <sip:200@[2001:db8::2]:5070>\r\n";
     solo.receive(&reply(&sent, 200, "b", contact, "answer"));
-    solo.command(Command::Acknowledge {
-        leg: LegId(1),
-        body: None,
-    });
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
     assert_eq!(solo.wire[0].remote, addr("[2001:db8::2]:5070"));
 }
 
@@ -303,15 +259,9 @@ fn a_core_calls_itself() {
     let leg = inbound.unwrap();
     solo.command(Command::Ring { leg, body: None });
     deliver(&mut solo);
-    solo.command(Command::Answer {
-        leg,
-        body: Some(Body::sdp("answer")),
-    });
+    solo.command(Command::Answer { leg, body: Some(Body::sdp("answer")) });
     deliver(&mut solo);
-    solo.command(Command::Acknowledge {
-        leg: LegId(1),
-        body: None,
-    });
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
     deliver(&mut solo);
     solo.hang_up(1);
     deliver(&mut solo);

@@ -35,10 +35,7 @@ fn an_answer_that_crosses_cancel_is_acknowledged_and_hung_up() {
     let ok = reply(&sent, 200, "b", CONTACT, "answer");
     solo.receive(&ok);
     let crossed = solo.sent();
-    assert_eq!(
-        crossed.iter().map(|m| kind(m)).collect::<Vec<_>>(),
-        ["ACK", "BYE"]
-    );
+    assert_eq!(crossed.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["ACK", "BYE"]);
     solo.receive(&reply(&cancel, 481, "b", "", ""));
     assert_eq!(solo.said(), ["180", "ended by Us"]);
     solo.receive(&ok);
@@ -89,18 +86,11 @@ fn the_far_side_cancels() {
     let call = Outside::default();
     solo.receive(&request(&call));
     assert_eq!(solo.sent_kinds(), ["100"]);
-    let cancel = Outside {
-        method: "CANCEL",
-        extra: "Reason: Q.850;cause=26\r\n",
-        ..call
-    };
+    let cancel = Outside { method: "CANCEL", extra: "Reason: Q.850;cause=26\r\n", ..call };
     solo.receive(&request(&cancel));
     assert_eq!(solo.sent_kinds(), ["200", "487"]);
     assert_eq!(solo.said(), ["incoming 100", "ended by Peer q850=26"]);
-    let ack = Outside {
-        method: "ACK",
-        ..Outside::default()
-    };
+    let ack = Outside { method: "ACK", ..Outside::default() };
     solo.receive(&request(&ack));
     solo.assert_empty();
 }
@@ -112,15 +102,9 @@ fn a_cancel_that_crosses_our_answer_changes_nothing() {
     let Some(Event::Incoming { leg, .. }) = solo.events.pop_back() else {
         panic!("no call came in")
     };
-    solo.command(Command::Answer {
-        leg,
-        body: Some(Body::sdp("answer")),
-    });
+    solo.command(Command::Answer { leg, body: Some(Body::sdp("answer")) });
     solo.sent();
-    let cancel = Outside {
-        method: "CANCEL",
-        ..Outside::default()
-    };
+    let cancel = Outside { method: "CANCEL", ..Outside::default() };
     solo.receive(&request(&cancel));
     assert_eq!(solo.sent_kinds(), ["200"]);
     assert_eq!(solo.said(), [""; 0]);
@@ -129,10 +113,7 @@ fn a_cancel_that_crosses_our_answer_changes_nothing() {
 #[test]
 fn a_cancel_of_nothing_gets_481() {
     let mut solo = Solo::new(open());
-    let cancel = Outside {
-        method: "CANCEL",
-        ..Outside::default()
-    };
+    let cancel = Outside { method: "CANCEL", ..Outside::default() };
     solo.receive(&request(&cancel));
     assert_eq!(solo.sent_kinds(), ["481"]);
 }
@@ -145,28 +126,14 @@ fn a_simulated_carrier_answers_in_the_moment_of_the_cancel() {
         panic!("no call came in")
     };
     solo.command(Command::Ring { leg, body: None });
-    solo.command(Command::AnswerWhenCancelled {
-        leg,
-        body: Some(Body::sdp("late")),
-    });
+    solo.command(Command::AnswerWhenCancelled { leg, body: Some(Body::sdp("late")) });
     solo.sent();
-    solo.receive(&request(&Outside {
-        method: "CANCEL",
-        ..Outside::default()
-    }));
+    solo.receive(&request(&Outside { method: "CANCEL", ..Outside::default() }));
     let sent = solo.sent();
     assert_eq!(header(&sent[0], "CSeq"), "1 CANCEL");
-    assert_eq!(
-        (kind(&sent[1]).as_str(), header(&sent[1], "CSeq")),
-        ("200", "1 INVITE")
-    );
+    assert_eq!((kind(&sent[1]).as_str(), header(&sent[1], "CSeq")), ("200", "1 INVITE"));
     let to = header(&sent[1], "To").to_owned();
-    solo.receive(&request(&Outside {
-        method: "ACK",
-        to: &to,
-        branch: "a",
-        ..Outside::default()
-    }));
+    solo.receive(&request(&Outside { method: "ACK", to: &to, branch: "a", ..Outside::default() }));
     solo.receive(&request(&Outside {
         method: "BYE",
         to: &to,
@@ -185,27 +152,16 @@ fn between_two_cores_the_race_ends_both_legs_once() {
     let limit = Duration::from_secs(10);
     pair.command(0, Command::Prepare(Box::new(invite(1))));
     pair.command(0, Command::Send { leg: LegId(1) });
-    let Some(Event::Incoming { leg, .. }) = pair.event(1, limit) else {
-        panic!("no call came in")
-    };
+    let Some(Event::Incoming { leg, .. }) = pair.event(1, limit) else { panic!("no call came in") };
     pair.command(1, Command::Ring { leg, body: None });
     pair.command(1, Command::AnswerWhenCancelled { leg, body: None });
     pair.pass(Duration::from_secs(1));
-    pair.command(
-        0,
-        Command::HangUp {
-            leg: LegId(1),
-            cause: HangUpCause::NoAnswer,
-        },
-    );
+    pair.command(0, Command::HangUp { leg: LegId(1), cause: HangUpCause::NoAnswer });
     pair.pass(Duration::from_secs(60));
     assert_eq!(pair.sides[0].said(), ["prepared", "180", "ended by Us"]);
     // The link may carry the BYE before the ACK; then nothing is confirmed.
     let said = pair.sides[1].said();
-    let ends: Vec<_> = said
-        .iter()
-        .filter(|event| event.starts_with("ended"))
-        .collect();
+    let ends: Vec<_> = said.iter().filter(|event| event.starts_with("ended")).collect();
     assert_eq!(ends, ["ended by Peer q850=19"]);
     pair.pass(Duration::from_secs(60));
     for side in &pair.sides {

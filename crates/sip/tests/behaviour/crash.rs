@@ -23,18 +23,12 @@ fn resume_sends_the_same_bytes_and_the_leg_lives_on() {
     let (wire, sent) = stored();
     let mut solo = Solo::new(Policy::default());
     let bytes = wire.bytes.clone();
-    solo.command(Command::Resume {
-        wire,
-        credentials: None,
-    });
+    solo.command(Command::Resume { wire, credentials: None });
     assert_eq!(solo.wire[0].bytes, bytes);
     solo.sent();
     solo.receive(&reply(&sent, 180, "b", "", ""));
     solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
-    solo.command(Command::Acknowledge {
-        leg: LegId(1),
-        body: None,
-    });
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
     assert_eq!(solo.sent_kinds(), ["ACK"]);
     solo.receive(&in_dialog(&sent, "b", "BYE", 1, "", ""));
     assert_eq!(solo.sent_kinds(), ["200"]);
@@ -46,11 +40,8 @@ fn resume_sends_the_same_bytes_and_the_leg_lives_on() {
 fn a_resumed_call_may_still_be_challenged() {
     let (wire, sent) = stored();
     let mut solo = Solo::new(Policy::default());
-    let credentials = Some(Credentials {
-        username: "u".to_owned(),
-        password: "p".to_owned(),
-        realm: None,
-    });
+    let credentials =
+        Some(Credentials { username: "u".to_owned(), password: "p".to_owned(), realm: None });
     solo.command(Command::Resume { wire, credentials });
     let extra = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
     solo.receive(&reply(&sent, 401, "b", extra, ""));
@@ -85,10 +76,7 @@ fn an_answer_to_an_abandoned_call_is_acknowledged_and_hung_up() {
     solo.receive(&reply(&cancel, 481, "b", "", ""));
     solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
     let bye = solo.sent();
-    assert_eq!(
-        bye.iter().map(|m| kind(m)).collect::<Vec<_>>(),
-        ["ACK", "BYE"]
-    );
+    assert_eq!(bye.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["ACK", "BYE"]);
     solo.receive(&reply(&bye[1], 200, "", "", ""));
     assert_eq!(solo.said(), ["ended by Us"]);
     solo.assert_empty();
@@ -141,20 +129,11 @@ fn a_stored_dialog_is_acknowledged_and_hung_up() {
 #[test]
 fn records_that_do_not_fit_end_the_leg_with_a_reason() {
     let (wire, _) = stored();
-    let elsewhere = Wire {
-        local: addr("192.0.2.1:5099"),
-        ..(*wire).clone()
-    };
-    let damaged = Wire {
-        bytes: "INVITE".into(),
-        ..*wire
-    };
+    let elsewhere = Wire { local: addr("192.0.2.1:5099"), ..(*wire).clone() };
+    let damaged = Wire { bytes: "INVITE".into(), ..*wire };
     for wire in [elsewhere, damaged] {
         let mut solo = Solo::new(Policy::default());
-        solo.command(Command::Resume {
-            wire: Box::new(wire),
-            credentials: None,
-        });
+        solo.command(Command::Resume { wire: Box::new(wire), credentials: None });
         assert_eq!(solo.said(), ["ended by Core"]);
         assert!(solo.wire.is_empty());
     }

@@ -19,18 +19,12 @@ fn a_183_with_a_body_is_shown_and_the_answer_follows() {
 #[test]
 fn we_give_early_media_to_a_caller() {
     let mut solo = Solo::new(open());
-    solo.receive(&request(&Outside {
-        body: "offer",
-        ..Outside::default()
-    }));
+    solo.receive(&request(&Outside { body: "offer", ..Outside::default() }));
     let Some(Event::Incoming { leg, .. }) = solo.events.pop_back() else {
         panic!("no call came in")
     };
     solo.sent();
-    solo.command(Command::Progress {
-        leg,
-        body: Some(Body::sdp("early")),
-    });
+    solo.command(Command::Progress { leg, body: Some(Body::sdp("early")) });
     let progress = solo.one();
     assert_eq!(kind(&progress), "183");
     assert!(progress.ends_with("\r\n\r\nearly"));
@@ -44,13 +38,7 @@ fn we_give_early_media_to_a_caller() {
     let refusal = solo.one();
     assert!(refusal.starts_with("SIP/2.0 486 Gone\r\n"));
     assert_eq!(header(&refusal, "X-Why"), "test");
-    let tag = |message: &str| {
-        header(message, "To")
-            .rsplit_once("tag=")
-            .unwrap()
-            .1
-            .to_owned()
-    };
+    let tag = |message: &str| header(message, "To").rsplit_once("tag=").unwrap().1.to_owned();
     assert_eq!(tag(&progress), tag(&refusal));
     assert_eq!(solo.said(), ["ended by Us 486"]);
 }

@@ -55,10 +55,7 @@ fn the_far_side_hangs_up_before_our_ack() {
     solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
     solo.receive(&in_dialog(&sent, "b", "BYE", 5, "", ""));
     assert_eq!(solo.sent_kinds(), ["200"]);
-    solo.command(Command::Acknowledge {
-        leg: LegId(1),
-        body: None,
-    });
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
     assert_eq!(solo.said(), ["answered answer", "ended by Peer"]);
     solo.assert_empty();
 }
@@ -74,13 +71,7 @@ fn an_ack_with_another_cseq_confirms_nothing() {
     solo.command(Command::Answer { leg, body: None });
     let to = header(&solo.one(), "To").to_owned();
     let ack = |cseq| {
-        request(&Outside {
-            method: "ACK",
-            to: &to,
-            cseq,
-            branch: "a",
-            ..Outside::default()
-        })
+        request(&Outside { method: "ACK", to: &to, cseq, branch: "a", ..Outside::default() })
     };
     solo.receive(&ack(9));
     solo.pass(Duration::from_millis(600));

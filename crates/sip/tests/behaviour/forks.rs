@@ -14,10 +14,7 @@ fn the_first_answer_wins_and_each_later_one_is_hung_up_in_its_own_dialog() {
     solo.receive(&reply(&sent, 183, "b", "", "early b"));
     let contact = |port| format!("Contact: <sip:200@192.0.2.2:{port}>\r\n");
     solo.receive(&reply(&sent, 200, "a", &contact(5071), "answer a"));
-    solo.command(Command::Acknowledge {
-        leg: LegId(1),
-        body: None,
-    });
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
     assert_eq!(solo.said(), ["180", "183 early b", "answered answer a"]);
     assert!(header(&solo.one(), "To").ends_with(";tag=a"));
 
@@ -33,11 +30,7 @@ fn the_first_answer_wins_and_each_later_one_is_hung_up_in_its_own_dialog() {
     assert_eq!(solo.sent(), surplus[..1], "ACK again, BYE once");
     solo.receive(&reply(&surplus[1], 200, "", "", ""));
 
-    assert_eq!(
-        solo.said(),
-        [""; 0],
-        "the call that is up hears nothing of it"
-    );
+    assert_eq!(solo.said(), [""; 0], "the call that is up hears nothing of it");
     solo.hang_up(1);
     let bye = solo.one();
     assert!(bye.starts_with("BYE sip:200@192.0.2.2:5071 "));
@@ -60,10 +53,7 @@ fn a_fork_that_answers_after_the_call_is_over_is_hung_up() {
     solo.pass(Duration::from_secs(10));
     solo.receive(&reply(&sent, 200, "b", CONTACT, ""));
     let late = solo.sent();
-    assert_eq!(
-        late.iter().map(|m| kind(m)).collect::<Vec<_>>(),
-        ["ACK", "BYE"]
-    );
+    assert_eq!(late.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["ACK", "BYE"]);
     assert!(header(&late[1], "To").ends_with(";tag=b"));
 }
 

@@ -31,12 +31,7 @@ impl Try {
         let login =
             authorization.map_or(String::new(), |value| format!("Authorization: {value}\r\n"));
         let extra = format!("{CONTACT}{login}");
-        request(&Outside {
-            cseq: self.cseq,
-            branch: &branch,
-            extra: &extra,
-            ..Outside::default()
-        })
+        request(&Outside { cseq: self.cseq, branch: &branch, extra: &extra, ..Outside::default() })
     }
 }
 
@@ -68,12 +63,7 @@ fn both_algorithms_are_accepted_and_sha_256_is_offered_first() {
             panic!("not let in")
         };
         assert_eq!(request.authenticated.as_deref(), Some("200"));
-        assert!(
-            request
-                .headers
-                .iter()
-                .all(|(name, _)| name != "Authorization")
-        );
+        assert!(request.headers.iter().all(|(name, _)| name != "Authorization"));
     }
 }
 
@@ -86,10 +76,7 @@ fn a_replay_is_refused_and_a_higher_count_accepted() {
     solo.receive(&attempt.invite(Some(&first)));
     solo.receive(&attempt.invite(Some(&first)));
     let sent = solo.sent();
-    assert_eq!(
-        sent.iter().map(|m| kind(m)).collect::<Vec<_>>(),
-        ["100", "401"]
-    );
+    assert_eq!(sent.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["100", "401"]);
     assert!(header(&sent[1], "WWW-Authenticate").contains("stale=true"));
     solo.receive(&attempt.invite(Some(&login(&offered[0], "200", "secret", 2))));
     assert_eq!(solo.sent_kinds(), ["100"]);
@@ -111,10 +98,7 @@ fn guessing_is_answered_alike_and_locked() {
         assert_eq!(kind(&answer), "401");
         shapes.push(answer.len());
     }
-    assert_eq!(
-        shapes[0], shapes[1],
-        "a known and an unknown user look the same"
-    );
+    assert_eq!(shapes[0], shapes[1], "a known and an unknown user look the same");
     for count in 2..12 {
         solo.receive(&attempt.invite(Some(&login(&offered[0], "200", "wrong", count))));
     }

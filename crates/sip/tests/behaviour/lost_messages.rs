@@ -10,9 +10,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 fn wait(pair: &mut Pair, side: usize, wanted: &str) -> Event {
     loop {
-        let event = pair
-            .event(side, LIMIT)
-            .unwrap_or_else(|| panic!("no {wanted}"));
+        let event = pair.event(side, LIMIT).unwrap_or_else(|| panic!("no {wanted}"));
         if say(&event).unwrap().starts_with(wanted) {
             return event;
         }
@@ -28,54 +26,21 @@ fn calls_survive_losses() {
         let Event::Incoming { leg, .. } = wait(&mut pair, 1, "incoming") else {
             panic!("no call came in")
         };
-        pair.command(
-            1,
-            Command::Answer {
-                leg,
-                body: Some(Body::sdp("answer")),
-            },
-        );
+        pair.command(1, Command::Answer { leg, body: Some(Body::sdp("answer")) });
         wait(&mut pair, 0, "answered");
-        pair.command(
-            0,
-            Command::Acknowledge {
-                leg: LegId(1),
-                body: None,
-            },
-        );
+        pair.command(0, Command::Acknowledge { leg: LegId(1), body: None });
         wait(&mut pair, 1, "confirmed");
-        pair.command(
-            1,
-            Command::Offer {
-                leg,
-                body: Body::sdp("hold"),
-            },
-        );
+        pair.command(1, Command::Offer { leg, body: Body::sdp("hold") });
         wait(&mut pair, 0, "offered hold");
-        pair.command(
-            0,
-            Command::AnswerOffer {
-                leg: LegId(1),
-                body: Some(Body::sdp("held")),
-            },
-        );
+        pair.command(0, Command::AnswerOffer { leg: LegId(1), body: Some(Body::sdp("held")) });
         wait(&mut pair, 1, "offer answered held");
-        pair.command(
-            0,
-            Command::HangUp {
-                leg: LegId(1),
-                cause: HangUpCause::Normal,
-            },
-        );
+        pair.command(0, Command::HangUp { leg: LegId(1), cause: HangUpCause::Normal });
         wait(&mut pair, 0, "ended by Us");
         wait(&mut pair, 1, "ended by Peer");
         pair.pass(Duration::from_secs(150));
         for side in &mut pair.sides {
             let late = side.said();
-            assert!(
-                late.iter().all(|event| event == "confirmed"),
-                "seed {seed}: {late:?}"
-            );
+            assert!(late.iter().all(|event| event == "confirmed"), "seed {seed}: {late:?}");
             assert_eq!(side.core.load(), (0, 0, 0), "seed {seed}");
         }
     }
@@ -92,13 +57,7 @@ fn a_call_that_is_cancelled_over_a_bad_link_ends_on_both_sides() {
         };
         pair.command(1, Command::Ring { leg, body: None });
         pair.pass(Duration::from_secs(seed % 3));
-        pair.command(
-            0,
-            Command::HangUp {
-                leg: LegId(1),
-                cause: HangUpCause::NoAnswer,
-            },
-        );
+        pair.command(0, Command::HangUp { leg: LegId(1), cause: HangUpCause::NoAnswer });
         if seed % 2 == 0 {
             pair.command(1, Command::Answer { leg, body: None });
         }

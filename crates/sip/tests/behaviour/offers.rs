@@ -10,39 +10,22 @@ use crate::world::*;
 fn the_far_side_re_negotiates() {
     let mut solo = Solo::new(Policy::default());
     let (leg, sent) = solo.up(invite(1), "");
-    let offer = in_dialog(
-        &sent,
-        "b",
-        "INVITE",
-        5,
-        "Contact: <sip:200@192.0.2.2:5099>\r\n",
-        "hold",
-    );
+    let offer = in_dialog(&sent, "b", "INVITE", 5, "Contact: <sip:200@192.0.2.2:5099>\r\n", "hold");
     solo.receive(&offer);
     solo.receive(&offer);
     assert_eq!(solo.said(), ["offered hold"], "a copy is absorbed");
-    solo.command(Command::AnswerOffer {
-        leg,
-        body: Some(Body::sdp("held")),
-    });
+    solo.command(Command::AnswerOffer { leg, body: Some(Body::sdp("held")) });
     let ok = solo.one();
     assert_eq!(kind(&ok), "200");
     assert!(ok.ends_with("\r\n\r\nheld"));
     solo.pass(Duration::from_millis(1600));
-    assert_eq!(
-        solo.sent().len(),
-        2,
-        "again until the ACK, at 0.5 and 1.5 s"
-    );
+    assert_eq!(solo.sent().len(), 2, "again until the ACK, at 0.5 and 1.5 s");
     solo.receive(&in_dialog(&sent, "b", "ACK", 5, "", ""));
     solo.pass(Duration::from_secs(10));
     assert!(solo.wire.is_empty());
     assert_eq!(solo.said(), ["confirmed"]);
     solo.hang_up(1);
-    assert!(
-        solo.one().starts_with("BYE sip:200@192.0.2.2:5099 "),
-        "the target has moved"
-    );
+    assert!(solo.one().starts_with("BYE sip:200@192.0.2.2:5099 "), "the target has moved");
 }
 
 #[test]
@@ -53,10 +36,7 @@ fn an_offer_is_refused_and_the_call_goes_on() {
     solo.command(Command::RefuseOffer { leg, status: 488 });
     assert_eq!(solo.sent_kinds(), ["488"]);
     solo.receive(&in_dialog(&sent, "b", "UPDATE", 6, CONTACT, "again"));
-    solo.command(Command::AnswerOffer {
-        leg,
-        body: Some(Body::sdp("yes")),
-    });
+    solo.command(Command::AnswerOffer { leg, body: Some(Body::sdp("yes")) });
     assert_eq!(solo.sent_kinds(), ["200"]);
     assert_eq!(solo.said(), ["offered video", "offered again"]);
     solo.receive(&in_dialog(&sent, "b", "BYE", 7, "", ""));
@@ -67,10 +47,7 @@ fn an_offer_is_refused_and_the_call_goes_on() {
 fn our_offer_is_answered_and_acknowledged() {
     let mut solo = Solo::new(Policy::default());
     let (leg, _) = solo.up(invite(1), "");
-    solo.command(Command::Offer {
-        leg,
-        body: Body::sdp("hold"),
-    });
+    solo.command(Command::Offer { leg, body: Body::sdp("hold") });
     let offer = solo.one();
     assert_eq!(header(&offer, "CSeq"), "2 INVITE");
     assert!(offer.ends_with("\r\n\r\nhold"));
@@ -87,10 +64,7 @@ fn our_offer_is_answered_and_acknowledged() {
 fn glare_is_refused_and_our_own_offer_tried_again() {
     let mut solo = Solo::new(Policy::default());
     let (leg, sent) = solo.up(invite(1), "");
-    solo.command(Command::Offer {
-        leg,
-        body: Body::sdp("ours"),
-    });
+    solo.command(Command::Offer { leg, body: Body::sdp("ours") });
     let offer = solo.one();
     solo.receive(&in_dialog(&sent, "b", "INVITE", 5, CONTACT, "theirs"));
     assert_eq!(solo.sent_kinds(), ["491"]);
@@ -98,10 +72,7 @@ fn glare_is_refused_and_our_own_offer_tried_again() {
     solo.receive(&reply(&offer, 491, "", "", ""));
     assert_eq!(solo.sent_kinds(), ["ACK"]);
     solo.pass(Duration::from_millis(2000));
-    assert!(
-        solo.wire.is_empty(),
-        "who owns the Call-ID waits 2.1 to 4 s"
-    );
+    assert!(solo.wire.is_empty(), "who owns the Call-ID waits 2.1 to 4 s");
     solo.pass(Duration::from_millis(2100));
     let again = solo.sent().remove(0);
     assert_eq!(header(&again, "CSeq"), "3 INVITE");
@@ -115,10 +86,7 @@ fn a_far_side_that_lost_the_dialog_ends_the_call() {
     for status in [408, 481] {
         let mut solo = Solo::new(Policy::default());
         let (leg, _) = solo.up(invite(1), "");
-        solo.command(Command::Offer {
-            leg,
-            body: Body::sdp("hold"),
-        });
+        solo.command(Command::Offer { leg, body: Body::sdp("hold") });
         let offer = solo.one();
         solo.receive(&reply(&offer, status, "", "", ""));
         assert_eq!(solo.sent_kinds(), ["ACK", "BYE"]);
@@ -135,10 +103,7 @@ fn two_offers_at_once_and_old_numbers_are_refused() {
     assert_eq!(solo.sent_kinds(), ["500"]);
     solo.receive(&in_dialog(&sent, "b", "BYE", 2, "", ""));
     assert_eq!(solo.sent_kinds(), ["500"], "an old CSeq");
-    solo.command(Command::Offer {
-        leg,
-        body: Body::sdp("mine"),
-    });
+    solo.command(Command::Offer { leg, body: Body::sdp("mine") });
     assert_eq!(solo.said(), ["offered one", "offer refused 491"]);
     let cancel = in_dialog(&sent, "b", "CANCEL", 5, "", "").replace("CANCEL5", "INVITE5");
     solo.receive(&cancel);
@@ -152,10 +117,7 @@ fn info_goes_both_ways() {
     solo.receive(&in_dialog(&sent, "b", "INFO", 5, "", "Signal=5"));
     assert_eq!(solo.sent_kinds(), ["200"]);
     assert_eq!(solo.said(), ["info Signal=5"]);
-    let body = Body {
-        content_type: "application/dtmf-relay".to_owned(),
-        bytes: "Signal=1".into(),
-    };
+    let body = Body { content_type: "application/dtmf-relay".to_owned(), bytes: "Signal=1".into() };
     solo.command(Command::Info { leg, body });
     let info = solo.one();
     assert_eq!(header(&info, "Content-Type"), "application/dtmf-relay");

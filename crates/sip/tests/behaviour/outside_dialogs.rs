@@ -7,11 +7,7 @@ use sip::*;
 use crate::world::*;
 
 fn outside(method: &str) -> String {
-    request(&Outside {
-        method,
-        call_id: method,
-        ..Outside::default()
-    })
+    request(&Outside { method, call_id: method, ..Outside::default() })
 }
 
 #[test]
@@ -52,11 +48,7 @@ fn a_dialog_that_nobody_knows_gets_481() {
     let mut solo = Solo::new(open());
     for method in ["INVITE", "BYE", "INFO", "UPDATE", "OPTIONS"] {
         let to = "<sip:100@192.0.2.1>;tag=unknown";
-        solo.receive(&request(&Outside {
-            method,
-            to,
-            ..Outside::default()
-        }));
+        solo.receive(&request(&Outside { method, to, ..Outside::default() }));
         assert_eq!(solo.sent_kinds(), ["481"], "{method}");
     }
 }
@@ -80,10 +72,7 @@ fn draining_refuses_options_and_invites_and_keeps_calls() {
 fn the_same_invite_over_two_paths_is_merged() {
     let mut solo = Solo::new(open());
     solo.receive(&request(&Outside::default()));
-    solo.receive(&request(&Outside {
-        branch: "2",
-        ..Outside::default()
-    }));
+    solo.receive(&request(&Outside { branch: "2", ..Outside::default() }));
     assert_eq!(solo.sent_kinds(), ["100", "482"]);
     assert_eq!(solo.said(), ["incoming 100"]);
 }
@@ -96,16 +85,9 @@ fn what_cannot_be_understood_is_refused_by_name() {
         ..Outside::default()
     }));
     let answer = solo.one();
-    assert_eq!(
-        (kind(&answer).as_str(), header(&answer, "Unsupported")),
-        ("420", "teleport")
-    );
+    assert_eq!((kind(&answer).as_str(), header(&answer, "Unsupported")), ("420", "teleport"));
     let encoded = "Content-Encoding: gzip\r\n";
-    solo.receive(&request(&Outside {
-        extra: encoded,
-        body: "x",
-        ..Outside::default()
-    }));
+    solo.receive(&request(&Outside { extra: encoded, body: "x", ..Outside::default() }));
     assert_eq!(solo.sent_kinds(), ["415"]);
     solo.receive(&outside("OPTIONS").replace("sip:100@192.0.2.1:5060 ", "http://x/ "));
     assert_eq!(solo.sent_kinds(), ["416"]);
@@ -122,11 +104,7 @@ fn above_the_limit_of_legs_new_calls_get_503() {
     let mut solo = Solo::new(open());
     solo.core = Core::new(config, 1, solo.now);
     solo.receive(&outside("INVITE"));
-    solo.receive(&request(&Outside {
-        call_id: "other",
-        branch: "9",
-        ..Outside::default()
-    }));
+    solo.receive(&request(&Outside { call_id: "other", branch: "9", ..Outside::default() }));
     assert_eq!(solo.sent_kinds(), ["100", "503"]);
 }
 
@@ -137,51 +115,27 @@ fn answers_go_where_rport_says() {
     assert_eq!(solo.wire[0].remote, addr("203.0.113.7:40000"));
     let answer = solo.one();
     assert!(header(&answer, "Via").ends_with(";rport=40000;received=203.0.113.7"));
-    solo.receive_from(
-        "203.0.113.7:40000",
-        &outside("OPTIONS").replace(";rport", ""),
-    );
+    solo.receive_from("203.0.113.7:40000", &outside("OPTIONS").replace(";rport", ""));
     assert_eq!(solo.wire[0].remote, addr("203.0.113.7:5060"));
 }
 
 #[test]
 fn a_register_that_policy_lets_in_is_answered_by_the_caller_or_times_out() {
-    let policy = Policy {
-        accept_register: AcceptRegister::Open,
-        ..Policy::default()
-    };
+    let policy = Policy { accept_register: AcceptRegister::Open, ..Policy::default() };
     let mut solo = Solo::new(policy);
     solo.receive(&outside("REGISTER"));
-    let Some(Event::Request(register)) = solo.events.pop_back() else {
-        panic!("no request")
-    };
+    let Some(Event::Request(register)) = solo.events.pop_back() else { panic!("no request") };
     assert_eq!(register.from.user(), "200");
     assert!(register.headers.iter().any(|(name, _)| name == "Contact"));
-    let headers = vec![(
-        "Contact".to_owned(),
-        "<sip:200@192.0.2.2:5060>;expires=60".to_owned(),
-    )];
-    solo.command(Command::Respond {
-        request: register.id,
-        status: 200,
-        headers,
-        body: None,
-    });
+    let headers = vec![("Contact".to_owned(), "<sip:200@192.0.2.2:5060>;expires=60".to_owned())];
+    solo.command(Command::Respond { request: register.id, status: 200, headers, body: None });
     let answer = solo.one();
-    assert_eq!(
-        header(&answer, "Contact"),
-        "<sip:200@192.0.2.2:5060>;expires=60"
-    );
+    assert_eq!(header(&answer, "Contact"), "<sip:200@192.0.2.2:5060>;expires=60");
     solo.receive(&outside("REGISTER"));
     assert_eq!(solo.one(), answer, "the transaction answers copies");
     solo.said();
 
-    let forgotten = Outside {
-        method: "REGISTER",
-        branch: "7",
-        call_id: "7",
-        ..Outside::default()
-    };
+    let forgotten = Outside { method: "REGISTER", branch: "7", call_id: "7", ..Outside::default() };
     solo.receive(&request(&forgotten));
     solo.pass(Duration::from_secs(31));
     assert_eq!(solo.sent_kinds(), ["408"]);

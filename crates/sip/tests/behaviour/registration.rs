@@ -42,10 +42,7 @@ fn it_registers_answers_the_challenge_and_refreshes_with_the_same_call_id() {
     let refresh = solo.one();
     assert_eq!(header(&refresh, "Call-ID"), header(&first, "Call-ID"));
     assert_eq!(header(&refresh, "CSeq"), "3 REGISTER");
-    assert!(
-        header(&refresh, "Authorization").contains("nc=00000002"),
-        "the nonce is used on"
-    );
+    assert!(header(&refresh, "Authorization").contains("nc=00000002"), "the nonce is used on");
     solo.receive(&reply(&refresh, 401, "r", ASK, ""));
     let renewed = solo.one();
     solo.receive(&reply(&renewed, 200, "r", "Expires: 300\r\n", ""));
@@ -104,9 +101,7 @@ fn it_is_taken_back() {
     solo.command(wanted());
     let first = solo.one();
     solo.receive(&reply(&first, 200, "r", "", ""));
-    solo.command(Command::Unregister {
-        id: RegistrationId(4),
-    });
+    solo.command(Command::Unregister { id: RegistrationId(4) });
     let gone = solo.one();
     assert_eq!(header(&gone, "Expires"), "0");
     solo.receive(&reply(&gone, 401, "r", ASK, ""));

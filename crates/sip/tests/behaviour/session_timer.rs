@@ -29,13 +29,7 @@ fn we_refresh_by_re_invite_where_update_is_unknown() {
     solo.pass(Duration::from_secs(50));
     let refresh = solo.one();
     assert!(refresh.starts_with("INVITE ") && refresh.ends_with("\r\n\r\noffer"));
-    solo.receive(&reply(
-        &refresh,
-        200,
-        "",
-        &format!("{CONTACT}{extra}"),
-        "answer",
-    ));
+    solo.receive(&reply(&refresh, 200, "", &format!("{CONTACT}{extra}"), "answer"));
     assert_eq!(solo.sent_kinds(), ["ACK"]);
     assert_eq!(solo.said(), [""; 0], "a refresh is nothing to report");
 }
@@ -64,10 +58,7 @@ fn absurd_intervals_and_numbers_cost_nothing() {
     let ok = reply(&sent, 200, "b", &extra, "answer")
         .replace("CSeq: 1 INVITE", "CSeq: 2147483647 INVITE");
     solo.receive(&ok);
-    solo.command(Command::Acknowledge {
-        leg: LegId(1),
-        body: None,
-    });
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
     assert_eq!(header(&solo.one(), "CSeq"), "1 ACK", "our numbers are ours");
     solo.hang_up(1);
     assert_eq!(header(&solo.one(), "CSeq"), "2 BYE");
@@ -78,10 +69,7 @@ fn absurd_intervals_and_numbers_cost_nothing() {
 #[test]
 fn an_unanswered_refresh_ends_the_call() {
     let mut solo = Solo::new(Policy::default());
-    solo.up(
-        invite(1),
-        "Allow: UPDATE\r\nSession-Expires: 100;refresher=uac\r\n",
-    );
+    solo.up(invite(1), "Allow: UPDATE\r\nSession-Expires: 100;refresher=uac\r\n");
     solo.pass(Duration::from_secs(50 + 32));
     assert_eq!(solo.said(), ["ended by Timeout(NoResponseInDialog)"]);
     solo.assert_empty();
@@ -91,22 +79,11 @@ fn an_unanswered_refresh_ends_the_call() {
 fn we_accept_the_callers_timer_and_refuse_one_that_is_too_short() {
     let mut solo = Solo::new(open());
     let extra = format!("{CONTACT}Supported: timer\r\nSession-Expires: 60\r\n");
-    solo.receive(&request(&Outside {
-        extra: &extra,
-        ..Outside::default()
-    }));
+    solo.receive(&request(&Outside { extra: &extra, ..Outside::default() }));
     let refusal = solo.one();
-    assert_eq!(
-        (kind(&refusal).as_str(), header(&refusal, "Min-SE")),
-        ("422", "90")
-    );
+    assert_eq!((kind(&refusal).as_str(), header(&refusal, "Min-SE")), ("422", "90"));
     let extra = format!("{CONTACT}Supported: timer\r\nSession-Expires: 600\r\n");
-    solo.receive(&request(&Outside {
-        extra: &extra,
-        cseq: 2,
-        branch: "2",
-        ..Outside::default()
-    }));
+    solo.receive(&request(&Outside { extra: &extra, cseq: 2, branch: "2", ..Outside::default() }));
     let Some(Event::Incoming { leg, .. }) = solo.events.pop_back() else {
         panic!("no call came in")
     };

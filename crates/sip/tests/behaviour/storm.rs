@@ -11,10 +11,8 @@ struct Draw(u64);
 
 impl Draw {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }
@@ -43,22 +41,11 @@ fn command(draw: &mut Draw, leg: LegId) -> Command {
         4 => Command::Ring { leg, body: None },
         5 => Command::Progress { leg, body: body() },
         6 | 7 => Command::Answer { leg, body: body() },
-        8 => Command::Refuse {
-            leg,
-            status: 486,
-            reason: None,
-            headers: vec![],
-        },
+        8 => Command::Refuse { leg, status: 486, reason: None, headers: vec![] },
         9 | 10 => Command::AnswerOffer { leg, body: body() },
         11 => Command::RefuseOffer { leg, status: 488 },
-        12 => Command::Offer {
-            leg,
-            body: Body::sdp("offer"),
-        },
-        _ => Command::HangUp {
-            leg,
-            cause: HangUpCause::Normal,
-        },
+        12 => Command::Offer { leg, body: Body::sdp("offer") },
+        _ => Command::HangUp { leg, cause: HangUpCause::Normal },
     }
 }
 
@@ -74,8 +61,7 @@ fn storm(seed: u64) {
                 call.destination.addr = addr(OURS);
             }
             if draw.below(3) == 0 {
-                call.headers
-                    .push(("Require".to_owned(), "100rel".to_owned()));
+                call.headers.push(("Require".to_owned(), "100rel".to_owned()));
             }
             pair.command(side, Command::Prepare(Box::new(call)));
         } else if !seen[side].legs.is_empty() {
@@ -90,13 +76,7 @@ fn storm(seed: u64) {
     }
     for side in [0, 1] {
         for leg in seen[side].legs.clone() {
-            pair.command(
-                side,
-                Command::HangUp {
-                    leg,
-                    cause: HangUpCause::Shutdown,
-                },
-            );
+            pair.command(side, Command::HangUp { leg, cause: HangUpCause::Shutdown });
         }
     }
     pair.pass(Duration::from_secs(200));

@@ -11,11 +11,7 @@ fn timer_b_ends_a_call_that_nothing_answers() {
     let mut solo = Solo::new(Policy::default());
     solo.dial(invite(1));
     solo.pass(Duration::from_millis(31_900));
-    assert_eq!(
-        solo.sent().len(),
-        6,
-        "at 0.5, 1.5, 3.5, 7.5, 15.5 and 31.5 s"
-    );
+    assert_eq!(solo.sent().len(), 6, "at 0.5, 1.5, 3.5, 7.5, 15.5 and 31.5 s");
     assert_eq!(solo.said(), [""; 0]);
     solo.pass(Duration::from_millis(100));
     assert_eq!(solo.said(), ["ended by Timeout(NoResponse)"]);
@@ -39,11 +35,7 @@ fn a_bye_that_nobody_answers_is_forgotten() {
     solo.hang_up(1);
     assert_eq!(solo.said(), ["ended by Us"]);
     solo.pass(Duration::from_secs(40));
-    assert_eq!(
-        solo.sent().len(),
-        11,
-        "timer E: doubling up to 4 s, for 32 s"
-    );
+    assert_eq!(solo.sent().len(), 11, "timer E: doubling up to 4 s, for 32 s");
     solo.assert_empty();
 }
 
@@ -55,10 +47,7 @@ fn an_answer_without_ack_is_reported_and_hung_up() {
         panic!("no call came in")
     };
     solo.sent();
-    solo.command(Command::Answer {
-        leg,
-        body: Some(Body::sdp("answer")),
-    });
+    solo.command(Command::Answer { leg, body: Some(Body::sdp("answer")) });
     solo.pass(Duration::from_millis(31_900));
     let oks = solo.sent_kinds();
     assert_eq!(oks.len(), 11);
@@ -79,19 +68,11 @@ fn a_callee_that_hangs_up_before_the_ack_says_bye_after_it() {
     solo.sent();
     solo.command(Command::Answer { leg, body: None });
     let ok = solo.one();
-    solo.command(Command::HangUp {
-        leg,
-        cause: HangUpCause::Normal,
-    });
+    solo.command(Command::HangUp { leg, cause: HangUpCause::Normal });
     assert!(solo.wire.is_empty());
     assert_eq!(solo.said(), ["ended by Us"]);
     let to = header(&ok, "To").to_owned();
-    solo.receive(&request(&Outside {
-        method: "ACK",
-        to: &to,
-        branch: "a",
-        ..Outside::default()
-    }));
+    solo.receive(&request(&Outside { method: "ACK", to: &to, branch: "a", ..Outside::default() }));
     let bye = solo.one();
     assert_eq!(kind(&bye), "BYE");
     solo.receive(&reply(&bye, 200, "", "", ""));
@@ -106,12 +87,7 @@ fn a_refusal_without_ack_is_repeated_and_forgotten() {
         panic!("no call came in")
     };
     solo.sent();
-    solo.command(Command::Refuse {
-        leg,
-        status: 486,
-        reason: None,
-        headers: vec![],
-    });
+    solo.command(Command::Refuse { leg, status: 486, reason: None, headers: vec![] });
     solo.pass(Duration::from_secs(40));
     assert_eq!(solo.sent().len(), 11);
     assert_eq!(solo.said(), ["ended by Us 486"]);
@@ -130,8 +106,7 @@ fn a_lost_connection_fails_what_nothing_has_answered_and_nothing_else() {
     solo.receive(&reply(&ringing, 180, "b", "", ""));
     assert_eq!(solo.said(), ["180"]);
     solo.dial(over_tcp(2));
-    solo.core
-        .transport_failed(Transport::Tcp, addr(THEIRS), solo.now);
+    solo.core.transport_failed(Transport::Tcp, addr(THEIRS), solo.now);
     solo.pass(Duration::from_secs(1));
     assert_eq!(solo.said(), ["ended by Transport"]);
     assert_eq!(solo.core.load().0, 1);
@@ -144,8 +119,7 @@ fn a_bye_that_cannot_be_delivered_leaves_nothing_behind() {
     call.destination.transport = Transport::Tcp;
     solo.up(call, "");
     solo.hang_up(1);
-    solo.core
-        .transport_failed(Transport::Tcp, addr(THEIRS), solo.now);
+    solo.core.transport_failed(Transport::Tcp, addr(THEIRS), solo.now);
     solo.pass(Duration::ZERO);
     assert_eq!(solo.core.load().0, 0);
     solo.assert_empty();

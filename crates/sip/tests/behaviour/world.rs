@@ -17,11 +17,7 @@ pub fn addr(text: &str) -> SocketAddr {
 }
 
 pub fn config(bound: &str, policy: Policy) -> CoreConfig {
-    let listener = |transport| CoreListener {
-        transport,
-        bound: addr(bound),
-        public: addr(bound),
-    };
+    let listener = |transport| CoreListener { transport, bound: addr(bound), public: addr(bound) };
     CoreConfig {
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
         policy,
@@ -32,10 +28,7 @@ pub fn config(bound: &str, policy: Policy) -> CoreConfig {
 }
 
 pub fn open() -> Policy {
-    Policy {
-        accept_invites: AcceptInvites::Open,
-        ..Policy::default()
-    }
+    Policy { accept_invites: AcceptInvites::Open, ..Policy::default() }
 }
 
 pub fn invite(leg: u64) -> Invite {
@@ -66,12 +59,8 @@ pub fn say(event: &Event) -> Option<String> {
         Event::Provisional { status, body, .. } => format!("{status}{}", text(body)),
         Event::Answered { body, .. } => format!("answered{}", text(body)),
         Event::Ended { end, .. } => {
-            let status = end
-                .status
-                .map_or(String::new(), |status| format!(" {status}"));
-            let q850 = end
-                .q850
-                .map_or(String::new(), |cause| format!(" q850={cause}"));
+            let status = end.status.map_or(String::new(), |status| format!(" {status}"));
+            let q850 = end.q850.map_or(String::new(), |cause| format!(" q850={cause}"));
             format!("ended by {:?}{status}{q850}", end.by)
         }
         Event::Offered { body, .. } => format!("offered{}", text(body)),
@@ -136,13 +125,7 @@ impl Solo {
     pub fn up(&mut self, invite: Invite, extra: &str) -> (LegId, String) {
         let leg = invite.leg;
         let sent = self.dial(invite);
-        self.receive(&reply(
-            &sent,
-            200,
-            "b",
-            &format!("{CONTACT}{extra}"),
-            "answer",
-        ));
+        self.receive(&reply(&sent, 200, "b", &format!("{CONTACT}{extra}"), "answer"));
         assert_eq!(self.said(), ["answered answer"]);
         assert!(self.wire.is_empty(), "no ACK before Acknowledge");
         self.command(Command::Acknowledge { leg, body: None });
@@ -199,10 +182,7 @@ impl Solo {
     }
 
     pub fn said(&mut self) -> Vec<String> {
-        self.events
-            .drain(..)
-            .filter_map(|event| say(&event))
-            .collect()
+        self.events.drain(..).filter_map(|event| say(&event)).collect()
     }
 
     /// Nothing is left once everything has run out.
@@ -231,28 +211,18 @@ pub fn text(bytes: &[u8]) -> String {
 pub fn kind(message: &str) -> String {
     let mut words = message.split(' ');
     let first = words.next().unwrap_or_default();
-    let word = if first == "SIP/2.0" {
-        words.next()
-    } else {
-        Some(first)
-    };
+    let word = if first == "SIP/2.0" { words.next() } else { Some(first) };
     word.unwrap_or_default().to_owned()
 }
 
 pub fn header<'a>(message: &'a str, name: &str) -> &'a str {
-    all_headers(message, name)
-        .first()
-        .copied()
-        .unwrap_or_default()
+    all_headers(message, name).first().copied().unwrap_or_default()
 }
 
 pub fn all_headers<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
     let head = message.split("\r\n\r\n").next().unwrap_or_default();
     let lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
-    lines
-        .filter(|(n, _)| *n == name)
-        .map(|(_, value)| value)
-        .collect()
+    lines.filter(|(n, _)| *n == name).map(|(_, value)| value).collect()
 }
 
 /// A response of the scripted far side to a request of ours.
@@ -342,10 +312,9 @@ pub fn request(o: &Outside) -> String {
 fn content(body: &str) -> String {
     match body {
         "" => "Content-Length: 0\r\n\r\n".to_owned(),
-        body => format!(
-            "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ),
+        body => {
+            format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        }
     }
 }
 
@@ -402,11 +371,7 @@ impl Pair {
 
     fn step(&mut self, until: Instant) -> bool {
         let arrival = self.in_flight.iter().map(|(at, ..)| *at).min();
-        let timers = self
-            .sides
-            .iter()
-            .filter_map(|side| side.core.wake_at())
-            .min();
+        let timers = self.sides.iter().filter_map(|side| side.core.wake_at()).min();
         let next = arrival.into_iter().chain(timers).min();
         let Some(next) = next.filter(|next| *next <= until) else {
             self.sides.iter_mut().for_each(|side| side.now = until);

@@ -29,10 +29,7 @@ impl Party {
         let config = EndpointConfig {
             listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
             limits,
-            policy: Policy {
-                accept_invites: AcceptInvites::Open,
-                ..Policy::default()
-            },
+            policy: Policy { accept_invites: AcceptInvites::Open, ..Policy::default() },
             user_agent: None,
             seed: LEGS.fetch_add(1, Ordering::Relaxed),
         };
@@ -49,10 +46,7 @@ impl Party {
     pub async fn event(&mut self) -> Event {
         loop {
             let event = timeout(LIMIT, self.events.recv()).await;
-            match event
-                .expect("nothing happened")
-                .expect("the endpoint is gone")
-            {
+            match event.expect("nothing happened").expect("the endpoint is gone") {
                 Event::Message(_) => {}
                 event => return event,
             }
@@ -72,9 +66,7 @@ impl Party {
         Invite {
             leg,
             destination: Destination::new(to, transport),
-            request_uri: Uri::new("200", to.ip().to_string())
-                .unwrap()
-                .with_port(to.port()),
+            request_uri: Uri::new("200", to.ip().to_string()).unwrap().with_port(to.port()),
             from: Address::parse("sip:100@127.0.0.1").unwrap(),
             to: Address::parse("sip:200@127.0.0.1").unwrap(),
             p_asserted_identity: None,
@@ -89,17 +81,13 @@ impl Party {
     pub fn prepare(&self, to: SocketAddr, transport: Transport) -> LegId {
         let invite = self.invite(to, transport);
         let leg = invite.leg;
-        self.endpoint
-            .command(Command::Prepare(Box::new(invite)))
-            .unwrap();
+        self.endpoint.command(Command::Prepare(Box::new(invite))).unwrap();
         leg
     }
 
     pub fn hang_up(&self, leg: LegId) {
         let cause = HangUpCause::Normal;
-        self.endpoint
-            .command(Command::HangUp { leg, cause })
-            .unwrap();
+        self.endpoint.command(Command::HangUp { leg, cause }).unwrap();
     }
 }
 
@@ -108,17 +96,11 @@ pub const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.
 /// A whole call from `a` to `b`: dialled, answered, acknowledged, hung up by `a`.
 pub async fn call(a: &mut Party, b: &mut Party, transport: Transport) {
     let leg = a.dial(b.address(transport), transport).await;
-    let Event::Incoming { leg: inbound, .. } = b.event().await else {
-        panic!("no call came in")
-    };
+    let Event::Incoming { leg: inbound, .. } = b.event().await else { panic!("no call came in") };
     let body = Some(Body::sdp(SDP));
-    b.endpoint
-        .command(Command::Answer { leg: inbound, body })
-        .unwrap();
+    b.endpoint.command(Command::Answer { leg: inbound, body }).unwrap();
     assert!(matches!(a.event().await, Event::Answered { .. }));
-    a.endpoint
-        .command(Command::Acknowledge { leg, body: None })
-        .unwrap();
+    a.endpoint.command(Command::Acknowledge { leg, body: None }).unwrap();
     assert!(matches!(b.event().await, Event::Confirmed { .. }));
     a.hang_up(leg);
     assert!(matches!(a.event().await, Event::Ended { end, .. } if end.by == EndedBy::Us));

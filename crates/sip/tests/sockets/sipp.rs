@@ -35,10 +35,7 @@ fn sipp(scenario: [&str; 2], port: u16, arguments: &[&str]) -> Process {
 }
 
 async fn succeeds(child: tokio::process::Child) {
-    let output = timeout(LIMIT * 2, child.wait_with_output())
-        .await
-        .unwrap()
-        .unwrap();
+    let output = timeout(LIMIT * 2, child.wait_with_output()).await.unwrap().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{:?}: {errors}", output.status);
 }
@@ -61,10 +58,7 @@ async fn sipp_answers_our_calls() {
             Event::Provisional { status, .. } => assert_eq!(status, 180),
             Event::Answered { leg, body, .. } => {
                 assert_eq!(body.unwrap().content_type, "application/sdp");
-                party
-                    .endpoint
-                    .command(Command::Acknowledge { leg, body: None })
-                    .unwrap();
+                party.endpoint.command(Command::Acknowledge { leg, body: None }).unwrap();
                 party.hang_up(leg);
             }
             Event::Ended { end, .. } => {
@@ -83,27 +77,18 @@ async fn sipp_calls_us() {
     for (mode, transport) in [("u1", Transport::Udp), ("t1", Transport::Tcp)] {
         let mut party = Party::start(Limits::default()).await;
         let target = party.address(transport).to_string();
-        let uac = sipp(
-            ["-sn", "uac"],
-            free_port(),
-            &["-t", mode, "-r", "100", "-d", "50", &target],
-        )
-        .spawn()
-        .expect("sipp is not installed: apt-get install sip-tester");
+        let uac =
+            sipp(["-sn", "uac"], free_port(), &["-t", mode, "-r", "100", "-d", "50", &target])
+                .spawn()
+                .expect("sipp is not installed: apt-get install sip-tester");
         let (mut confirmed, mut ended) = (0, 0);
         while ended < CALLS {
             match party.event().await {
                 Event::Incoming { leg, request } => {
                     assert!(request.body.is_some());
-                    party
-                        .endpoint
-                        .command(Command::Ring { leg, body: None })
-                        .unwrap();
+                    party.endpoint.command(Command::Ring { leg, body: None }).unwrap();
                     let body = Some(Body::sdp(SDP));
-                    party
-                        .endpoint
-                        .command(Command::Answer { leg, body })
-                        .unwrap();
+                    party.endpoint.command(Command::Answer { leg, body }).unwrap();
                 }
                 Event::Confirmed { .. } => confirmed += 1,
                 Event::Ended { end, .. } => {
@@ -134,15 +119,9 @@ async fn sipp_checks_our_digest() {
             password: password.to_owned(),
             realm: Some("far, away".to_owned()),
         };
-        let invite = Invite {
-            credentials: Some(credentials),
-            ..party.invite(to, Transport::Udp)
-        };
+        let invite = Invite { credentials: Some(credentials), ..party.invite(to, Transport::Udp) };
         let leg = invite.leg;
-        party
-            .endpoint
-            .command(Command::Prepare(Box::new(invite)))
-            .unwrap();
+        party.endpoint.command(Command::Prepare(Box::new(invite))).unwrap();
         loop {
             match party.event().await {
                 Event::Prepared { .. } | Event::Challenged { .. } => {
@@ -150,10 +129,7 @@ async fn sipp_checks_our_digest() {
                 }
                 Event::Answered { .. } => {
                     assert!(accepted);
-                    party
-                        .endpoint
-                        .command(Command::Acknowledge { leg, body: None })
-                        .unwrap();
+                    party.endpoint.command(Command::Acknowledge { leg, body: None }).unwrap();
                     party.hang_up(leg);
                 }
                 Event::Ended { end, .. } => {

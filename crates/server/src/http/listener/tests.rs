@@ -21,7 +21,7 @@ struct Serving {
     task: JoinHandle<()>,
 }
 
-async fn serve(listener: Listener, world: &World) -> Serving {
+fn serve(listener: Listener, world: &World) -> Serving {
     let address = listener.address().unwrap();
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(listener.serve(world.router.clone(), stopped));
@@ -30,7 +30,7 @@ async fn serve(listener: Listener, world: &World) -> Serving {
 
 async fn plain(world: &World, connections: usize) -> Serving {
     let listener = Listener::http("127.0.0.1:0".parse().unwrap(), connections).await.unwrap();
-    serve(listener, world).await
+    serve(listener, world)
 }
 
 /// Everything until the server closes.
@@ -72,7 +72,7 @@ async fn https_serves_the_same() {
     };
     std::fs::write(&config.certificate, made.cert.pem()).unwrap();
     std::fs::write(&config.key, made.signing_key.serialize_pem()).unwrap();
-    let serving = serve(Listener::https(&config, 8).await.unwrap(), &world).await;
+    let serving = serve(Listener::https(&config, 8).await.unwrap(), &world);
 
     let tls = crate::callbacks::tls::client_config(Some(&config.certificate)).unwrap();
     let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
@@ -151,16 +151,34 @@ async fn a_stop_closes_idle_connections_and_takes_no_new_ones() {
     assert!(TcpStream::connect(serving.address).await.is_err());
 }
 
-#[tokio::test(start_paused = true)]
-async fn whoever_sends_its_headers_slowly_is_cut_off() {
-    let world = World::new().await;
-    let (mut slow, server) = tokio::io::duplex(1024);
+/// What the server does about a peer that sends `sent` and then nothing: its reply, and after how
+/// many seconds the connection was closed.
+async fn then_silence(world: &World, sent: String) -> (String, u64) {
+    let (mut peer, server) = tokio::io::duplex(64 * 1024);
     let (_stop, stopped) = watch::channel(false);
     let task = tokio::spawn(requests(server, Scheme::Http, world.router.clone(), stopped));
-    slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    peer.write_all(sent.as_bytes()).await.unwrap();
     let begun = tokio::time::Instant::now();
-    let mut rest = Vec::new();
-    slow.read_to_end(&mut rest).await.unwrap();
+    let mut reply = Vec::new();
+    peer.read_to_end(&mut reply).await.unwrap();
     task.await.unwrap();
-    assert_eq!(begun.elapsed().as_secs(), HEADER_TIMEOUT.as_secs());
+    (String::from_utf8_lossy(&reply).into_owned(), begun.elapsed().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_sending_is_cut_off() {
+    let world = World::new().await;
+    let head = "GET /healthz HTTP/1.1\r\nHost: x\r\n";
+    let (_, seconds) = then_silence(&world, head.to_owned()).await;
+    assert_eq!(seconds, HEADER_TIMEOUT.as_secs(), "in the middle of its headers");
+    let (reply, seconds) = then_silence(&world, format!("{head}\r\n")).await;
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    assert_eq!(seconds, HEADER_TIMEOUT.as_secs(), "idle between requests");
+    let part = format!(
+        "POST {CREATE_V2} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 99\r\n\r\n{{",
+        world.token
+    );
+    let (reply, seconds) = then_silence(&world, part).await;
+    assert!(reply.starts_with("HTTP/1.1 400"), "{reply}");
+    assert!((30..60).contains(&seconds), "in the middle of its body: {seconds} s");
 }

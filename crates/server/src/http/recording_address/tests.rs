@@ -72,6 +72,7 @@ async fn an_address_that_was_changed_or_is_old_is_refused() {
     let signature = world.app.access.sealer.sign_link(&old);
     assert_eq!(get(&format!("{old}&signature={signature}")).await, 403);
     assert_eq!(get("/recordings/1/1.wav").await, 400);
+    assert_eq!(get("/recordings/x/1.wav?expires=1&signature=aa").await, 404);
     assert_eq!(get("/recordings/1/..%2f..%2fseal.key?expires=1&signature=aa").await, 404);
 }
 

@@ -8,7 +8,6 @@ use crate::app::App;
 
 /// Alive: the process answers.
 #[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, description = "alive")))]
-#[expect(clippy::unused_async, reason = "axum takes async handlers")]
 pub async fn healthy() -> StatusCode {
     StatusCode::OK
 }
@@ -20,7 +19,6 @@ pub async fn healthy() -> StatusCode {
     security(()),
     responses((status = 200, description = "new calls are taken"), (status = 503, body = Problem))
 )]
-#[expect(clippy::unused_async, reason = "axum takes async handlers")]
 pub async fn ready(State(app): State<App>) -> Result<StatusCode, Problem> {
     if app.calls.is_ready() { Ok(StatusCode::OK) } else { Err(Problem::stopping()) }
 }

@@ -48,7 +48,6 @@ impl From<&Tenant> for TenantView {
 
 /// The tenant that asks.
 #[utoipa::path(get, path = "/v1/tenant", responses((status = 200, body = TenantView), (status = 401, body = Problem)))]
-#[expect(clippy::unused_async, reason = "axum takes async handlers")]
 pub async fn own(V1Tenant(tenant): V1Tenant) -> Json<TenantView> {
     Json(TenantView::from(&*tenant))
 }
@@ -59,7 +58,6 @@ pub async fn own(V1Tenant(tenant): V1Tenant) -> Json<TenantView> {
     path = "/v1/tenants",
     responses((status = 200, body = Vec<TenantView>), (status = 401, body = Problem), (status = 403, body = Problem))
 )]
-#[expect(clippy::unused_async, reason = "axum takes async handlers")]
 pub async fn list(State(app): State<App>, _: V1Operator) -> Json<Vec<TenantView>> {
     Json(app.tenants.all().iter().map(|tenant| TenantView::from(&**tenant)).collect())
 }

@@ -99,6 +99,8 @@ fn callback_line(state: &CallbackState, attempt: &CallbackAttempt) -> Line {
     let data = serde_json::to_value(callbacks::Attempt::new(attempt));
     let mut data = data.expect("an attempt has string keys only");
     data["url"] = json!(state.url);
+    // The line has it.
+    data.as_object_mut().and_then(|fields| fields.remove("at_ms"));
     Line {
         at_ms: attempt.at_ms,
         source: Source::Callback,

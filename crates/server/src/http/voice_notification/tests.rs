@@ -56,14 +56,21 @@ async fn the_printed_request_gets_the_printed_reply() {
     assert_eq!(asked.order.priority.value(), 9);
 }
 
+/// Each body gets its code, and a refused one reaches nobody.
+async fn answered(world: &World, table: &[(&str, Value)]) {
+    for (expected, body) in table {
+        let asked = world.asked.lock().unwrap().len();
+        assert_eq!(code(world, body.clone()).await, *expected, "{body}");
+        let now = world.asked.lock().unwrap().len();
+        assert_eq!(now > asked, *expected == "0", "a refused request reaches nobody: {body}");
+    }
+}
+
 #[tokio::test]
-async fn every_return_code_has_its_request() {
-    let (world, template) = stocked(settings()).await;
-    let entry = |entry: Value| with(json!({"playList": [entry]}));
-    let filled = |params: Value| entry(json!({"templateId": template, "templateParams": params}));
-    let recording = |id: &str| entry(json!({"voiceId": id}));
+async fn every_return_code_of_the_call_has_its_request() {
+    let (world, _) = stocked(settings()).await;
     let long = "1".repeat(33);
-    let table = [
+    answered(&world, &[
         ("0", with(json!({}))),
         (
             "0",
@@ -74,10 +81,6 @@ async fn every_return_code_has_its_request() {
         ("0", with(json!({"callBackUrl": null, "callerPresent": null, "playTimes": null}))),
         ("0", with(json!({"callBackUrl": "", "callerPresent": "", "priority": ""}))),
         ("0", with(json!({"callBackUrl": "aHR0cDovLzEyNy4wLjAuMTo4ODAwL2I="}))),
-        ("0", entry(json!({"voiceFileName": "welcome.wav"}))),
-        ("0", recording("100002")),
-        ("0", entry(json!({"voiceId": 100001, "templateId": "nonsense"}))),
-        ("0", filled(json!(["Ann", 123456]))),
         ("5", with(json!({"called": null}))),
         ("5", with(json!({"called": ""}))),
         ("5", with(json!({"called": "88 99"}))),
@@ -100,42 +103,54 @@ async fn every_return_code_has_its_request() {
         ("10", with(json!({"playTimes": 6}))),
         ("10", with(json!({"playTimes": 1.5}))),
         ("10", with(json!({"playTimes": "many"}))),
-        ("11", with(json!({"playList": null}))),
-        ("11", with(json!({"playList": []}))),
-        ("11", with(json!({"playList": vec![json!({"voiceId": "100001"}); 6]}))),
-        ("11", with(json!({"playList": "100001"}))),
-        ("11", with(json!({"playList": ["100001"]}))),
-        ("12", entry(json!({}))),
-        ("12", entry(json!({"voiceId": "", "templateParams": ["1"]}))),
-        ("12", entry(json!({"voiceId": true}))),
-        ("13", filled(json!(["x".repeat(33), "1"]))),
-        ("13", filled(json!(["nine char", "1"]))),
-        ("14", filled(json!(["${x}", "1"]))),
-        ("14", filled(json!(["Ann", "12a"]))),
-        ("15", filled(json!([]))),
-        ("15", filled(json!(null))),
-        ("15", filled(json!(vec!["1"; 11]))),
-        ("15", filled(json!(["Ann"]))),
-        ("15", filled(json!("Ann"))),
-        ("17", recording("404")),
-        ("17", entry(json!({"templateId": "404"}))),
-        ("17", entry(json!({"voiceFileName": "404.wav"}))),
-        ("18", recording("200018")),
-        ("19", recording("200019")),
-        ("20", recording("200020")),
-        ("21", recording("200021")),
-        ("22", entry(json!({"templateId": "100001"}))),
-        ("23", recording(&template)),
         ("36", with(json!({"priority": "0"}))),
         ("36", with(json!({"priority": 10}))),
         ("36", with(json!({"priority": "high"}))),
-    ];
-    for (expected, body) in table {
-        let asked = world.asked.lock().unwrap().len();
-        assert_eq!(code(&world, body.clone()).await, expected, "{body}");
-        let now = world.asked.lock().unwrap().len();
-        assert_eq!(now > asked, expected == "0", "a refused request reaches nobody: {body}");
-    }
+    ]).await;
+}
+
+#[tokio::test]
+async fn every_return_code_of_the_playlist_has_its_request() {
+    let (world, template) = stocked(settings()).await;
+    let entry = |entry: Value| with(json!({"playList": [entry]}));
+    let filled = |params: Value| entry(json!({"templateId": template, "templateParams": params}));
+    let recording = |id: &str| entry(json!({"voiceId": id}));
+    answered(
+        &world,
+        &[
+            ("0", entry(json!({"voiceFileName": "welcome.wav"}))),
+            ("0", recording("100002")),
+            ("0", entry(json!({"voiceId": 100001, "templateId": "nonsense"}))),
+            ("0", filled(json!(["Ann", 123456]))),
+            ("11", with(json!({"playList": null}))),
+            ("11", with(json!({"playList": []}))),
+            ("11", with(json!({"playList": vec![json!({"voiceId": "100001"}); 6]}))),
+            ("11", with(json!({"playList": "100001"}))),
+            ("11", with(json!({"playList": ["100001"]}))),
+            ("12", entry(json!({}))),
+            ("12", entry(json!({"voiceId": "", "templateParams": ["1"]}))),
+            ("12", entry(json!({"voiceId": true}))),
+            ("13", filled(json!(["x".repeat(33), "1"]))),
+            ("13", filled(json!(["nine char", "1"]))),
+            ("14", filled(json!(["${x}", "1"]))),
+            ("14", filled(json!(["Ann", "12a"]))),
+            ("15", filled(json!([]))),
+            ("15", filled(json!(null))),
+            ("15", filled(json!(vec!["1"; 11]))),
+            ("15", filled(json!(["Ann"]))),
+            ("15", filled(json!("Ann"))),
+            ("17", recording("404")),
+            ("17", entry(json!({"templateId": "404"}))),
+            ("17", entry(json!({"voiceFileName": "404.wav"}))),
+            ("18", recording("200018")),
+            ("19", recording("200019")),
+            ("20", recording("200020")),
+            ("21", recording("200021")),
+            ("22", entry(json!({"templateId": "100001"}))),
+            ("23", recording(&template)),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]

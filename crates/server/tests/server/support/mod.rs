@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     child: Child,
     pub http: SocketAddr,
-    pub sip_udp: SocketAddr,
     directory: TempDir,
 }
 
@@ -91,9 +90,8 @@ impl World {
 
     /// The fields of the call's release callback.
     pub async fn released(&self, serial: &str) -> Value {
-        let of_call = |callback: &sim::Callback| {
-            callback.field("callSerialNo").as_deref() == Some(serial)
-        };
+        let of_call =
+            |callback: &sim::Callback| callback.field("callSerialNo").as_deref() == Some(serial);
         let received = self.callbacks.callbacks().received(of_call);
         let callback = tokio::time::timeout(PATIENCE, received).await;
         callback.expect("a release callback comes").json().expect("it is JSON")
@@ -137,14 +135,15 @@ impl Server {
         let address = |name: &str| {
             announced[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
         };
-        Server { http: address("http"), sip_udp: address("sip_udp"), child, directory }
+        Server { http: address("http"), child, directory }
     }
 
     /// `kill -9`, and a new process on the same data.
     pub fn kill_and_restart(mut self) -> Server {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
-        let directory = std::mem::replace(&mut self.directory, TempDir::new().expect("a directory"));
+        let directory =
+            std::mem::replace(&mut self.directory, TempDir::new().expect("a directory"));
         Server::run_in(directory)
     }
 
@@ -163,10 +162,6 @@ impl Server {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-    }
-
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     pub fn recording(&self, wire_name: &str) -> PathBuf {

@@ -109,13 +109,8 @@ impl Outbound {
 /// The destination with its listener filled in.
 fn resolved(destination: Destination, stack: &Stack) -> Option<Destination> {
     let local = match destination.local {
-        Some(local) => stack
-            .is_bound(local, destination.transport)
-            .then_some(local),
+        Some(local) => stack.is_bound(local, destination.transport).then_some(local),
         None => stack.local_for(destination.addr, destination.transport),
     };
-    local.map(|local| Destination {
-        local: Some(local),
-        ..destination
-    })
+    local.map(|local| Destination { local: Some(local), ..destination })
 }

@@ -1,13 +1,10 @@
 //! Whole calls between two legs, or between a leg and a bare peer, over loopback.
-#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
-
-mod world;
 
 use std::time::Duration;
 
+use crate::world::{Peer, World, loud_blocks, rtp, share, tone};
 use media::sdp::Direction;
 use media::{Codec, Command, Config, Ear, Event, LegId, MediaFault};
-use world::{Peer, World, loud_blocks, rtp, share, tone};
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);

@@ -1,5 +1,4 @@
 //! Our codecs judged by programs that are not ours: sox for G.711, ffmpeg for G.722, opus-tools for Opus.
-#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 use std::io::Write;
 use std::path::Path;

@@ -1,6 +1,4 @@
 //! A world for tests: media threads, their events in a channel, and a bare far side on a plain socket.
-#![allow(dead_code, reason = "each test file uses its part of it")]
-#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

@@ -1,14 +1,11 @@
 //! S-1 and S-2: strangers hear nothing and are not heard; malformed packets (T-27) harm nobody.
-#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
-
-mod world;
 
 use std::net::UdpSocket;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::world::{Peer, World, rtp, share, tone};
 use media::{Codec, Command, Config, Ear, Event, LatchMode, LegId, Listen, MediaFault, RecordMode};
-use world::{Peer, World, rtp, share, tone};
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
@@ -214,7 +211,7 @@ fn malformed_packets_of_the_far_side_are_counted_and_its_audio_goes_on() {
     assert!(stats.invalid_packets >= 20 * bad.len() as u64, "{stats:?}");
     assert_eq!((stats.ssrc_changes, stats.lost), (1, 0), "{stats:?}");
     assert!(share(&ear.samples(), 1000.0) > 0.9);
-    assert!(world::loud_blocks(&ear.samples()) >= 17, "but for where the stream changed");
+    assert!(crate::world::loud_blocks(&ear.samples()) >= 17, "but for where the stream changed");
 }
 
 struct Bomb;

@@ -1,5 +1,4 @@
 //! Files become clips: every usual encoding and rate, and whatever is wrong with a file.
-#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
 use std::process::Command as Process;
 use std::time::Duration;

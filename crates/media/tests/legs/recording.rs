@@ -1,13 +1,10 @@
 //! Recordings: what is in them, and that a file opens wherever a crash cuts it.
-#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
-
-mod world;
 
 use std::path::Path;
 use std::process::Command as Process;
 
+use crate::world::{World, share, tone};
 use media::{Clip, Codec, Command, Config, Event, LegId, RecordMode};
-use world::{World, share, tone};
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
@@ -54,8 +51,11 @@ fn received_is_left_and_sent_is_right() {
         let file = record(&path, RecordMode::Both, codec);
         let (left, right) = (channel(&file, 2, 0), channel(&file, 2, 1));
         assert!(share(&left, 1000.0) > 0.9 && share(&right, 500.0) > 0.95, "{codec:?}");
-        assert!((28..=33).contains(&world::loud_blocks(&left)), "{codec:?}: 30 blocks were said");
-        assert_eq!(world::loud_blocks(&right), 15, "{codec:?}");
+        assert!(
+            (28..=33).contains(&crate::world::loud_blocks(&left)),
+            "{codec:?}: 30 blocks were said"
+        );
+        assert_eq!(crate::world::loud_blocks(&right), 15, "{codec:?}");
     }
 }
 
@@ -98,7 +98,7 @@ fn a_call_that_is_still_up_has_a_file_that_opens() {
     world.play(A, 1, &[tone(500.0, 1200)], 1);
     world.play_finished(A, 1);
     // The process could be killed here: 1.2 s were said, at most half a second is not in the file yet.
-    let until = std::time::Instant::now() + world::PATIENCE;
+    let until = std::time::Instant::now() + crate::world::PATIENCE;
     let file = loop {
         let file = std::fs::read(&path).unwrap();
         if file.len() >= 58 + 2 * 8 * 700 || std::time::Instant::now() > until {

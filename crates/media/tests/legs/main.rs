@@ -1,0 +1,10 @@
+//! Legs from outside: real sockets on loopback, foreign judges, strangers, recordings.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking")]
+
+mod calls;
+mod clips;
+mod foreign;
+mod offer_answer;
+mod recording;
+mod strangers;
+mod world;

@@ -1,0 +1,220 @@
+//! A server under test in a process of its own, and everything around it in this one.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use sim::client::{Entry, Recording, VoiceNotification};
+use sim::{CallReport, CallbackReceiver, Carrier, CarrierConfig, Client, KeepAudio};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
+
+use super::{SERVER_CORE, process};
+use crate::serve::ServeError;
+
+const APP_KEY: &str = "bench";
+
+/// How long the last calls may take after the last request.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct FarEnd {
+    pub client: Client,
+    pub receiver: CallbackReceiver,
+    pub server: ServerProcess,
+    _carrier: Carrier,
+    reports: Arc<Mutex<BTreeMap<String, Arc<CallReport>>>>,
+    collector: JoinHandle<()>,
+}
+
+/// Killed when dropped.
+pub struct ServerProcess {
+    child: Child,
+    _directory: TempDir,
+}
+
+impl ServerProcess {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl FarEnd {
+    pub async fn start() -> Result<FarEnd, ServeError> {
+        let config = CarrierConfig { keep_audio: KeepAudio::None, ..CarrierConfig::default() };
+        let carrier = Carrier::start(config).await?;
+        let receiver = CallbackReceiver::start(([127, 0, 0, 1], 0).into()).await?;
+        let secret = crate::access::random_hex::<16>()?;
+        let (server, http) = start_server(&carrier, &receiver, &secret)?;
+        let client = Client::new(format!("http://{http}"), APP_KEY, &secret)?;
+        let reports = Arc::new(Mutex::new(BTreeMap::new()));
+        let collector = tokio::spawn(collect(carrier.subscribe(), reports.clone()));
+        Ok(FarEnd { client, receiver, server, _carrier: carrier, reports, collector })
+    }
+
+    /// Uploads silence of this length and gives a notification that plays it to a phone that
+    /// answers at once.
+    pub async fn notification(&self, plays: Duration) -> Result<VoiceNotification, ServeError> {
+        let samples = vec![0; (plays.as_millis() * 8) as usize];
+        let wav = media::Clip::from_pcm(&samples, 8_000)?.to_wav();
+        let voice = self.client.upload_recording(&Recording::wav(wav)).await?;
+        let mut wanted = VoiceNotification::new("1001", vec![Entry::recording(voice)]);
+        wanted.call_back_url = Some(self.receiver.url());
+        Ok(wanted)
+    }
+
+    /// Waits until `calls` distinct callbacks have come, or for as long as is reasonable.
+    pub async fn called_back(&self, calls: u64) {
+        let all = self.receiver.callbacks().distinct_reached(calls);
+        if tokio::time::timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!("not every call was called back within {PATIENCE:?}");
+        }
+    }
+
+    /// What the carrier saw, by serial number.
+    pub async fn reports(&self) -> BTreeMap<String, Arc<CallReport>> {
+        self.reports.lock().await.clone()
+    }
+
+    /// Forgets what was seen so far.
+    pub async fn clear(&self) {
+        self.reports.lock().await.clear();
+        self.receiver.callbacks().clear();
+    }
+
+    /// The outcome of each call in the history.
+    pub async fn history(&self) -> Result<BTreeMap<String, String>, ServeError> {
+        let mut outcomes = BTreeMap::new();
+        loop {
+            let path = format!("/v1/calls?offset={}&limit=1000", outcomes.len());
+            let page: Value = self.client.v1(reqwest::Method::GET, &path).await?.ok()?.parse()?;
+            let calls = page["calls"].as_array().cloned().unwrap_or_default();
+            for call in &calls {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                outcomes.insert(text(&call["serial"]), text(&call["end"]["outcome"]));
+            }
+            if calls.is_empty() {
+                return Ok(outcomes);
+            }
+        }
+    }
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.collector.abort();
+    }
+}
+
+/// Call-IDs begin with the serial number.
+async fn collect(
+    mut ended: tokio::sync::broadcast::Receiver<Arc<CallReport>>,
+    reports: Arc<Mutex<BTreeMap<String, Arc<CallReport>>>>,
+) {
+    loop {
+        match ended.recv().await {
+            Ok(report) => {
+                let serial = report.call_id.split('-').next().unwrap_or_default().to_owned();
+                reports.lock().await.insert(serial, report);
+            }
+            Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "reports of the carrier are lost"),
+            Err(RecvError::Closed) => break,
+        }
+    }
+}
+
+fn start_server(
+    carrier: &Carrier,
+    receiver: &CallbackReceiver,
+    secret: &str,
+) -> Result<(ServerProcess, String), ServeError> {
+    let directory = tempfile::tempdir()?;
+    let config = directory.path().join("offhook.toml");
+    std::fs::write(&config, configuration(carrier, receiver, secret))?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["serve", "--announce", "--pin", &SERVER_CORE.to_string(), "--config"])
+        .arg(&config)
+        .current_dir(directory.path())
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    let stdout = child.stdout.take().ok_or("the server's output is not there")?;
+    let server = ServerProcess { child, _directory: directory };
+    BufReader::new(stdout).read_line(&mut line)?;
+    let announced: Value = serde_json::from_str(&line)?;
+    let http = announced["http"].as_str().ok_or("the server did not start")?.to_owned();
+    Ok((server, http))
+}
+
+fn configuration(carrier: &Carrier, receiver: &CallbackReceiver, secret: &str) -> String {
+    format!(
+        r#"
+[http]
+bind = "127.0.0.1:0"
+[sip]
+udp = "127.0.0.1:0"
+tcp = "127.0.0.1:0"
+[media]
+bind = "127.0.0.1"
+threads = 1
+[[trunk]]
+name = "carrier"
+address = "{}"
+codecs = ["PCMA"]
+calls_per_second = 100000
+concurrent_calls = 100000
+[[tenant]]
+id = 1
+name = "bench"
+app_key = "{APP_KEY}"
+app_secret = "{secret}"
+access_codes = ["2222201"]
+routes = [{{ prefix = "", trunk = "carrier" }}]
+trust = ["{} private"]
+calls_per_second = 100000
+concurrent_calls = 100000
+queue_length = 1000000
+"#,
+        carrier.udp_address(),
+        receiver.address()
+    )
+}
+
+/// Resident memory of the server, looked at ten times a second.
+pub struct Memory {
+    highest: Arc<std::sync::atomic::AtomicU64>,
+    watcher: JoinHandle<()>,
+}
+
+impl Memory {
+    pub fn watch(pid: u32) -> Memory {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        let highest = Arc::new(AtomicU64::new(0));
+        let seen = highest.clone();
+        let watcher = tokio::spawn(async move {
+            while let Ok(resident) = process::resident(pid) {
+                seen.fetch_max(resident, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        Memory { highest, watcher }
+    }
+
+    pub fn highest(self) -> u64 {
+        self.watcher.abort();
+        self.highest.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
