@@ -233,3 +233,12 @@ fn what_a_jitter_buffer_does_is_forgiven_and_never_leads_astray() {
     }
     assert!(right >= 9 * doubtful, "{right} named, {doubtful} not");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(24))]
+    #[test]
+    fn any_samples_are_heard_without_a_panic(samples in proptest::collection::vec(proptest::num::i16::ANY, 0..2_000)) {
+        template_ear().recognise(&samples);
+        Recogniser::new([("any", samples)], 7);
+    }
+}
