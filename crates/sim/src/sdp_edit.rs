@@ -83,4 +83,16 @@ mod tests {
         check(with_foreign_codec(SDP), &["m=audio 4000 RTP/AVP 97"], &["PCMA"]);
         check(sparse(SDP), &["m=image 0 udptl t38", "a=rtpmap:8 PCMA/8000"], &["s=-", "t=0"]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, text in "(v=0|m=audio|a=).{0,20}(\r\n(m=audio )?.{0,20}){0,5}") {
+            for sdp in [bytes.as_slice(), text.as_bytes()] {
+                with_direction(sdp, "inactive");
+                with_audio_port(sdp, 9);
+                with_foreign_codec(sdp);
+                sparse(sdp);
+            }
+        }
+    }
 }

@@ -90,4 +90,12 @@ mod tests {
         assert_eq!(glance(b"\xff\xfe\r\n\r\n"), None);
         assert_eq!(glance(b"INVITE sip:a@b SIP/2.0\r\nTo: x\r\n\r\n"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, text in "(INVITE|BYE)? ?(sip:)?.{0,20}(\r\n(Via|To|Call-ID)?:?.{0,20}){0,5}") {
+            glance(&bytes);
+            glance(text.as_bytes());
+        }
+    }
 }

@@ -209,3 +209,36 @@ fn tones_are_clips_too() {
     }
     check(&ear, &tone::sine(700.0, 1_500, 8_000), &[UNKNOWN]);
 }
+
+/// A jitter buffer that grows or shrinks moves everything after that moment.
+#[test]
+fn what_a_jitter_buffer_does_is_forgiven_and_never_leads_astray() {
+    let (mut right, mut doubtful) = (0, 0);
+    for (id, clip) in template() {
+        for at in (2_000..clip.len() - 3_000).step_by(3_700) {
+            let (before, after) = clip.split_at(at);
+            for heard in [
+                [before, &[0; 160], after].concat(),
+                [before, &[0; 480], after].concat(),
+                [before, &after[160..]].concat(),
+            ] {
+                let found = template_ear().recognise(&heard);
+                match labels(&found).as_slice() {
+                    [only] if only == id => right += 1,
+                    others if others.iter().all(|label| *label == UNKNOWN) => doubtful += 1,
+                    _ => panic!("{id}, moved at {at}: {found:?}"),
+                }
+            }
+        }
+    }
+    assert!(right >= 9 * doubtful, "{right} named, {doubtful} not");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(24))]
+    #[test]
+    fn any_samples_are_heard_without_a_panic(samples in proptest::collection::vec(proptest::num::i16::ANY, 0..2_000)) {
+        template_ear().recognise(&samples);
+        Recogniser::new([("any", samples)], 7);
+    }
+}

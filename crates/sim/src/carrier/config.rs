@@ -9,7 +9,7 @@ use sip::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};
 
 use crate::Behaviour;
 
-/// How much of what phones hear is kept for [`CallReport::heard`].
+/// How much of what phones hear is kept for [`crate::CallReport::heard`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAudio {
     /// Nothing: for load, where only the packets count.

@@ -1,5 +1,7 @@
 //! How well a clip fits a place in what was heard.
 
+use std::ops::Range;
+
 use super::spectrum::{BANDS, Frame, Spectrum};
 
 /// Frames of a clip that are compared at a time: 320 ms. Short enough that a single spoken digit decides a block.
@@ -11,6 +13,14 @@ const STRIDE: usize = 2;
 /// How far a block may lie beside the place that the block before it predicts, in frames: jitter buffers insert and
 /// drop single packets.
 const SLACK: isize = 4;
+/// How far what follows may have slipped within a block, in frames: a packet that came too late, or a pause that a jitter
+/// buffer made or cut.
+const SLIP: isize = 8;
+/// A block that scores less is looked at for a slip; what is gained must be worth it.
+const SLIPPED: f32 = 0.92;
+const SLIP_GAINS: f32 = 0.03;
+/// Blocks of a clip that may have slipped. More of them are another text.
+const MAX_SLIPPED: usize = 4;
 /// A block whose spread (in dB) is below this is as good as silent.
 const FLAT_DB: f32 = 1.5;
 /// Frames with sound that a block must have for it to be the worst: in a pause codecs differ as much as words do.
@@ -49,7 +59,7 @@ pub(super) fn glimpse(
     length: usize,
 ) -> f32 {
     let end = (offset + length).min(clip.len());
-    correlation(clip, offset..end, heard, at as isize - offset as isize)
+    correlation(clip, offset..end, heard, Lag::steady(at as isize - offset as isize))
         .map_or(0.0, |block| block.score)
 }
 
@@ -57,19 +67,23 @@ pub(super) fn glimpse(
 pub(super) fn fit(clip: &Spectrum, heard: &Spectrum, start: isize) -> Fit {
     let mut lag = start;
     let (mut sum, mut weight, mut worst) = (0.0, 0.0, f32::INFINITY);
-    let mut from = 0;
+    let (mut from, mut slipped) = (0, 0);
     loop {
         // The last block is a whole one, too: none is too short to judge.
         let from_whole = from.min(clip.len().saturating_sub(BLOCK));
         let frames = from_whole..(from_whole + BLOCK).min(clip.len());
-        let shifted = |shift: isize| {
-            correlation(clip, frames.clone(), heard, lag + shift).map(|block| (shift, block))
-        };
-        let best = (-SLACK..=SLACK)
-            .filter_map(shifted)
-            .max_by(|a, b| better(a.0, a.1.score).total_cmp(&better(b.0, b.1.score)));
-        if let Some((shift, block)) = best {
-            lag += shift;
+        let mut best = nudged(clip, frames.clone(), heard, lag);
+        let promising = sum >= SLIPPED * weight && slipped < MAX_SLIPPED;
+        if promising && best.as_ref().is_some_and(|(_, block)| block.score < SLIPPED) {
+            let split = split(clip, frames, heard, lag);
+            let gain = |found: &(Lag, Block)| found.1.score;
+            if split.as_ref().map(gain) > best.as_ref().map(gain).map(|score| score + SLIP_GAINS) {
+                best = split;
+                slipped += 1;
+            }
+        }
+        if let Some((laid, block)) = best {
+            lag = laid.after;
             sum += block.score * block.active as f32;
             weight += block.active as f32;
             if block.sounding >= MIN_SOUNDING {
@@ -89,6 +103,64 @@ pub(super) fn fit(clip: &Spectrum, heard: &Spectrum, start: isize) -> Fit {
         worst: if worst.is_finite() { worst } else { 0.0 },
         share: share(clip, heard, start),
     }
+}
+
+/// How far behind the clip what was heard lies: in frames, up to the clip's frame `turn` and from there on.
+#[derive(Clone, Copy)]
+struct Lag {
+    before: isize,
+    turn: usize,
+    after: isize,
+}
+
+impl Lag {
+    fn steady(lag: isize) -> Lag {
+        Lag { before: lag, turn: 0, after: lag }
+    }
+
+    fn at(self, frame: usize) -> isize {
+        if frame < self.turn { self.before } else { self.after }
+    }
+}
+
+/// The best place of a block near its predicted one.
+fn nudged(
+    clip: &Spectrum,
+    frames: Range<usize>,
+    heard: &Spectrum,
+    lag: isize,
+) -> Option<(Lag, Block)> {
+    let laid = |shift: isize| {
+        let laid = Lag::steady(lag + shift);
+        correlation(clip, frames.clone(), heard, laid).map(|block| (shift, laid, block))
+    };
+    (-SLACK..=SLACK)
+        .filter_map(laid)
+        .max_by(|a, b| better(a.0, a.2.score).total_cmp(&better(b.0, b.2.score)))
+        .map(|(_, laid, block)| (laid, block))
+}
+
+/// The best place of a block in two parts, of which one lies where it was predicted.
+fn split(
+    clip: &Spectrum,
+    frames: Range<usize>,
+    heard: &Spectrum,
+    lag: isize,
+) -> Option<(Lag, Block)> {
+    frames
+        .clone()
+        .step_by(2 * STRIDE)
+        .flat_map(|turn| {
+            (-SLIP..=SLIP).flat_map(move |slip| {
+                let later = Lag { before: lag, turn, after: lag + slip };
+                let earlier = Lag { before: lag + slip, turn, after: lag };
+                [later, earlier]
+            })
+        })
+        .filter_map(|laid| {
+            correlation(clip, frames.clone(), heard, laid).map(|block| (laid, block))
+        })
+        .max_by(|a, b| a.1.score.total_cmp(&b.1.score))
 }
 
 /// Among equal scores the unmoved block is the right one: a steady sound fits everywhere.
@@ -116,16 +188,11 @@ struct Block {
 
 /// Pearson's correlation over the cells of a block, which forgives a difference in level. `None` where too little of it
 /// was heard at all: outside, or in packets that never came.
-fn correlation(
-    clip: &Spectrum,
-    frames: std::ops::Range<usize>,
-    heard: &Spectrum,
-    lag: isize,
-) -> Option<Block> {
+fn correlation(clip: &Spectrum, frames: Range<usize>, heard: &Spectrum, lag: Lag) -> Option<Block> {
     let mut pairs: Vec<(&Frame, &Frame)> = Vec::with_capacity(frames.len() / STRIDE + 1);
     let (mut active, mut extra) = (0, 0);
     for n in frames.step_by(STRIDE) {
-        let Ok(at) = usize::try_from(n as isize + lag) else { continue };
+        let Ok(at) = usize::try_from(n as isize + lag.at(n)) else { continue };
         if at >= heard.len() || (heard.missing[at] && clip.active[n]) {
             continue;
         }

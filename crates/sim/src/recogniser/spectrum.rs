@@ -20,6 +20,9 @@ const ACTIVE_DB: f32 = -28.0;
 /// Nothing quieter than this (root mean square of 12 in 16 bits, in dB of the spectrum) is a sound.
 const SILENCE_DB: f32 = 55.0;
 
+/// What A-law makes of silence.
+const LINE_SILENCE: u16 = 8;
+
 /// Energies in dB relative to the sound's loud level, one row per 10 ms.
 pub(super) type Frame = [f32; BANDS];
 /// The quietest tenth of the frames is taken for noise, as far as it is so much below the loud level, in dB.
@@ -33,7 +36,7 @@ pub(super) struct Spectrum {
     pub frames: Vec<Frame>,
     /// Whether there is sound in this frame.
     pub active: Vec<bool>,
-    /// Whether the samples are all the same: a packet that never came.
+    /// Whether this is the silence of a line, without any noise of its own: a packet that never came.
     pub missing: Vec<bool>,
     /// Per band what is as good as silence.
     pub floor: Frame,
@@ -44,9 +47,8 @@ impl Spectrum {
         let analysis = Analysis::get();
         let emphasised = emphasise(samples);
         let count = (samples.len() + HOP).saturating_sub(WINDOW) / HOP;
-        let mut frames: Vec<Frame> = (0..count)
-            .map(|n| analysis.bands(&emphasised[n * HOP..][..WINDOW.min(samples.len() - n * HOP)]))
-            .collect();
+        let mut frames: Vec<Frame> =
+            (0..count).map(|n| analysis.bands(&emphasised[n * HOP..][..WINDOW])).collect();
         let levels: Vec<f32> = frames.iter().map(level).collect();
         let loud = loud_level(&levels);
         for frame in &mut frames {
@@ -62,8 +64,8 @@ impl Spectrum {
         let limit = (loud + ACTIVE_DB).max(SILENCE_DB).max(noise + ABOVE_NOISE_DB);
         let active = levels.iter().map(|level| *level > limit).collect();
         let flat = |n: usize| {
-            let part = &samples[n * HOP..(n * HOP + WINDOW).min(samples.len())];
-            part[WINDOW / 4..].iter().take(WINDOW / 2).all(|s| s.abs() <= 8)
+            let middle = &samples[n * HOP + WINDOW / 4..][..WINDOW / 2];
+            middle.iter().all(|sample| sample.unsigned_abs() <= LINE_SILENCE)
         };
         Spectrum { missing: (0..count).map(flat).collect(), frames, active, floor }
     }
