@@ -10,17 +10,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::action::{Action, BatchNumber, Claim, ClaimId, Input};
-use crate::backlog::{Admission, Backlog};
+use crate::backlog::Backlog;
 use crate::calls::{CallInput, Effect, Effects, Room};
 use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome};
 use crate::events::{Event, EventKind};
 use crate::gate::Gate;
 use crate::intent::{Intent, Order};
-use crate::request::{Refusal, Reply, Request, Ticket};
+use crate::request::{Refusal, Reply, Ticket};
 use crate::serials::Serials;
 use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId};
 use crate::writes::Write;
 
+mod accepting;
 mod recent_keys;
 use recent_keys::RecentKeys;
 
@@ -195,83 +196,6 @@ impl Engine {
             }
             Input::HangUpAll => self.interrupt_all(now),
         }
-    }
-
-    fn accept(&mut self, ticket: Ticket, request: Request, now: Now) {
-        match self.refusal_or_replay(&request) {
-            Some(Judged::Refuse(refusal)) => return self.refuse(ticket, refusal),
-            Some(Judged::Replay(serial)) => return self.replay(ticket, serial),
-            None => {}
-        }
-        let Request { tenant, limits, idempotency, queue_timeout, order } = request;
-        self.backlog.limit_tenant(tenant, limits);
-        let admission =
-            self.backlog.admit(tenant, &order.trunk, limits.queue_length, now.since_start);
-        let why = match admission {
-            Admission::Full { retry_after_s } => {
-                return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
-            }
-            Admission::Start => None,
-            Admission::Wait(why) => Some(why),
-        };
-        let serial = self.serials.next(now.unix_ms);
-        if let Some(idempotency) = &idempotency {
-            self.keys.remember(idempotency.clone(), serial, now);
-        }
-        if limits.refuse_duplicates {
-            self.natural.insert(natural_key(tenant, &order), serial);
-        }
-        let queue_deadline_ms = now.later(queue_timeout).unix_ms;
-        let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
-        let write = Write::Accepted {
-            intent: Box::new(intent.clone()),
-            idempotency,
-            started: why.is_none(),
-        };
-        let until = now.since_start + INTENT_WAITS;
-        let unwritten = Unwritten { write, tickets: vec![(ticket, false)], until };
-        match why {
-            None => {
-                self.insert(serial, Room::new(intent, now), Some(unwritten));
-                self.run(serial, CallInput::Start, now);
-            }
-            Some(why) => {
-                self.write_intent(serial, unwritten, now);
-                self.event(tenant, serial, EventKind::Queued { why }, None, now);
-                self.watch_expiry(now);
-            }
-        }
-    }
-
-    fn refusal_or_replay(&self, request: &Request) -> Option<Judged> {
-        if self.mode != Mode::Running {
-            return Some(Judged::Refuse(Refusal::Stopping));
-        }
-        let seen = request.idempotency.as_ref().and_then(|key| self.keys.find(key));
-        match seen {
-            Some((serial, true)) => return Some(Judged::Replay(serial)),
-            Some((_, false)) => return Some(Judged::Refuse(Refusal::KeyReused)),
-            None => {}
-        }
-        let duplicate = request.limits.refuse_duplicates
-            && self.natural.contains_key(&natural_key(request.tenant, &request.order));
-        duplicate.then_some(Judged::Refuse(Refusal::Duplicate))
-    }
-
-    /// The same key and body again: the same reply, not before the intent is on disk.
-    fn replay(&mut self, ticket: Ticket, serial: Serial) {
-        let waiting = self.calls.get_mut(&serial).and_then(|call| call.unwritten.as_mut());
-        match waiting {
-            Some(unwritten) => unwritten.tickets.push((ticket, true)),
-            None => {
-                let reply = Reply::Accepted { serial, replayed: true };
-                self.gate.after_commit(serial, Action::Reply { ticket, reply });
-            }
-        }
-    }
-
-    fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
-        self.gate.now(Action::Reply { ticket, reply: Reply::Refused(refusal) });
     }
 
     fn cancel(&mut self, ticket: Ticket, serial: Serial, now: Now) {
@@ -570,11 +494,6 @@ impl Engine {
             self.run(serial, CallInput::Interrupt, now);
         }
     }
-}
-
-enum Judged {
-    Refuse(Refusal),
-    Replay(Serial),
 }
 
 fn natural_key(tenant: TenantId, order: &Order) -> NaturalKey {

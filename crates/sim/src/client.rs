@@ -227,7 +227,7 @@ impl Client {
         self.api(CALL_RECORDS, body.to_string(), None).await
     }
 
-    pub async fn get_recording_address(&self, serial: &str) -> Result<Reply, ClientError> {
+    pub async fn recording_address(&self, serial: &str) -> Result<Reply, ClientError> {
         self.api(RECORDING_ADDRESS, json!({ "callSerialNo": serial }).to_string(), None).await
     }
 

@@ -60,7 +60,7 @@ async fn a_call_is_recorded_where_the_tenant_asks_for_it() {
     let recorded = ::media::Clip::decode(&std::fs::read(file).expect("a file")).expect("it opens");
     assert!(recorded.duration().as_millis() >= 900, "{:?}", recorded.duration());
 
-    let reply = world.client.get_recording_address(&serial).await.expect("a reply");
+    let reply = world.client.recording_address(&serial).await.expect("a reply");
     let reply: serde_json::Value = reply.parse().expect("JSON");
     let url = reply["result"]["url"].as_str().expect("a link");
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();

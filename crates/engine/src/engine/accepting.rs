@@ -1,0 +1,95 @@
+//! A request comes in: refused, answered as the one that it repeats, started, or put into the queue.
+
+use super::{Engine, INTENT_WAITS, Mode, Unwritten, natural_key};
+use crate::action::Action;
+use crate::backlog::Admission;
+use crate::calls::{CallInput, Room};
+use crate::events::EventKind;
+use crate::intent::Intent;
+use crate::request::{Refusal, Reply, Request, Ticket};
+use crate::vocabulary::{Now, Serial};
+use crate::writes::Write;
+
+impl Engine {
+    pub(super) fn accept(&mut self, ticket: Ticket, request: Request, now: Now) {
+        match self.refusal_or_replay(&request) {
+            Some(Judged::Refuse(refusal)) => return self.refuse(ticket, refusal),
+            Some(Judged::Replay(serial)) => return self.replay(ticket, serial),
+            None => {}
+        }
+        let Request { tenant, limits, idempotency, queue_timeout, order } = request;
+        self.backlog.limit_tenant(tenant, limits);
+        let admission =
+            self.backlog.admit(tenant, &order.trunk, limits.queue_length, now.since_start);
+        let why = match admission {
+            Admission::Full { retry_after_s } => {
+                return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
+            }
+            Admission::Start => None,
+            Admission::Wait(why) => Some(why),
+        };
+        let serial = self.serials.next(now.unix_ms);
+        if let Some(idempotency) = &idempotency {
+            self.keys.remember(idempotency.clone(), serial, now);
+        }
+        if limits.refuse_duplicates {
+            self.natural.insert(natural_key(tenant, &order), serial);
+        }
+        let queue_deadline_ms = now.later(queue_timeout).unix_ms;
+        let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
+        let write = Write::Accepted {
+            intent: Box::new(intent.clone()),
+            idempotency,
+            started: why.is_none(),
+        };
+        let until = now.since_start + INTENT_WAITS;
+        let unwritten = Unwritten { write, tickets: vec![(ticket, false)], until };
+        match why {
+            None => {
+                self.insert(serial, Room::new(intent, now), Some(unwritten));
+                self.run(serial, CallInput::Start, now);
+            }
+            Some(why) => {
+                self.write_intent(serial, unwritten, now);
+                self.event(tenant, serial, EventKind::Queued { why }, None, now);
+                self.watch_expiry(now);
+            }
+        }
+    }
+
+    fn refusal_or_replay(&self, request: &Request) -> Option<Judged> {
+        if self.mode != Mode::Running {
+            return Some(Judged::Refuse(Refusal::Stopping));
+        }
+        let seen = request.idempotency.as_ref().and_then(|key| self.keys.find(key));
+        match seen {
+            Some((serial, true)) => return Some(Judged::Replay(serial)),
+            Some((_, false)) => return Some(Judged::Refuse(Refusal::KeyReused)),
+            None => {}
+        }
+        let duplicate = request.limits.refuse_duplicates
+            && self.natural.contains_key(&natural_key(request.tenant, &request.order));
+        duplicate.then_some(Judged::Refuse(Refusal::Duplicate))
+    }
+
+    /// The same key and body again: the same reply, not before the intent is on disk.
+    fn replay(&mut self, ticket: Ticket, serial: Serial) {
+        let waiting = self.calls.get_mut(&serial).and_then(|call| call.unwritten.as_mut());
+        match waiting {
+            Some(unwritten) => unwritten.tickets.push((ticket, true)),
+            None => {
+                let reply = Reply::Accepted { serial, replayed: true };
+                self.gate.after_commit(serial, Action::Reply { ticket, reply });
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
+        self.gate.now(Action::Reply { ticket, reply: Reply::Refused(refusal) });
+    }
+}
+
+enum Judged {
+    Refuse(Refusal),
+    Replay(Serial),
+}

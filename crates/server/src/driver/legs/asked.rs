@@ -1,0 +1,126 @@
+//! What the engine asks of a leg.
+
+use bytes::Bytes;
+use engine::action::{Dialled, LegInput, PlayId};
+use engine::cdr::Cause;
+use engine::vocabulary::{LegId, Serial};
+
+use super::{Reoffer, Stage, Then, to_media, to_sip};
+use crate::driver::Driver;
+use crate::driver::notes::NoteKind;
+use crate::recordings;
+
+impl Driver {
+    pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
+        let codecs = self.trunks.codecs(&to.trunk);
+        self.legs.add(leg, serial, Stage::Binding(Then::Dial(to)));
+        self.tell_media(media::Command::Offer { leg: to_media(leg), codecs, dtmf: true });
+    }
+
+    pub(in crate::driver) fn resume(
+        &mut self,
+        leg: LegId,
+        serial: Serial,
+        wire: &[u8],
+        sdp: Vec<u8>,
+    ) {
+        match sip::Wire::from_bytes(wire) {
+            Ok(wire) => {
+                let what = "the INVITE that was out is sent again".into();
+                self.note(serial, NoteKind::Recovered { what });
+                self.legs.add(leg, serial, Stage::Binding(Then::Resume(Box::new(wire))));
+                let sdp = Bytes::from(sdp);
+                self.tell_media(media::Command::Rebind { leg: to_media(leg), sdp });
+            }
+            Err(error) => self.unreadable(leg, serial, &error),
+        }
+    }
+
+    pub(in crate::driver) fn abandon(&mut self, leg: LegId, serial: Serial, wire: &[u8]) {
+        match sip::Wire::from_bytes(wire) {
+            Ok(wire) => {
+                let what = "the INVITE that was out is cancelled".into();
+                self.note(serial, NoteKind::Recovered { what });
+                self.signalling(leg, serial);
+                self.tell_sip(sip::Command::Abandon { wire: Box::new(wire) });
+            }
+            Err(error) => self.unreadable(leg, serial, &error),
+        }
+    }
+
+    pub(in crate::driver) fn hang_up_stored(&mut self, leg: LegId, serial: Serial, dialog: &[u8]) {
+        match sip::DialogSnapshot::from_bytes(dialog) {
+            Ok(dialog) => {
+                let what = "the call that was up is hung up".into();
+                self.note(serial, NoteKind::Recovered { what });
+                self.signalling(leg, serial);
+                self.tell_sip(sip::Command::HangUpDialog {
+                    credentials: self.trunks.credentials_for(dialog.remote),
+                    dialog: Box::new(dialog),
+                    cause: sip::HangUpCause::Failure,
+                });
+            }
+            Err(error) => self.unreadable(leg, serial, &error),
+        }
+    }
+
+    pub(in crate::driver) fn dial(&mut self, leg: LegId) {
+        self.tell_sip(sip::Command::Send { leg: to_sip(leg) });
+    }
+
+    pub(in crate::driver) fn acknowledge(&mut self, leg: LegId) {
+        self.tell_sip(sip::Command::Acknowledge { leg: to_sip(leg), body: None });
+    }
+
+    pub(in crate::driver) fn hang_up(&mut self, leg: LegId) {
+        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
+        match entry.stage {
+            Stage::Binding(_) => {
+                entry.stage = Stage::Closing { cause: Cause::HungUp, sip_status: None };
+                self.tell_media(media::Command::Close { leg: to_media(leg) });
+            }
+            Stage::Signalling { .. } => {
+                let cause = sip::HangUpCause::Normal;
+                self.tell_sip(sip::Command::HangUp { leg: to_sip(leg), cause });
+            }
+            Stage::Closing { .. } => {}
+        }
+    }
+
+    pub(in crate::driver) fn play(&mut self, leg: LegId, play: PlayId) {
+        let clips = self.legs.serial(leg).and_then(|serial| self.fetched.get(&serial)).cloned();
+        let Some(clips) = clips else {
+            return self.leg_input(leg, LegInput::MediaFailed(Cause::Internal));
+        };
+        let (leg, play) = (to_media(leg), media::PlayId(play.0.into()));
+        self.tell_media(media::Command::Play { leg, play, clips, times: 1 });
+    }
+
+    pub(in crate::driver) fn record(&mut self, leg: LegId) {
+        let intent = self.legs.serial(leg).and_then(|serial| self.engine.intent(serial));
+        let Some(intent) = intent else { return };
+        let path = self.directory.join(recordings::path(intent));
+        let parent = path.parent().unwrap_or(&self.directory);
+        if let Err(error) = std::fs::create_dir_all(parent) {
+            let reason = format!("{}: {error}", parent.display());
+            self.note_leg(leg, NoteKind::RecordingFailed { reason });
+            return self.leg_input(leg, LegInput::RecordingFailed);
+        }
+        let mode = media::RecordMode::Both;
+        self.tell_media(media::Command::Record { leg: to_media(leg), path, mode });
+    }
+
+    fn signalling(&mut self, leg: LegId, serial: Serial) {
+        let stage = Stage::Signalling { media: false, reoffer: Reoffer::No };
+        self.legs.add(leg, serial, stage);
+    }
+
+    /// A row of an older format or a damaged one: nothing can be sent for it.
+    fn unreadable(&mut self, leg: LegId, serial: Serial, error: &sip::WireError) {
+        tracing::error!(%serial, %error, "a stored attempt cannot be read; its call is reported as unknown");
+        self.leg_input(
+            leg,
+            LegInput::Ended { cause: Cause::Internal, sip_status: None, media: None },
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! What `media` says of a leg.
+
+use bytes::Bytes;
+use engine::action::{LegInput, PlayId};
+use engine::cdr::{Cause, MediaSummary};
+use engine::vocabulary::LegId;
+
+use super::{Leg, Reoffer, Stage, Then, of_media, to_sip};
+use crate::driver::Driver;
+use crate::driver::notes::NoteKind;
+
+impl Driver {
+    pub(in crate::driver) fn media_event(&mut self, event: media::Event) {
+        use media::Event;
+        match event {
+            Event::Offered { leg, sdp, .. } => self.bound(of_media(leg), sdp),
+            Event::Answered { leg, sdp, .. } => self.reoffer_answered(of_media(leg), sdp),
+            Event::Negotiated { leg, codec, remote, direction, .. } => {
+                let leg = of_media(leg);
+                let codec = format!("{codec:?}").to_uppercase();
+                if let Some(entry) = self.legs.0.get_mut(&leg) {
+                    entry.codec.clone_from(&codec);
+                }
+                let remote = remote.map(|remote| remote.to_string());
+                let direction = format!("{direction:?}");
+                self.note_leg(leg, NoteKind::Negotiated { codec, remote, direction });
+            }
+            Event::Failed { leg, fault } => self.media_failed(of_media(leg), &fault),
+            Event::PlayStarted { leg, .. } => self.leg_input(of_media(leg), LegInput::PlayStarted),
+            Event::PlayFinished { leg, play } => {
+                let play = PlayId(play.0 as u32);
+                self.leg_input(of_media(leg), LegInput::PlayFinished { play });
+            }
+            Event::Digit { leg, digit, .. } => {
+                self.leg_input(of_media(leg), LegInput::Digit(digit));
+            }
+            Event::Flow { leg, received, sent, packets_in, packets_out } => {
+                let audio = NoteKind::Audio { received, sent, packets_in, packets_out };
+                self.note_leg(of_media(leg), audio);
+            }
+            Event::RecordingStarted { leg, .. } => {
+                self.note_leg(of_media(leg), NoteKind::RecordingStarted);
+                self.leg_input(of_media(leg), LegInput::RecordingStarted);
+            }
+            Event::RecordingFailed { leg, reason, .. } => {
+                self.note_leg(of_media(leg), NoteKind::RecordingFailed { reason });
+                self.leg_input(of_media(leg), LegInput::RecordingFailed);
+            }
+            Event::RecordingDone { leg, duration_ms, .. } => {
+                self.note_leg(of_media(leg), NoteKind::RecordingDone { duration_ms });
+            }
+            Event::Closed { leg, stats } => self.closed(of_media(leg), Some(&stats)),
+            Event::LegPanicked { leg, stats } => self.panicked(of_media(leg), &stats),
+            Event::PlayStopped { .. } | Event::DigitsSent { .. } => {}
+        }
+    }
+
+    /// The port is bound: now the INVITE can be built, or the old one sent again.
+    fn bound(&mut self, leg: LegId, sdp: Bytes) {
+        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
+        entry.sdp = sdp.clone();
+        let signalling = Stage::Signalling { media: true, reoffer: Reoffer::No };
+        match std::mem::replace(&mut entry.stage, signalling) {
+            Stage::Binding(Then::Dial(to)) => {
+                let serial = entry.serial;
+                match self.trunks.invite(leg, serial, &to, sdp) {
+                    Ok(invite) => self.tell_sip(sip::Command::Prepare(Box::new(invite))),
+                    Err(error) => {
+                        let end = sip::End {
+                            status: None,
+                            reason: error.to_string(),
+                            by: sip::EndedBy::Transport,
+                            q850: None,
+                            retry_after: None,
+                            was_ringing: false,
+                        };
+                        self.sip_ended(leg, &end);
+                    }
+                }
+            }
+            Stage::Binding(Then::Resume(wire)) => {
+                let credentials = self.trunks.credentials_for(wire.remote);
+                self.tell_sip(sip::Command::Resume { wire, credentials });
+            }
+            stage @ (Stage::Signalling { .. } | Stage::Closing { .. }) => entry.stage = stage,
+        }
+    }
+
+    fn reoffer_answered(&mut self, leg: LegId, sdp: Bytes) {
+        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
+        entry.sdp = sdp.clone();
+        if let Stage::Signalling { reoffer, .. } = &mut entry.stage {
+            *reoffer = Reoffer::No;
+            let body = Some(sip::Body::sdp(sdp));
+            self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
+        }
+    }
+
+    fn media_failed(&mut self, leg: LegId, fault: &media::MediaFault) {
+        self.note_leg(leg, NoteKind::MediaFault { reason: fault.to_string() });
+        let cause = match fault {
+            media::MediaFault::NoPort | media::MediaFault::EncoderBusy => Cause::NoResource,
+            media::MediaFault::Bind { .. } => Cause::NoResource,
+            _ => Cause::MediaFailed,
+        };
+        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
+        let signalling = Stage::Signalling { media: false, reoffer: Reoffer::No };
+        match std::mem::replace(&mut entry.stage, signalling) {
+            Stage::Binding(Then::Dial(_)) => {
+                entry.stage = Stage::Closing { cause, sip_status: None };
+                self.closed(leg, None);
+            }
+            // Without its port the call cannot go on: what is out is taken back.
+            Stage::Binding(Then::Resume(wire)) => {
+                self.tell_sip(sip::Command::Abandon { wire });
+            }
+            Stage::Signalling { media, reoffer: Reoffer::Answering } => {
+                entry.stage = Stage::Signalling { media, reoffer: Reoffer::No };
+                let status = 488;
+                self.tell_sip(sip::Command::RefuseOffer { leg: to_sip(leg), status });
+            }
+            stage @ Stage::Signalling { reoffer: Reoffer::No, .. } => {
+                entry.stage = stage;
+                self.leg_input(leg, LegInput::MediaFailed(cause));
+            }
+            stage @ Stage::Closing { .. } => entry.stage = stage,
+        }
+    }
+
+    /// The leg is over on both sides.
+    pub(super) fn closed(&mut self, leg: LegId, stats: Option<&media::Stats>) {
+        let Some(Leg { stage: Stage::Closing { cause, sip_status }, codec, .. }) =
+            self.legs.0.get(&leg)
+        else {
+            return;
+        };
+        let media = stats.filter(|_| !codec.is_empty()).map(|stats| summary(codec, stats));
+        let (cause, sip_status) = (*cause, *sip_status);
+        self.legs.0.remove(&leg);
+        self.leg_input(leg, LegInput::Ended { cause, sip_status, media });
+    }
+
+    /// `media` gave the leg up; the call goes with it, others go on.
+    fn panicked(&mut self, leg: LegId, stats: &media::Stats) {
+        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
+        match &mut entry.stage {
+            Stage::Closing { .. } => self.closed(leg, Some(stats)),
+            Stage::Signalling { media, .. } => {
+                *media = false;
+                self.leg_input(leg, LegInput::MediaFailed(Cause::Internal));
+            }
+            Stage::Binding(_) => {
+                entry.stage = Stage::Closing { cause: Cause::Internal, sip_status: None };
+                self.closed(leg, None);
+            }
+        }
+    }
+}
+
+fn summary(codec: &str, stats: &media::Stats) -> MediaSummary {
+    MediaSummary {
+        codec: codec.to_owned(),
+        packets_sent: stats.packets_sent,
+        packets_received: stats.packets_received,
+        packets_lost: stats.lost,
+        jitter_us: (stats.jitter_ms * 1000.0) as u32,
+        late_packets: stats.late_ticks,
+        mos_x100: stats.mos.map(|mos| (mos * 100.0).round() as u16),
+    }
+}

@@ -1,0 +1,183 @@
+//! What `sip` says of a leg.
+
+use engine::action::{Input, LegInput};
+use engine::cdr::Cause;
+use engine::vocabulary::LegId;
+
+use super::{Reoffer, Stage, of_sip, to_media, to_sip};
+use crate::driver::notes::NoteKind;
+use crate::driver::{Driver, cause};
+
+impl Driver {
+    pub(in crate::driver) fn sip_event(&mut self, event: sip::Event) {
+        use sip::Event;
+        match event {
+            Event::Prepared { leg, wire } => {
+                let (leg, wire, media) = self.prepared(of_sip(leg), &wire);
+                self.leg_input(leg, LegInput::Prepared { wire, media });
+            }
+            Event::Challenged { leg, wire } => {
+                let (leg, wire, media) = self.prepared(of_sip(leg), &wire);
+                self.leg_input(leg, LegInput::Challenged { wire, media });
+            }
+            Event::Provisional { leg, status, body } => {
+                let leg = of_sip(leg);
+                let early_media = body.is_some();
+                self.describe(leg, body);
+                if status == 180 || (status == 183 && early_media) {
+                    self.leg_input(leg, LegInput::Ringing);
+                }
+            }
+            Event::Answered { leg, dialog, body } => self.answered(of_sip(leg), &dialog, body),
+            Event::Ended { leg, end } => self.sip_ended(of_sip(leg), &end),
+            Event::Offered { leg, body } => self.reoffered(of_sip(leg), body),
+            Event::Confirmed { leg, body, .. } => self.describe(of_sip(leg), body),
+            Event::Info { leg, body } => {
+                if let Some(digit) = body.as_ref().and_then(digit_of_info) {
+                    self.leg_input(of_sip(leg), LegInput::Digit(digit));
+                }
+            }
+            Event::Registered { id, .. } => self.trunk_registered(id, true),
+            Event::RegistrationFailed { id, failure } => {
+                tracing::warn!(
+                    trunk = %self.trunks.name_of(id), status = ?failure.status,
+                    reason = %failure.reason, retry_in = failure.retry_in,
+                    "registration failed: calls over this trunk wait"
+                );
+                self.trunk_registered(id, false);
+            }
+            Event::Message(tap) => {
+                let serial = tap.leg.and_then(|leg| self.legs.serial(of_sip(leg)));
+                if let Some(serial) = serial {
+                    self.note(serial, NoteKind::message(&tap));
+                }
+            }
+            // The policy lets no INVITE and no other request in, and nobody here re-INVITEs.
+            Event::Incoming { leg, .. } => {
+                let (status, reason, headers) = (403, None, Vec::new());
+                self.tell_sip(sip::Command::Refuse { leg, status, reason, headers });
+            }
+            Event::Request(_)
+            | Event::OfferAnswered { .. }
+            | Event::OfferRefused { .. }
+            | Event::NoAck { .. }
+            | Event::Unregistered { .. } => {}
+        }
+    }
+
+    fn prepared(&self, leg: LegId, wire: &sip::Wire) -> (LegId, Vec<u8>, Vec<u8>) {
+        let sdp = self.legs.0.get(&leg).map(|leg| leg.sdp.to_vec()).unwrap_or_default();
+        (leg, wire.to_bytes(), sdp)
+    }
+
+    /// The far side's description, early or final.
+    fn describe(&mut self, leg: LegId, body: Option<sip::Body>) {
+        let Some(body) = body.filter(|body| body.content_type.starts_with("application/sdp"))
+        else {
+            return;
+        };
+        if let Some(entry) = self.legs.0.get_mut(&leg) {
+            entry.described = true;
+            self.tell_media(media::Command::Remote { leg: to_media(leg), sdp: body.bytes });
+        }
+    }
+
+    fn answered(&mut self, leg: LegId, dialog: &sip::DialogSnapshot, body: Option<sip::Body>) {
+        self.describe(leg, body);
+        self.leg_input(leg, LegInput::Answered { dialog: dialog.to_bytes() });
+        let described = self.legs.0.get(&leg).is_some_and(|leg| leg.described);
+        if !described {
+            if let Some(serial) = self.legs.serial(leg) {
+                let reason = "the answer has no session description".into();
+                self.note(serial, NoteKind::MediaFault { reason });
+            }
+            self.leg_input(leg, LegInput::MediaFailed(Cause::MediaFailed));
+        }
+    }
+
+    pub(super) fn sip_ended(&mut self, leg: LegId, end: &sip::End) {
+        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
+        let (cause, sip_status) = (cause::of(end), end.status);
+        let has_media = matches!(entry.stage, Stage::Signalling { media: true, .. });
+        entry.stage = Stage::Closing { cause, sip_status };
+        let serial = entry.serial;
+        self.note(
+            serial,
+            NoteKind::LegEnded {
+                by: format!("{:?}", end.by),
+                reason: end.reason.clone(),
+                sip_status,
+                q850: end.q850,
+            },
+        );
+        if has_media {
+            self.tell_media(media::Command::Close { leg: to_media(leg) });
+        } else {
+            self.closed(leg, None);
+        }
+    }
+
+    /// A re-INVITE: a new description is answered; none asks for ours, which has not changed.
+    fn reoffered(&mut self, leg: LegId, body: Option<sip::Body>) {
+        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
+        match body {
+            Some(body) => {
+                if let Stage::Signalling { reoffer, .. } = &mut entry.stage {
+                    *reoffer = Reoffer::Answering;
+                }
+                self.tell_media(media::Command::Reoffered { leg: to_media(leg), sdp: body.bytes });
+            }
+            None => {
+                let body = Some(sip::Body::sdp(entry.sdp.clone()));
+                self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
+            }
+        }
+    }
+
+    fn trunk_registered(&mut self, id: sip::RegistrationId, up: bool) {
+        if let Some((trunk, pace, up)) = self.trunks.set_registered(id, up) {
+            self.input(Input::Trunk { trunk, pace, up });
+        }
+    }
+}
+
+/// `Signal=5` of application/dtmf-relay, or the bare digit of application/dtmf.
+fn digit_of_info(body: &sip::Body) -> Option<char> {
+    let text = std::str::from_utf8(&body.bytes).ok()?;
+    let value = match body.content_type.split(';').next()?.trim() {
+        "application/dtmf-relay" => {
+            let line = text.lines().find_map(|line| line.trim().strip_prefix("Signal"))?;
+            line.trim_start().strip_prefix('=')?.trim()
+        }
+        "application/dtmf" => text.trim(),
+        _ => return None,
+    };
+    let digit = value.chars().next()?.to_ascii_uppercase();
+    (value.len() == 1 && "0123456789*#ABCD".contains(digit)).then_some(digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn info(content_type: &str, text: &'static str) -> sip::Body {
+        sip::Body { content_type: content_type.into(), bytes: Bytes::from_static(text.as_bytes()) }
+    }
+
+    #[test]
+    fn digits_come_in_info_too() {
+        let table = [
+            ("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n", Some('5')),
+            ("application/dtmf-relay", "Signal= #\r\n", Some('#')),
+            ("application/dtmf", "7", Some('7')),
+            ("application/dtmf-relay", "Signal=55\r\n", None),
+            ("application/dtmf-relay", "Duration=1", None),
+            ("text/xml", "<dtmf>5</dtmf>", None),
+        ];
+        for (content_type, text, digit) in table {
+            assert_eq!(digit_of_info(&info(content_type, text)), digit, "{text:?}");
+        }
+    }
+}
