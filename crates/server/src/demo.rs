@@ -262,8 +262,7 @@ impl Stage {
 /// One tenant, one simulated trunk, free ports.
 fn config(data: &Path, receiver: &CallbackReceiver, secret: &str) -> Result<Config, ServeError> {
     let mut config = Config { data_directory: data.to_owned(), ..Config::default() };
-    let loopback = |port| ([127, 0, 0, 1], port).into();
-    config.http.bind = loopback(0);
+    config.http.bind.set_port(0);
     let trust = format!("{} private", receiver.address()).parse()?;
     let sim = config.trunks[0].name.clone();
     config.tenants.push(TenantInFile {
