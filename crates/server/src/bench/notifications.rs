@@ -23,8 +23,9 @@ const WHOLE: u64 = 50;
 /// Calls before the measurement, so that nothing is measured that happens once.
 const WARM_UP: u32 = 20;
 
-/// What load leaves behind is looked at so much later.
-const SETTLE: Duration = Duration::from_secs(5);
+/// What load leaves behind is looked at so much later: SIP remembers a transaction for 64·T1 (32 s),
+/// and ports rest for 30 s.
+const SETTLE: Duration = Duration::from_secs(40);
 
 #[derive(clap::Args)]
 pub struct Arguments {

@@ -19,6 +19,10 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(60);
 /// The port that SIP stands for, where none is written.
 const SIP_PORT: u16 = 5060;
 
+/// Commands that may wait for a media thread or for the SIP core: more than all calls that fit on a
+/// machine can want at once, so that a busy moment delays calls and loses none.
+const COMMANDS: usize = 1 << 16;
+
 const CALL_SECRET: &str = "call_secret";
 const LAST_UDP: &str = "sip.udp";
 
@@ -65,7 +69,7 @@ fn endpoint(config: &Config, udp: SocketAddr) -> Result<sip::EndpointConfig, Ser
             listener(sip::Transport::Udp, udp),
             listener(sip::Transport::Tcp, config.sip_tcp()),
         ],
-        limits: sip::Limits::default(),
+        limits: sip::Limits { queue: COMMANDS, ..sip::Limits::default() },
         policy: sip::Policy::default(),
         user_agent: Some(concat!("offhook/", env!("CARGO_PKG_VERSION")).to_owned()),
         seed: u64::from_ne_bytes(seed),
@@ -87,6 +91,7 @@ pub fn start_media(config: &Config, happenings: Happenings) -> Result<media::Med
             } else {
                 media::LatchMode::SdpOnly
             },
+            queue: COMMANDS,
             ..media::Config::default()
         },
         Box::new(move |event| happenings.tell(Happening::Media(event))),
