@@ -20,9 +20,10 @@ pub enum Input {
         ticket: Ticket,
         request: Box<Request>,
     },
-    /// The asker has been checked to own the call.
+    /// A tenant cancels one of its calls.
     Cancel {
         ticket: Ticket,
+        tenant: TenantId,
         serial: Serial,
     },
     /// The answer to [`Action::Claim`]; empty where nothing fits.
@@ -202,6 +203,7 @@ pub enum Claim {
         limit: u32,
     },
     One {
+        tenant: TenantId,
         serial: Serial,
     },
 }

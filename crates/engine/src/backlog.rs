@@ -99,11 +99,8 @@ impl Backlog {
             .queues
             .get(&key)
             .map_or(0, |queue| queue.waiting + u32::from(queue.claim.is_some()));
-        let why = if ahead > 0 {
-            Some(Waiting::BehindOthers { ahead })
-        } else {
-            self.obstacle(tenant, trunk, now)
-        };
+        let behind = (ahead > 0).then_some(Waiting::BehindOthers { waiting: ahead });
+        let why = self.obstacle(tenant, trunk, now).or(behind);
         let Some(why) = why else {
             self.start(tenant, trunk, 1, now);
             return Admission::Start;

@@ -44,16 +44,17 @@ impl Outcome {
             Outcome::Played => "1",
             Outcome::CutShort => "0",
             Outcome::NoAnswer | Outcome::Refused => "4",
-            Outcome::Failed | Outcome::Cancelled => match reached {
-                Reached::Answer => "0",
-                Reached::Ringing => "4",
+            Outcome::Failed => match reached {
                 Reached::Nothing => "6",
+                Reached::Ringing => "4",
+                // Somebody answered and heard nothing whole: neither "hung up" nor "call again".
+                Reached::Answer => "998",
             },
             Outcome::NoResource => "8",
             Outcome::QueueTimeout => "9",
             Outcome::Restricted => "10",
             Outcome::RecordingFailed => "999",
-            Outcome::Interrupted | Outcome::Unknown => "998",
+            Outcome::Cancelled | Outcome::Interrupted | Outcome::Unknown => "998",
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::calls::{CallInput, Effect, Effects, Room};
 use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome};
 use crate::events::{Event, EventKind};
 use crate::gate::Gate;
-use crate::intent::{Intent, Order};
+use crate::intent::{Idempotency, Intent, Order};
 use crate::request::{Refusal, Reply, Ticket};
 use crate::serials::Serials;
 use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId};
@@ -81,14 +81,16 @@ struct Call {
 
 /// An accepted intent that is not in a batch yet, and those who wait for it.
 struct Unwritten {
-    write: Write,
+    intent: Box<Intent>,
+    idempotency: Option<Idempotency>,
+    started: bool,
     tickets: Vec<(Ticket, bool)>,
     until: Deadline,
 }
 
 enum Asked {
     Expired,
-    Cancel { ticket: Ticket },
+    Cancel { ticket: Ticket, tenant: TenantId, serial: Serial },
 }
 
 /// Tenant, kind, number shown, number called: what makes two calls the same for a client that
@@ -164,7 +166,7 @@ impl Engine {
     fn dispatch(&mut self, input: Input, now: Now) {
         match input {
             Input::Accept { ticket, request } => self.accept(ticket, *request, now),
-            Input::Cancel { ticket, serial } => self.cancel(ticket, serial, now),
+            Input::Cancel { ticket, tenant, serial } => self.cancel(ticket, tenant, serial, now),
             Input::Claimed { claim, calls } => self.claimed(claim, calls, now),
             Input::Fetched { serial, result } => self.run(serial, CallInput::Fetched(result), now),
             Input::Leg { leg, input } => {
@@ -198,20 +200,30 @@ impl Engine {
         }
     }
 
-    fn cancel(&mut self, ticket: Ticket, serial: Serial, now: Now) {
-        if self.calls.contains_key(&serial) {
-            self.run(serial, CallInput::Cancel, now);
-            self.gate.now(Action::Reply { ticket, reply: Reply::Cancelled });
-            return;
+    fn cancel(&mut self, ticket: Ticket, tenant: TenantId, serial: Serial, now: Now) {
+        match self.cancel_live(tenant, serial, now) {
+            Some(reply) => self.gate.now(Action::Reply { ticket, reply }),
+            None => {
+                self.ask(Claim::One { tenant, serial }, Asked::Cancel { ticket, tenant, serial });
+            }
         }
-        self.ask(Claim::One { serial }, Asked::Cancel { ticket });
+    }
+
+    /// `None` where the call is not here.
+    fn cancel_live(&mut self, tenant: TenantId, serial: Serial, now: Now) -> Option<Reply> {
+        let owner = self.intent(serial)?.tenant;
+        if owner != tenant {
+            return Some(Reply::NotFound);
+        }
+        self.run(serial, CallInput::Cancel, now);
+        Some(Reply::Cancelled)
     }
 
     fn ask(&mut self, what: Claim, asked: Asked) {
         self.last_asked += 1;
         let claim = ClaimId(self.last_asked);
         self.asked.insert(claim, asked);
-        self.gate.now(Action::Claim { claim, what });
+        self.gate.claim(Action::Claim { claim, what });
     }
 
     fn claimed(&mut self, claim: ClaimId, calls: Vec<Intent>, now: Now) {
@@ -233,14 +245,15 @@ impl Engine {
                 }
                 self.watch_expiry(now);
             }
-            Some(Asked::Cancel { ticket }) => {
+            Some(Asked::Cancel { ticket, tenant, serial }) => {
                 let Some(intent) = calls.into_iter().next() else {
-                    return self.gate.now(Action::Reply { ticket, reply: Reply::NotFound });
+                    // It may have been claimed to start just before.
+                    let reply = self.cancel_live(tenant, serial, now).unwrap_or(Reply::NotFound);
+                    return self.gate.now(Action::Reply { ticket, reply });
                 };
-                let serial = intent.serial;
                 self.end_waiting(intent, Outcome::Cancelled, now);
-                let reply = Reply::Cancelled;
-                self.gate.after_commit(serial, Action::Reply { ticket, reply });
+                let reply = Action::Reply { ticket, reply: Reply::Cancelled };
+                self.gate.reply_after(self.gate.open_batch(), reply);
             }
         }
     }
@@ -267,7 +280,7 @@ impl Engine {
             return;
         }
         for (claim, what) in self.backlog.claims(now.since_start) {
-            self.gate.now(Action::Claim { claim, what });
+            self.gate.claim(Action::Claim { claim, what });
         }
     }
 
@@ -402,19 +415,26 @@ impl Engine {
     }
 
     fn write_intent(&mut self, serial: Serial, unwritten: Unwritten, now: Now) {
-        let Unwritten { write, tickets, .. } = unwritten;
-        if let Write::Accepted { intent, .. } = &write {
-            let tenant = intent.tenant;
-            let accepted = EventKind::Accepted {
-                called: intent.order.called.clone(),
-                caller_present: intent.order.caller_present.clone(),
-            };
-            self.gate.now(Action::Write(write));
-            self.event(tenant, serial, accepted, None, now);
+        let Unwritten { intent, idempotency, started, tickets, .. } = unwritten;
+        if self.mode == Mode::Broken {
+            return tickets
+                .into_iter()
+                .for_each(|(ticket, _)| self.refuse(ticket, Refusal::Stopping));
         }
+        let batch = self.gate.open_batch();
+        if let Some(idempotency) = &idempotency {
+            self.keys.written(&idempotency.key, batch);
+        }
+        let tenant = intent.tenant;
+        let accepted = EventKind::Accepted {
+            called: intent.order.called.clone(),
+            caller_present: intent.order.caller_present.clone(),
+        };
+        self.gate.now(Action::Write(Write::Accepted { intent, idempotency, started }));
+        self.event(tenant, serial, accepted, None, now);
         for (ticket, replayed) in tickets {
             let reply = Reply::Accepted { serial, replayed };
-            self.gate.after_commit(serial, Action::Reply { ticket, reply });
+            self.gate.reply_after(batch, Action::Reply { ticket, reply });
         }
     }
 
@@ -456,42 +476,65 @@ impl Engine {
         self.gate.after_commit(serial, Action::Forget { serial });
     }
 
-    /// Nothing that waited for the disk is done; calls that waited with it are ended.
+    /// Nothing that waited for the disk is done. Calls that are up go on; all others are ended, and
+    /// the next start resolves what they were.
     fn commit_failed(&mut self, now: Now) {
         self.mode = Mode::Broken;
         self.backlog.drain();
-        let mut stranded = BTreeSet::new();
-        for action in self.gate.drop_held() {
+        let mut unacknowledged = BTreeSet::new();
+        for action in self.gate.disk_refused() {
             match action {
-                Action::Reply { ticket, reply: Reply::Accepted { .. } } => {
-                    self.refuse(ticket, Refusal::Stopping);
+                Action::Reply { ticket, .. } => self.refuse(ticket, Refusal::Stopping),
+                Action::Acknowledge { leg } => {
+                    unacknowledged.extend(self.legs.get(&leg).copied());
                 }
-                Action::Dial { leg } | Action::Acknowledge { leg } => {
-                    stranded.extend(self.legs.get(&leg).copied());
-                }
+                hang_up @ Action::HangUp { .. } => self.gate.now(hang_up),
                 Action::Write(_)
-                | Action::Reply { .. }
                 | Action::Claim { .. }
                 | Action::Fetch { .. }
                 | Action::Open { .. }
+                | Action::Dial { .. }
                 | Action::Record { .. }
                 | Action::Play { .. }
-                | Action::HangUp { .. }
                 | Action::Resume { .. }
                 | Action::Abandon { .. }
                 | Action::HangUpStored { .. }
                 | Action::Forget { .. } => {}
             }
         }
-        for serial in stranded {
-            self.run(serial, CallInput::Interrupt, now);
+        let up = |serial: &Serial, call: &Call| {
+            call.room.draft().talking_ms.is_some() && !unacknowledged.contains(serial)
+        };
+        let others = self.calls.iter().filter(|(serial, call)| !up(serial, call));
+        let others: Vec<Serial> = others.map(|(serial, _)| *serial).collect();
+        for serial in others {
+            self.interrupt(serial, now);
+        }
+    }
+
+    /// A call that was never dialled leaves no record: the next start finds its intent and dials it.
+    fn interrupt(&mut self, serial: Serial, now: Now) {
+        let dialled = |call: &Call| call.room.draft().dialled_ms.is_some();
+        if self.calls.get(&serial).is_some_and(dialled) {
+            return self.run(serial, CallInput::Interrupt, now);
+        }
+        let Some(call) = self.calls.remove(&serial) else { return };
+        if let Some(timer) = call.timer {
+            self.timers.remove(&(timer, serial));
+        }
+        for leg in call.legs {
+            self.legs.remove(&leg);
+            self.gate.act(serial, Action::HangUp { leg });
+        }
+        for (ticket, _) in call.unwritten.map(|unwritten| unwritten.tickets).into_iter().flatten() {
+            self.refuse(ticket, Refusal::Stopping);
         }
     }
 
     fn interrupt_all(&mut self, now: Now) {
         let serials: Vec<Serial> = self.calls.keys().copied().collect();
         for serial in serials {
-            self.run(serial, CallInput::Interrupt, now);
+            self.interrupt(serial, now);
         }
     }
 }

@@ -79,9 +79,9 @@ pub struct RecordingReview {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waiting {
-    /// Others of the same tenant and trunk are ahead of it.
+    /// Others of the same tenant and trunk wait; priority, then age, decides among them.
     BehindOthers {
-        ahead: u32,
+        waiting: u32,
     },
     TenantRate,
     TenantConcurrency,

@@ -3,7 +3,10 @@
 //! Writes go to the open batch at once. An action marked *after commit* waits until the batch that
 //! was open when it was decided is on disk; the later actions of the same call queue behind it, so
 //! that a call's actions keep their order. Other calls go on: a slow disk delays calls and does not
-//! serialise them.
+//! serialise them. Replies wait for their batch and hold back nothing.
+//!
+//! A claim comes out last, when every write decided before it has been handed over: the driver
+//! closes the batch at a claim, and what waits for that batch must find its writes in it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,7 +19,17 @@ pub struct Gate {
     /// The last batch that is on disk.
     committed: BatchNumber,
     held: BTreeMap<Serial, VecDeque<Held>>,
+    replies: VecDeque<Held>,
     ready: VecDeque<Action>,
+    claims: VecDeque<Action>,
+    disk: Disk,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    Works,
+    /// A batch was refused: what waits for the disk is never done.
+    Refuses,
 }
 
 #[derive(Debug)]
@@ -32,7 +45,10 @@ impl Default for Gate {
             open: BatchNumber(1),
             committed: BatchNumber(0),
             held: BTreeMap::new(),
+            replies: VecDeque::new(),
             ready: VecDeque::new(),
+            claims: VecDeque::new(),
+            disk: Disk::Works,
         }
     }
 }
@@ -48,21 +64,28 @@ impl Gate {
 
     /// Waits for everything written so far.
     pub fn after_commit(&mut self, call: Serial, action: Action) {
-        self.held.entry(call).or_default().push_back(Held { after: self.open, action });
+        if self.disk == Disk::Works {
+            self.held.entry(call).or_default().push_back(Held { after: self.open, action });
+        }
     }
 
-    /// Waits for the batch that was open when something earlier was written.
-    pub fn after_batch(&mut self, call: Serial, batch: BatchNumber, action: Action) {
+    /// A reply that promises what `batch` holds.
+    pub fn reply_after(&mut self, batch: BatchNumber, action: Action) {
         if batch <= self.committed {
-            self.act(call, action);
+            self.ready.push_back(action);
         } else {
-            self.held.entry(call).or_default().push_back(Held { after: batch, action });
+            self.replies.push_back(Held { after: batch, action });
         }
     }
 
     /// Bound to no call: goes at once.
     pub fn now(&mut self, action: Action) {
         self.ready.push_back(action);
+    }
+
+    /// Goes when nothing else is ready.
+    pub fn claim(&mut self, action: Action) {
+        self.claims.push_back(action);
     }
 
     pub fn open_batch(&self) -> BatchNumber {
@@ -80,6 +103,9 @@ impl Gate {
         self.committed = self.committed.max(batch);
         let committed = self.committed;
         let ready = &mut self.ready;
+        while self.replies.front().is_some_and(|held| held.after <= committed) {
+            ready.extend(self.replies.pop_front().map(|held| held.action));
+        }
         self.held.retain(|_, queue| {
             while queue.front().is_some_and(|held| held.after <= committed) {
                 ready.extend(queue.pop_front().map(|held| held.action));
@@ -88,17 +114,20 @@ impl Gate {
         });
     }
 
-    /// Nothing held will ever be done: its writes are not on disk.
-    pub fn drop_held(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.held).into_values().flatten().map(|held| held.action).collect()
+    /// The disk refused a batch. Nothing that waited for it is ever done; it is given back, so that
+    /// its calls can be ended and its askers refused.
+    pub fn disk_refused(&mut self) -> Vec<Action> {
+        self.disk = Disk::Refuses;
+        let held = std::mem::take(&mut self.held).into_values().flatten();
+        held.chain(std::mem::take(&mut self.replies)).map(|held| held.action).collect()
     }
 
     pub fn poll(&mut self) -> Option<Action> {
-        self.ready.pop_front()
+        self.ready.pop_front().or_else(|| self.claims.pop_front())
     }
 
     pub fn holds_nothing(&self) -> bool {
-        self.held.is_empty() && self.ready.is_empty()
+        self.held.is_empty() && self.replies.is_empty() && self.ready.is_empty()
     }
 }
 
@@ -149,11 +178,42 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_disk_leaves_behind_is_never_done() {
+    fn what_a_failed_disk_leaves_behind_is_never_done_and_a_hang_up_always_is() {
         let mut gate = Gate::default();
         gate.after_commit(ONE, dial(1));
-        assert_eq!(gate.drop_held(), [dial(1)]);
+        assert_eq!(gate.disk_refused(), [dial(1)]);
+        gate.after_commit(ONE, dial(1));
+        gate.act(ONE, hang_up(1));
         gate.committed(BatchNumber(9));
-        assert_eq!(drain(&mut gate), []);
+        assert_eq!(drain(&mut gate), [hang_up(1)]);
+    }
+
+    #[test]
+    fn a_claim_comes_out_after_every_write_that_was_decided_before_it() {
+        let mut gate = Gate::default();
+        let claim = Action::Claim {
+            claim: crate::action::ClaimId(1),
+            what: crate::action::Claim::Expired { now_ms: 0, limit: 1 },
+        };
+        gate.claim(claim.clone());
+        gate.now(hang_up(1));
+        assert_eq!(drain(&mut gate), [hang_up(1), claim]);
+    }
+
+    #[test]
+    fn a_reply_waits_for_its_batch_and_holds_nothing_back() {
+        let mut gate = Gate::default();
+        let reply = Action::Reply {
+            ticket: crate::request::Ticket(1),
+            reply: crate::request::Reply::Cancelled,
+        };
+        gate.reply_after(gate.open_batch(), reply.clone());
+        gate.act(ONE, hang_up(1));
+        assert_eq!(drain(&mut gate), [hang_up(1)]);
+        let batch = gate.close_batch();
+        gate.committed(batch);
+        assert_eq!(drain(&mut gate), [reply.clone()]);
+        gate.reply_after(batch, reply.clone());
+        assert_eq!(drain(&mut gate), [reply]);
     }
 }

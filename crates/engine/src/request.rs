@@ -30,7 +30,7 @@ pub enum Reply {
     Refused(Refusal),
     /// A cancel took effect: the call is ended or is being hung up.
     Cancelled,
-    /// No unfinished call has that serial.
+    /// The tenant has no unfinished call of that serial.
     NotFound,
 }
 

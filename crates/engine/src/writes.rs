@@ -39,6 +39,8 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
     pub intent: Intent,
+    /// When it rang, where the event log says so.
+    pub ringing_ms: Option<i64>,
     /// The last attempt, where the call was dialled.
     pub attempt: Option<Attempt>,
     /// The dialog of the 2xx and when it came, where it was answered.

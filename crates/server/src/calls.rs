@@ -85,7 +85,17 @@ impl Calls {
             .send(Ask::Cancel(tenant, serial, sender))
             .await
             .map_err(|_| CancelError::Stopping)?;
-        reply.await.unwrap_or(Err(CancelError::Stopping))
+        match reply.await.unwrap_or(Err(CancelError::Stopping)) {
+            Err(CancelError::NotFound) => Err(self.over_or_unknown(tenant, serial).await),
+            answered => answered,
+        }
+    }
+
+    async fn over_or_unknown(&self, tenant: TenantId, serial: Serial) -> CancelError {
+        match self.store.cdr(serial).await {
+            Ok(Some(record)) if record.intent.tenant == tenant => CancelError::AlreadyOver,
+            Ok(_) | Err(_) => CancelError::NotFound,
+        }
     }
 
     /// The notes of a live call so far; of an ended one they are in the store.

@@ -167,8 +167,7 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
     }
     tokio::select! {
         error = running.failed() => {
-            let no_hurry = async { terminate.recv().await; };
-            let _ = running.drain(no_hurry).await;
+            running.close().await;
             return Err(error.into());
         }
         _ = terminate.recv() => {}

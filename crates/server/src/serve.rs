@@ -93,7 +93,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         ClientSettings { extra_ca: config.callbacks.extra_ca.clone(), ..ClientSettings::default() };
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
-    jobs::start(&app, stop_callbacks.subscribe());
+    jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);
     let (http, https) = interfaces.addresses()?;
@@ -137,7 +137,8 @@ impl Running {
         .to_string()
     }
 
-    /// Resolves when the driver ends by itself, which only a broken disk makes it do.
+    /// Resolves when the driver ends by itself, which only a broken disk makes it do; then only
+    /// [`close`](Self::close) is left to do.
     pub async fn failed(&mut self) -> DriverError {
         match (&mut self.driver).await {
             Ok(Err(error)) => error,
@@ -180,7 +181,7 @@ impl Running {
     }
 
     /// Interfaces last, so that `/readyz` says 503 while calls finish; callbacks after the last call.
-    async fn close(self) {
+    pub async fn close(self) {
         let _ = self.stop_callbacks.send(true);
         let _ = tokio::time::timeout(HANG_UP_GRACE, self.callbacks).await;
         let _ = self.stop_listening.send(true);

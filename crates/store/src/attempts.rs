@@ -113,7 +113,7 @@ fn decode(row: &SqliteRow) -> Result<Unfinished, StoreError> {
         (Some(dialog), Some(at_ms)) => Some((dialog, at_ms)),
         (None, _) | (_, None) => None,
     };
-    Ok(Unfinished { intent, attempt: Some(attempt), answered })
+    Ok(Unfinished { intent, ringing_ms: None, attempt: Some(attempt), answered })
 }
 
 /// Both tables in memory.
@@ -152,6 +152,7 @@ impl Attempts {
             let answer = self.answers.get(&attempt.serial).filter(|a| a.leg == attempt.leg);
             Some(Unfinished {
                 intent: intent.clone(),
+                ringing_ms: None,
                 attempt: Some(attempt.clone()),
                 answered: answer.map(|answer| (answer.dialog.clone(), answer.at_ms)),
             })

@@ -52,7 +52,8 @@ const READY: &str = "UPDATE intents SET started = 1 WHERE serial IN (
 const EXPIRED: &str = "UPDATE intents SET started = 1 WHERE serial IN (
     SELECT serial FROM intents WHERE started = 0 AND queue_deadline_ms <= ?1
     ORDER BY queue_deadline_ms LIMIT ?2) RETURNING *";
-const ONE: &str = "UPDATE intents SET started = 1 WHERE started = 0 AND serial = ?1 RETURNING *";
+const ONE: &str = "UPDATE intents SET started = 1
+     WHERE started = 0 AND serial = ?1 AND tenant = ?2 RETURNING *";
 
 /// Which waiting calls to take. Each is given once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub enum Claim {
     /// Those whose wait in the queue is over at `now_ms`.
     Expired { now_ms: i64, limit: u32 },
     /// This one, where it still waits.
-    One { serial: Serial },
+    One { tenant: TenantId, serial: Serial },
 }
 
 impl Claim {
@@ -238,7 +239,7 @@ pub(crate) async fn claim(
             sqlx::query(READY).bind(tenant.0).bind(trunk.0.to_string()).bind(limit)
         }
         Claim::Expired { now_ms, limit } => sqlx::query(EXPIRED).bind(now_ms).bind(limit),
-        Claim::One { serial } => sqlx::query(ONE).bind(serial.0 as i64),
+        Claim::One { tenant, serial } => sqlx::query(ONE).bind(serial.0 as i64).bind(tenant.0),
     };
     let rows = query.fetch_all(connection).await?;
     let intents: Result<Vec<Intent>, StoreError> = rows.iter().map(decode).collect();
@@ -322,7 +323,10 @@ impl Intents {
                 .take(*limit as usize)
                 .map(|(_, serial)| *serial)
                 .collect(),
-            Claim::One { serial } => vec![*serial],
+            Claim::One { tenant, serial } => {
+                let owned = |(intent, _): &&(Intent, bool)| intent.tenant == *tenant;
+                self.rows.get(serial).filter(owned).map(|_| *serial).into_iter().collect()
+            }
         };
         let mut claimed: Vec<Intent> =
             serials.into_iter().filter_map(|serial| self.start(serial)).collect();

@@ -29,7 +29,9 @@ fn says_what_a_call_waits_for() {
     let mut by_rate = backlog(pace(1, 10), pace(100, 100));
     assert_eq!(admit(&mut by_rate, T1, now), Admission::Start);
     assert_eq!(admit(&mut by_rate, T1, now), Admission::Wait(Waiting::TenantRate));
-    assert_eq!(admit(&mut by_rate, T1, now), Admission::Wait(Waiting::BehindOthers { ahead: 1 }));
+    let later = now + Duration::from_secs(1);
+    let behind = Waiting::BehindOthers { waiting: 1 };
+    assert_eq!(admit(&mut by_rate, T1, later), Admission::Wait(behind));
 
     let mut by_slots = backlog(pace(100, 10), pace(100, 1));
     assert_eq!(admit(&mut by_slots, T1, now), Admission::Start);

@@ -5,7 +5,7 @@
 //!                     │                  │                        │           │                │ last round
 //!                     └──── fault ───────┴── refusal, limit, cancel ──────────┴────────────────▼
 //!                                                                       Over ◀─leg ended── Ending
-//! after a restart:  Restoring ─clips─▶ Dialling, by the same INVITE;  otherwise Ending
+//! after a restart:  Restoring ─clips─▶ Resumed ─▶ Ringing ─answer─▶ Playing;  otherwise Ending
 //! ```
 //! If the leg ends by itself the call is over at once, from any state.
 
@@ -53,6 +53,13 @@ enum State {
         attempt: u32,
         until: Deadline,
     },
+    /// The stored INVITE was sent again and nothing has come of it yet: whether the far side ever
+    /// saw it is not known. `until`: the ring limit.
+    Resumed {
+        leg: LegId,
+        attempt: u32,
+        until: Deadline,
+    },
     /// `until`: the ring limit.
     Ringing {
         leg: LegId,
@@ -90,14 +97,15 @@ impl VoiceNotification {
             return room;
         };
         room.draft.dialled_ms = Some(attempt.at_ms);
+        room.draft.alerting_ms = found.ringing_ms;
         let leg = attempt.leg;
         let until = now.since_start + LEG_END;
         room.state = if let Some((dialog, at_ms)) = found.answered {
-            room.draft.alerting_ms = Some(at_ms);
+            room.draft.alerting_ms.get_or_insert(at_ms);
             room.draft.talking_ms = Some(at_ms);
             out.act(Action::HangUpStored { leg, serial, dialog });
             State::Ending { leg, outcome: Outcome::Interrupted, cause: None, until }
-        } else if (0..RESUMABLE_MS).contains(&(now.unix_ms - attempt.at_ms)) {
+        } else if is_young(&attempt, now) {
             out.act(Action::Fetch { serial, playlist: room.playlist().to_vec() });
             State::Restoring { found: Box::new(attempt), until: now.since_start + LOCAL_STEP }
         } else {
@@ -155,12 +163,12 @@ impl VoiceNotification {
                 State::Preparing { leg, until: now.since_start + LOCAL_STEP }
             }
             (State::Fetching { .. }, false) => self.over(Outcome::Failed, None, now, out),
-            (State::Restoring { found, .. }, true) => {
+            (State::Restoring { found, .. }, true) if is_young(&found, now) => {
                 let Attempt { leg, number, wire, media, .. } = *found;
                 out.act(Action::Resume { leg, serial, wire, media });
-                State::Dialling { leg, attempt: number, until: now.since_start + self.ring_limit() }
+                State::Resumed { leg, attempt: number, until: now.since_start + self.ring_limit() }
             }
-            (State::Restoring { found, .. }, false) => {
+            (State::Restoring { found, .. }, _) => {
                 let Attempt { leg, wire, .. } = *found;
                 out.act(Action::Abandon { leg, serial, wire });
                 let until = now.since_start + LEG_END;
@@ -170,6 +178,7 @@ impl VoiceNotification {
                 state @ (State::Waiting { .. }
                 | State::Preparing { .. }
                 | State::Dialling { .. }
+                | State::Resumed { .. }
                 | State::Ringing { .. }
                 | State::Playing { .. }
                 | State::Ending { .. }
@@ -188,7 +197,7 @@ impl VoiceNotification {
         now: Now,
         out: &mut Effects,
     ) -> State {
-        use State::{Dialling, Ending, Playing, Preparing, Ringing};
+        use State::{Dialling, Ending, Playing, Preparing, Resumed, Ringing};
         match (state, input) {
             (state, LegInput::Ended { cause, sip_status, media }) => {
                 let end = LegEnd { cause, sip_status, media };
@@ -199,16 +208,24 @@ impl VoiceNotification {
                 self.dial(leg, 1, wire, media, now, out);
                 Dialling { leg, attempt: 1, until: now.since_start + self.ring_limit() }
             }
-            (Dialling { attempt, until, .. }, LegInput::Challenged { wire, media }) => {
+            (
+                Dialling { attempt, until, .. }
+                | Resumed { attempt, until, .. }
+                | Ringing { attempt, until, .. },
+                LegInput::Challenged { wire, media },
+            ) => {
                 self.dial(leg, attempt + 1, wire, media, now, out);
                 Dialling { leg, attempt: attempt + 1, until }
             }
-            (Dialling { attempt, until, .. }, LegInput::Ringing) => {
+            (
+                Dialling { attempt, until, .. } | Resumed { attempt, until, .. },
+                LegInput::Ringing,
+            ) => {
                 self.draft.alerting_ms = Some(now.unix_ms);
                 out.event(EventKind::Ringing { leg });
                 Ringing { leg, attempt, until }
             }
-            (Dialling { .. } | Ringing { .. }, LegInput::Answered { dialog }) => {
+            (Dialling { .. } | Resumed { .. } | Ringing { .. }, LegInput::Answered { dialog }) => {
                 self.answered(leg, dialog, now, out)
             }
 
@@ -232,6 +249,9 @@ impl VoiceNotification {
             }
             (Playing { .. }, LegInput::RecordingFailed) => {
                 self.hang_up(leg, Outcome::RecordingFailed, None, now, out)
+            }
+            (Resumed { .. }, LegInput::MediaFailed(cause)) => {
+                self.hang_up(leg, Outcome::Unknown, Some(cause), now, out)
             }
             (Dialling { .. } | Ringing { .. } | Playing { .. }, LegInput::MediaFailed(cause)) => {
                 let outcome = unanswered(cause, false);
@@ -267,6 +287,11 @@ impl VoiceNotification {
             State::Playing { .. } => Outcome::CutShort,
             State::Ending { outcome, .. } => outcome,
             State::Ringing { .. } => unanswered(end.cause, true),
+            // Only a final status from the far side says what became of the INVITE.
+            State::Resumed { .. } if end.sip_status.is_none() || end.cause == Cause::HungUp => {
+                Outcome::Unknown
+            }
+            State::Resumed { .. } => unanswered(end.cause, false),
             State::Waiting { .. }
             | State::Fetching { .. }
             | State::Preparing { .. }
@@ -283,6 +308,7 @@ impl VoiceNotification {
             | State::Preparing { .. }
             | State::Restoring { .. }
             | State::Dialling { .. }
+            | State::Resumed { .. }
             | State::Ringing { .. }
             | State::Playing { .. }
             | State::Over => end.cause,
@@ -358,6 +384,7 @@ impl VoiceNotification {
             | State::Dialling { leg, .. }
             | State::Ringing { leg, .. }
             | State::Playing { leg, .. } => self.hang_up(leg, outcome, None, now, out),
+            State::Resumed { leg, .. } => self.hang_up(leg, Outcome::Unknown, None, now, out),
             State::Restoring { found, .. } => {
                 let Attempt { leg, wire, serial, .. } = *found;
                 out.act(Action::Abandon { leg, serial, wire });
@@ -381,6 +408,7 @@ impl VoiceNotification {
             State::Dialling { leg, .. } => {
                 self.hang_up(leg, Outcome::Failed, Some(Cause::NoAnswer), now, out)
             }
+            State::Resumed { leg, .. } => self.hang_up(leg, Outcome::Unknown, None, now, out),
             State::Ringing { leg, .. } => {
                 self.hang_up(leg, Outcome::NoAnswer, Some(Cause::NoAnswer), now, out)
             }
@@ -438,6 +466,7 @@ impl State {
         match self {
             State::Preparing { leg, .. }
             | State::Dialling { leg, .. }
+            | State::Resumed { leg, .. }
             | State::Ringing { leg, .. }
             | State::Playing { leg, .. }
             | State::Ending { leg, .. } => Some(*leg),
@@ -453,10 +482,16 @@ impl State {
             | State::Preparing { until, .. }
             | State::Restoring { until, .. }
             | State::Dialling { until, .. }
+            | State::Resumed { until, .. }
             | State::Ringing { until, .. }
             | State::Playing { until, .. }
             | State::Ending { until, .. } => Some(*until),
             State::Over => None,
         }
     }
+}
+
+/// Whether the same bytes would still be a retransmission to the far side.
+fn is_young(attempt: &Attempt, now: Now) -> bool {
+    (0..RESUMABLE_MS).contains(&(now.unix_ms - attempt.at_ms))
 }

@@ -1,5 +1,6 @@
 //! A request comes in: refused, answered as the one that it repeats, started, or put into the queue.
 
+use super::recent_keys::Recent;
 use super::{Engine, INTENT_WAITS, Mode, Unwritten, natural_key};
 use crate::action::Action;
 use crate::backlog::Admission;
@@ -7,14 +8,13 @@ use crate::calls::{CallInput, Room};
 use crate::events::EventKind;
 use crate::intent::Intent;
 use crate::request::{Refusal, Reply, Request, Ticket};
-use crate::vocabulary::{Now, Serial};
-use crate::writes::Write;
+use crate::vocabulary::Now;
 
 impl Engine {
     pub(super) fn accept(&mut self, ticket: Ticket, request: Request, now: Now) {
         match self.refusal_or_replay(&request) {
             Some(Judged::Refuse(refusal)) => return self.refuse(ticket, refusal),
-            Some(Judged::Replay(serial)) => return self.replay(ticket, serial),
+            Some(Judged::Replay(recent)) => return self.replay(ticket, recent),
             None => {}
         }
         let Request { tenant, limits, idempotency, queue_timeout, order } = request;
@@ -37,13 +37,13 @@ impl Engine {
         }
         let queue_deadline_ms = now.later(queue_timeout).unix_ms;
         let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
-        let write = Write::Accepted {
+        let unwritten = Unwritten {
             intent: Box::new(intent.clone()),
             idempotency,
             started: why.is_none(),
+            tickets: vec![(ticket, false)],
+            until: now.since_start + INTENT_WAITS,
         };
-        let until = now.since_start + INTENT_WAITS;
-        let unwritten = Unwritten { write, tickets: vec![(ticket, false)], until };
         match why {
             None => {
                 self.insert(serial, Room::new(intent, now), Some(unwritten));
@@ -61,11 +61,12 @@ impl Engine {
         if self.mode != Mode::Running {
             return Some(Judged::Refuse(Refusal::Stopping));
         }
-        let seen = request.idempotency.as_ref().and_then(|key| self.keys.find(key));
-        match seen {
-            Some((serial, true)) => return Some(Judged::Replay(serial)),
-            Some((_, false)) => return Some(Judged::Refuse(Refusal::KeyReused)),
-            None => {}
+        if let Some(asked) = &request.idempotency
+            && let Some(recent) = self.keys.find(&asked.key)
+        {
+            let same = recent.body_sha256 == asked.body_sha256;
+            let reused = Judged::Refuse(Refusal::KeyReused);
+            return Some(if same { Judged::Replay(recent) } else { reused });
         }
         let duplicate = request.limits.refuse_duplicates
             && self.natural.contains_key(&natural_key(request.tenant, &request.order));
@@ -73,15 +74,15 @@ impl Engine {
     }
 
     /// The same key and body again: the same reply, not before the intent is on disk.
-    fn replay(&mut self, ticket: Ticket, serial: Serial) {
+    fn replay(&mut self, ticket: Ticket, recent: Recent) {
+        let serial = recent.serial;
         let waiting = self.calls.get_mut(&serial).and_then(|call| call.unwritten.as_mut());
-        match waiting {
-            Some(unwritten) => unwritten.tickets.push((ticket, true)),
-            None => {
-                let reply = Reply::Accepted { serial, replayed: true };
-                self.gate.after_commit(serial, Action::Reply { ticket, reply });
-            }
+        if let Some(unwritten) = waiting {
+            return unwritten.tickets.push((ticket, true));
         }
+        let reply = Reply::Accepted { serial, replayed: true };
+        let batch = recent.batch.unwrap_or_else(|| self.gate.open_batch());
+        self.gate.reply_after(batch, Action::Reply { ticket, reply });
     }
 
     pub(super) fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
@@ -91,5 +92,5 @@ impl Engine {
 
 enum Judged {
     Refuse(Refusal),
-    Replay(Serial),
+    Replay(Recent),
 }

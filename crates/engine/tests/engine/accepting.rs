@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::world::{TENANT, World, idempotency, intent, limits, order, pace, request};
+use crate::world::{TENANT, World, ended, idempotency, intent, limits, order, pace, request};
 use engine::action::{Claim, Input, LegInput};
-use engine::cdr::Outcome;
-use engine::vocabulary::{Priority, Serial};
+use engine::cdr::{Cause, Outcome};
+use engine::vocabulary::{Priority, Serial, TenantId};
 use engine::writes::Write;
 use engine::{Refusal, Reply, Ticket};
 
@@ -117,11 +117,102 @@ fn a_waiting_call_is_cancelled_where_it_waits() {
     let mut world = World::new();
     let ticket = world.cancel(Serial(9));
     world.wants();
-    let (claim, Claim::One { serial: Serial(9) }) = world.claims[0] else { panic!() };
+    let (claim, Claim::One { serial: Serial(9), .. }) = world.claims[0] else { panic!() };
     let waiting = intent(9, world.now.unix_ms, order());
     world.input(Input::Claimed { claim, calls: vec![waiting] });
     assert_eq!(world.record().outcome, Outcome::Cancelled);
     assert_eq!(reply(&world, ticket), Some(&Reply::Cancelled));
+}
+
+#[test]
+fn a_claim_never_lets_an_invite_leave_before_its_rows() {
+    let mut world = World::new();
+    world.trunk(pace(10, 10), false);
+    world.input(Input::Waiting { tenant: TENANT, trunk: "other".into(), calls: 1 });
+    world.trunk(pace(10, 10), true);
+    world.accept(request(order()));
+    let serial = world.fetching().expect("a fetch");
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    world.wants();
+    // The check for expired calls is due in the same moment in which the INVITE is built.
+    world.now = world.now.later(Duration::from_secs(1));
+    world.leg(1, LegInput::Prepared { wire: vec![1], media: vec![2] });
+    assert!(!world.wants().contains(&"dial 1".to_owned()));
+    assert!(world.claims.iter().any(|(_, what)| matches!(what, Claim::Expired { .. })));
+    assert!(world.commit().contains(&"dial 1".to_owned()));
+    assert!(world.disk.iter().any(|write| matches!(write, Write::Attempt(_))));
+}
+
+#[test]
+fn a_repeated_request_is_answered_without_a_further_commit() {
+    let mut world = World::new();
+    let mut keyed = request(order());
+    keyed.idempotency = Some(idempotency("k", 1));
+    let first = world.accept(keyed.clone());
+    world.pass(Duration::from_millis(3));
+    world.commit();
+    let again = world.accept(keyed);
+    world.wants();
+    let serial = world.serial(first);
+    assert_eq!(reply(&world, again), Some(&Reply::Accepted { serial, replayed: true }));
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    assert_eq!(world.wants(), ["open 1 to 8899 as 2222201"], "the reply holds nothing back");
+}
+
+#[test]
+fn nobody_cancels_another_tenants_call() {
+    let mut world = World::new();
+    let serial = world.playing(order());
+    let (ticket, tenant) = (Ticket(900), TenantId(99));
+    world.input(Input::Cancel { ticket, tenant, serial });
+    assert_eq!(world.wants(), [""; 0]);
+    assert_eq!(reply(&world, ticket), Some(&Reply::NotFound));
+    let waiting = Serial(4711);
+    world.input(Input::Cancel { ticket, tenant, serial: waiting });
+    world.wants();
+    let asked = (TenantId(99), Serial(4711));
+    let owned =
+        |what: &Claim| matches!(what, Claim::One { tenant, serial } if (*tenant, *serial) == asked);
+    assert!(world.claims.iter().any(|(_, what)| owned(what)), "{:?}", world.claims);
+}
+
+#[test]
+fn a_cancel_meets_the_call_that_was_claimed_just_before() {
+    let mut world = World::new();
+    let (tenant, trunk) = (TENANT, "carrier".into());
+    world.input(Input::TenantLimits { tenant, limits: limits(pace(10, 10)) });
+    world.input(Input::Waiting { tenant, trunk, calls: 1 });
+    let waiting = intent(9, world.now.unix_ms, order());
+    let ticket = world.cancel(waiting.serial);
+    world.wants();
+    let [(ready, Claim::Ready { .. }), (one, Claim::One { .. })] = world.claims[..] else {
+        panic!("{:?}", world.claims)
+    };
+    world.input(Input::Claimed { claim: ready, calls: vec![waiting] });
+    world.input(Input::Claimed { claim: one, calls: vec![] });
+    world.wants();
+    assert_eq!(reply(&world, ticket), Some(&Reply::Cancelled));
+    assert_eq!(world.record().outcome, Outcome::Cancelled);
+}
+
+#[test]
+fn a_failed_disk_ends_what_is_not_up_and_lets_every_hang_up_out() {
+    let mut world = World::new();
+    world.ringing(order());
+    world.leg(1, LegInput::Answered { dialog: vec![3] });
+    world.wants();
+    world.engine.close_batch();
+    world.input(Input::CommitFailed);
+    assert_eq!(world.wants(), ["hang up 1"], "its ACK never left");
+    world.leg(1, ended(Cause::HungUp));
+    assert_eq!(world.engine.live_calls(), 0);
+
+    let mut world = World::new();
+    world.playing(order());
+    world.input(Input::CommitFailed);
+    assert_eq!(world.wants(), [""; 0], "what is up goes on");
+    world.input(Input::HangUpAll);
+    assert_eq!(world.wants(), ["hang up 1"]);
 }
 
 #[test]

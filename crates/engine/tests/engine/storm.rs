@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::world::{ended, idempotency, intent, is_terminal, limits, order, pace, request};
+use crate::world::{TENANT, ended, idempotency, intent, is_terminal, limits, order, pace, request};
 use engine::action::{Action, BatchNumber, Claim, ClaimId, FetchFault, Input, LegInput, PlayId};
 use engine::cdr::Cause;
 use engine::intent::{Intent, OrderKind};
@@ -131,7 +131,7 @@ impl Storm {
             self.accepted.insert(intent.serial);
             self.dialogs.extend(answered.is_some().then_some(attempt.leg));
             self.attempts.insert(attempt.leg);
-            let found = Unfinished { intent, attempt: Some(attempt), answered };
+            let found = Unfinished { intent, ringing_ms: None, attempt: Some(attempt), answered };
             self.input(Input::Recovered(Box::new(found)));
         }
         self.perform();
@@ -176,7 +176,7 @@ impl Storm {
             return;
         };
         self.tickets += 1;
-        self.input(Input::Cancel { ticket: Ticket(self.tickets), serial });
+        self.input(Input::Cancel { ticket: Ticket(self.tickets), tenant: TENANT, serial });
     }
 
     fn answer_a_fetch(&mut self) {
@@ -202,7 +202,7 @@ impl Storm {
                 .map(|(key, _)| *key)
                 .take(limit as usize)
                 .collect(),
-            Claim::One { serial } => {
+            Claim::One { serial, .. } => {
                 self.waiting.keys().copied().filter(|(_, of)| *of == serial).collect()
             }
         };
@@ -212,14 +212,20 @@ impl Storm {
 
     fn disk(&mut self) {
         if !self.open.is_empty() && self.random.chance(2) {
-            let batch = self.engine.close_batch();
-            self.flying.push((batch, std::mem::take(&mut self.open)));
+            self.flush();
         } else if !self.flying.is_empty() {
             let (batch, writes) = self.flying.remove(0);
             for write in writes {
                 self.on_disk(write);
             }
             self.input(Input::Committed(batch));
+        }
+    }
+
+    /// Closes the open batch: the disk is free, or something must come after it.
+    fn flush(&mut self) {
+        if !self.open.is_empty() {
+            self.flying.push((self.engine.close_batch(), std::mem::take(&mut self.open)));
         }
     }
 
@@ -319,7 +325,10 @@ impl Storm {
             match action {
                 Action::Write(write) => self.write(write),
                 Action::Reply { reply, .. } => self.reply(&reply),
-                Action::Claim { claim, what } => self.claims.push((claim, what)),
+                Action::Claim { claim, what } => {
+                    self.flush();
+                    self.claims.push((claim, what));
+                }
                 Action::Fetch { serial, .. } => self.fetches.push(serial),
                 Action::Open { leg, serial, .. } => self.new_leg(leg, serial, Leg::Opened),
                 Action::Dial { leg } => {

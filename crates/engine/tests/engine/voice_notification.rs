@@ -183,12 +183,12 @@ fn a_leg_that_never_says_it_ended_does_not_keep_the_call() {
 #[test]
 fn cancel_ends_it_in_every_state() {
     type Reached = fn(&mut World) -> engine::vocabulary::Serial;
-    let states: [(Reached, &str); 3] = [
-        (|world| world.dialled(order()), "6"),
-        (|world| world.ringing(order()), "4"),
-        (|world| world.playing(order()), "0"),
+    let states: [Reached; 3] = [
+        |world| world.dialled(order()),
+        |world| world.ringing(order()),
+        |world| world.playing(order()),
     ];
-    for (reach, reason) in states {
+    for reach in states {
         let mut world = World::new();
         let serial = reach(&mut world);
         let ticket = world.cancel(serial);
@@ -196,7 +196,7 @@ fn cancel_ends_it_in_every_state() {
         assert!(world.replies.contains(&(ticket, Reply::Cancelled)));
         world.leg(1, ended(Cause::HungUp));
         let record = world.record();
-        assert_eq!((record.outcome, record.release_reason()), (Outcome::Cancelled, reason));
+        assert_eq!((record.outcome, record.release_reason()), (Outcome::Cancelled, "998"));
     }
 }
 
@@ -212,7 +212,12 @@ fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
         wire: vec![1],
         media: vec![2],
     };
-    Unfinished { intent, attempt: Some(attempt), answered: answered.then(|| (vec![3], at_ms)) }
+    Unfinished {
+        intent,
+        ringing_ms: None,
+        attempt: Some(attempt),
+        answered: answered.then(|| (vec![3], at_ms)),
+    }
 }
 
 #[test]
@@ -229,6 +234,31 @@ fn after_a_restart_a_young_invite_is_sent_again_and_the_call_goes_on() {
     world.leg(5, LegInput::PlayFinished { play: PlayId(1) });
     world.leg(5, ended(Cause::HungUp));
     assert_eq!(world.record().outcome, Outcome::Played);
+}
+
+#[test]
+fn a_resumed_invite_that_nobody_answers_is_reported_as_unknown() {
+    let mut world = World::new();
+    let unfinished = found(&world, 5_000, false);
+    let serial = unfinished.intent.serial;
+    world.input(Input::Recovered(Box::new(unfinished)));
+    world.wants();
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    world.leg(5, ended(Cause::TrunkFailed));
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::Unknown, "998"));
+}
+
+#[test]
+fn an_invite_that_grew_old_while_its_clips_were_fetched_is_taken_back() {
+    let mut world = World::new();
+    let unfinished = found(&world, 31_000, false);
+    let serial = unfinished.intent.serial;
+    world.input(Input::Recovered(Box::new(unfinished)));
+    assert_eq!(world.wants(), ["fetch"]);
+    world.pass(Duration::from_secs(2));
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    assert_eq!(world.wants(), ["abandon 5"]);
 }
 
 #[test]

@@ -26,6 +26,12 @@ const PAGE: u32 = 128;
 const IN_HAND: usize = 4_096;
 /// Deliveries on the wire to one host and port.
 const PER_RECEIVER: usize = 32;
+/// Deliveries in hand for one host and port. Those past it are left to the store, which gives them
+/// again a minute later: a receiver that hangs takes no place from the others.
+const WAITING_PER_RECEIVER: usize = 512;
+/// How long one waits for its turn: with the attempt's own time it ends before the store would give
+/// the delivery to somebody else (60 s).
+const TURN: Duration = Duration::from_secs(30);
 /// How long nothing is looked for when nothing is due and no bell rings.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -33,7 +39,13 @@ pub struct Delivery {
     app: App,
     client: CallbackClient,
     in_hand: Arc<Semaphore>,
-    receivers: Mutex<BTreeMap<String, Weak<Semaphore>>>,
+    receivers: Mutex<BTreeMap<String, Weak<Receiver>>>,
+}
+
+/// One host and port.
+struct Receiver {
+    places: Semaphore,
+    turns: Semaphore,
 }
 
 impl Delivery {
@@ -97,8 +109,9 @@ impl Delivery {
     }
 
     async fn deliver(&self, due: CallbackDue) {
-        let turn = self.receiver(&due.url);
-        let _turn = turn.acquire().await;
+        let receiver = self.receiver(&due.url);
+        let Ok(_place) = receiver.places.try_acquire() else { return };
+        let Ok(_turn) = tokio::time::timeout(TURN, receiver.turns.acquire()).await else { return };
         let at_ms = unix_ms();
         let (request, attempt) = self.attempt(&due, at_ms).await;
         let (result, outcome) = judged(&attempt.result);
@@ -179,20 +192,23 @@ impl Delivery {
         }
     }
 
-    /// The turns of a host and port; kept while anybody waits for one.
-    fn receiver(&self, url: &str) -> Arc<Semaphore> {
+    /// The host and port of an address; kept while anybody waits for it.
+    fn receiver(&self, url: &str) -> Arc<Receiver> {
         let name = url::Url::parse(url).map_or_else(
             |_| url.to_owned(),
             |url| format!("{:?}:{:?}", url.host_str(), url.port_or_known_default()),
         );
         let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turns) = receivers.get(&name).and_then(Weak::upgrade) {
-            return turns;
+        if let Some(receiver) = receivers.get(&name).and_then(Weak::upgrade) {
+            return receiver;
         }
-        receivers.retain(|_, turns| turns.strong_count() > 0);
-        let turns = Arc::new(Semaphore::new(PER_RECEIVER));
-        receivers.insert(name, Arc::downgrade(&turns));
-        turns
+        receivers.retain(|_, receiver| receiver.strong_count() > 0);
+        let receiver = Arc::new(Receiver {
+            places: Semaphore::new(WAITING_PER_RECEIVER),
+            turns: Semaphore::new(PER_RECEIVER),
+        });
+        receivers.insert(name, Arc::downgrade(&receiver));
+        receiver
     }
 }
 

@@ -1,25 +1,42 @@
-//! Batches on their way to the disk: while one is written the next one grows.
+//! Batches and claims on their way to the disk: while one batch is written the next one grows.
+//!
+//! One task awaits the store's answers in the order in which they were asked for, so that what a
+//! claim says is never told after what came behind it.
+
+use std::time::Duration;
 
 use engine::Engine;
-
+use engine::action::{BatchNumber, Claim, ClaimId};
 use engine::vocabulary::Serial;
 use engine::writes::Write;
-use store::{Batch, Store};
-use tokio::sync::watch;
+use store::{Batch, Store, StoreError, Submitted};
+use tokio::sync::{mpsc, watch};
 
 use super::{Happening, Happenings};
 
+/// Batches and claims that wait for the store's answer.
+const ASKED: usize = 1 << 16;
+
+/// The store's queue is full of other work: nothing was stored, and it may be asked again.
+const BUSY: Duration = Duration::from_millis(20);
+
 pub struct Disk {
     store: Store,
-    happenings: Happenings,
-    doorbell: watch::Sender<u64>,
+    asked: mpsc::Sender<Asked>,
     open: Batch,
     in_flight: usize,
 }
 
+enum Asked {
+    Commit { batch: BatchNumber, rings: bool, submitted: Submitted },
+    Claim { claim: ClaimId, what: store::Claim },
+}
+
 impl Disk {
     pub fn new(store: Store, happenings: Happenings, doorbell: watch::Sender<u64>) -> Disk {
-        Disk { store, happenings, doorbell, open: Batch::default(), in_flight: 0 }
+        let (asked, answers) = mpsc::channel(ASKED);
+        tokio::spawn(answer(store.clone(), answers, happenings, doorbell));
+        Disk { store, asked, open: Batch::default(), in_flight: 0 }
     }
 
     pub fn add(&mut self, write: Write) {
@@ -37,8 +54,18 @@ impl Disk {
         }
     }
 
-    /// At once, because something must come after it in the store's queue.
-    pub fn flush(&mut self, engine: &mut Engine) {
+    /// What is in the open batch is in the backlog before it is claimed.
+    pub fn claim(&mut self, engine: &mut Engine, claim: ClaimId, what: Claim) {
+        self.flush(engine);
+        let what = match what {
+            Claim::Ready { tenant, trunk, limit } => store::Claim::Ready { tenant, trunk, limit },
+            Claim::Expired { now_ms, limit } => store::Claim::Expired { now_ms, limit },
+            Claim::One { tenant, serial } => store::Claim::One { tenant, serial },
+        };
+        self.ask(Asked::Claim { claim, what });
+    }
+
+    fn flush(&mut self, engine: &mut Engine) {
         if self.open.writes.is_empty() && self.open.timelines.is_empty() {
             return;
         }
@@ -46,14 +73,13 @@ impl Disk {
         let rings = self.open.writes.iter().any(|write| matches!(write, Write::Event { .. }));
         let submitted = self.store.submit(std::mem::take(&mut self.open));
         self.in_flight += 1;
-        let (happenings, doorbell) = (self.happenings.clone(), self.doorbell.clone());
-        tokio::spawn(async move {
-            let failure = submitted.await.err().map(|error| error.to_string());
-            if rings && failure.is_none() {
-                doorbell.send_modify(|count| *count += 1);
-            }
-            happenings.send(Happening::Committed { batch, failure }).await;
-        });
+        self.ask(Asked::Commit { batch, rings, submitted });
+    }
+
+    fn ask(&self, asked: Asked) {
+        if self.asked.try_send(asked).is_err() {
+            tracing::error!("{ASKED} answers of the store are waited for; one more is lost");
+        }
     }
 
     pub fn committed(&mut self) {
@@ -61,6 +87,42 @@ impl Disk {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.open.writes.is_empty()
+        self.in_flight == 0 && self.open.writes.is_empty() && self.open.timelines.is_empty()
+    }
+}
+
+async fn answer(
+    store: Store,
+    mut asked: mpsc::Receiver<Asked>,
+    happenings: Happenings,
+    doorbell: watch::Sender<u64>,
+) {
+    while let Some(asked) = asked.recv().await {
+        let happening = match asked {
+            Asked::Commit { batch, rings, submitted } => {
+                let failure = submitted.await.err().map(|error| error.to_string());
+                if rings && failure.is_none() {
+                    doorbell.send_modify(|count| *count += 1);
+                }
+                Happening::Committed { batch, failure }
+            }
+            Asked::Claim { claim, what } => {
+                let calls = claimed(&store, what).await.map_err(|error| error.to_string());
+                Happening::Claimed { claim, calls }
+            }
+        };
+        happenings.send(happening).await;
+    }
+}
+
+async fn claimed(
+    store: &Store,
+    what: store::Claim,
+) -> Result<Vec<engine::intent::Intent>, StoreError> {
+    loop {
+        match store.claim(what.clone()).await {
+            Err(StoreError::Busy) => tokio::time::sleep(BUSY).await,
+            answered => return answered,
+        }
     }
 }

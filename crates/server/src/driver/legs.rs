@@ -27,6 +27,8 @@ pub struct Leg {
     /// The far side has described itself.
     described: bool,
     codec: String,
+    /// The timeline has been told whether audio flows.
+    told_audio: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +61,14 @@ impl Legs {
     }
 
     fn add(&mut self, id: LegId, serial: Serial, stage: Stage) {
-        let leg = Leg { serial, stage, sdp: Bytes::new(), described: false, codec: String::new() };
+        let leg = Leg {
+            serial,
+            stage,
+            sdp: Bytes::new(),
+            described: false,
+            codec: String::new(),
+            told_audio: false,
+        };
         self.0.insert(id, leg);
     }
 
@@ -90,14 +99,17 @@ impl Driver {
     }
 
     pub(super) fn note(&mut self, serial: Serial, kind: NoteKind) {
-        if self.engine.intent(serial).is_some() {
-            self.notes.add(serial, self.clock.now().unix_ms, kind);
-        }
+        self.notes.add(serial, self.clock.now().unix_ms, kind);
     }
 
     fn note_leg(&mut self, leg: LegId, kind: NoteKind) {
-        if let Some(serial) = self.legs.serial(leg) {
+        if let Some(serial) = self.notes.call_of(leg) {
             self.note(serial, kind);
         }
+    }
+
+    fn add_leg(&mut self, leg: LegId, serial: Serial, stage: Stage) {
+        self.notes.open(serial, leg);
+        self.legs.add(leg, serial, stage);
     }
 }

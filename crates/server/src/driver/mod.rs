@@ -64,6 +64,8 @@ pub enum Happening {
         trunk: engine::vocabulary::TrunkName,
         address: std::net::SocketAddr,
     },
+    /// A write that was not the driver's was refused: the store writes no more.
+    DiskFailed(String),
     /// A second order to stop, or the end of the time to drain.
     HangUpAll,
     Drain,
@@ -129,7 +131,6 @@ pub struct Found {
 pub struct Driver {
     engine: Engine,
     clock: Clock,
-    store: Store,
     sip: sip::Endpoint,
     media: media::Media,
     trunks: Trunks,
@@ -145,6 +146,8 @@ pub struct Driver {
     happenings: Happenings,
     ready: Arc<AtomicBool>,
     stopping: Stopping,
+    /// What running calls have when the server stops.
+    drain: Duration,
 }
 
 /// What the driver hears.
@@ -205,7 +208,6 @@ impl Driver {
         let mut driver = Driver {
             engine: parts.engine,
             clock: parts.clock,
-            store: parts.store.clone(),
             sip: parts.sip,
             media: parts.media,
             trunks: parts.trunks,
@@ -220,6 +222,7 @@ impl Driver {
             happenings,
             ready,
             stopping: Stopping::No,
+            drain: Duration::from_secs(parts.defaults.drain_s.into()),
         };
         driver.begin(found, &parts.tenants, &parts.defaults);
         driver.ready.store(true, Ordering::Release);
@@ -228,8 +231,8 @@ impl Driver {
 
     async fn run(mut self, mut inbox: Inbox) -> Result<(), DriverError> {
         while !self.is_done() {
-            let wake_at = self.engine.wake_at(self.clock.now());
-            let wake_at = wake_at.map(|at| self.clock.instant(at));
+            let wake_at = [self.engine.wake_at(self.clock.now()), self.notes.wake_at()];
+            let wake_at = wake_at.into_iter().flatten().min().map(|at| self.clock.instant(at));
             tokio::select! {
                 biased;
                 Some(happening) = inbox.happened.recv() => self.happened(happening),
@@ -239,11 +242,19 @@ impl Driver {
             }
             self.perform();
             self.take_what_waits(&mut inbox);
+            self.close_notes();
             self.disk.flush_if_free(&mut self.engine);
         }
         match self.stopping {
             Stopping::Broken(why) => Err(DriverError::Disk(why)),
             Stopping::No | Stopping::Draining => Ok(()),
+        }
+    }
+
+    fn close_notes(&mut self) {
+        let now = self.clock.now().since_start;
+        while let Some((serial, notes)) = self.notes.closed(now) {
+            self.disk.add_timeline(serial, notes);
         }
     }
 
@@ -282,11 +293,12 @@ impl Driver {
             let key = (key.tenant, key.kind, key.caller_present, key.called);
             self.engine.remember_unfinished(key, serial);
         }
-        for (tenant, trunk, calls) in found.waiting {
-            self.engine.handle(Input::Waiting { tenant, trunk, calls }, now);
-        }
+        // Those that are up count before any that waits may start.
         for unfinished in found.unfinished_started {
             self.engine.handle(Input::Recovered(Box::new(unfinished)), now);
+        }
+        for (tenant, trunk, calls) in found.waiting {
+            self.engine.handle(Input::Waiting { tenant, trunk, calls }, now);
         }
         self.perform();
     }
@@ -298,14 +310,8 @@ impl Driver {
                 self.input(Input::Accept { ticket, request });
             }
             Ask::Cancel(tenant, serial, reply) => {
-                let foreign =
-                    self.engine.intent(serial).is_some_and(|intent| intent.tenant != tenant);
-                if foreign {
-                    let _ = reply.send(Err(CancelError::NotFound));
-                    return;
-                }
                 let ticket = self.ticket(Waiting::Cancel(reply));
-                self.input(Input::Cancel { ticket, serial });
+                self.input(Input::Cancel { ticket, tenant, serial });
             }
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
@@ -334,12 +340,21 @@ impl Driver {
                 Err(why) => self.disk_failed(why),
             },
             Happening::Fetched { serial, clips } => {
+                // A call that ended meanwhile is forgotten already.
+                let lives = self.engine.intent(serial).is_some();
                 let result = clips.map(|clips| {
-                    self.fetched.insert(serial, clips);
+                    if lives {
+                        self.fetched.insert(serial, clips);
+                    }
                 });
                 self.input(Input::Fetched { serial, result });
             }
-            Happening::Resolved { trunk, address } => self.trunks.moved(&trunk, address),
+            Happening::Resolved { trunk, address } => {
+                if let Some(registration) = self.trunks.moved(&trunk, address) {
+                    self.tell_sip(sip::Command::Register(Box::new(registration)));
+                }
+            }
+            Happening::DiskFailed(why) => self.disk_failed(why),
             Happening::Drain => {
                 self.ready.store(false, Ordering::Release);
                 if self.stopping == Stopping::No {
@@ -361,6 +376,12 @@ impl Driver {
         self.ready.store(false, Ordering::Release);
         self.stopping = Stopping::Broken(why);
         self.input(Input::CommitFailed);
+        // Calls that are up may finish, but not for ever.
+        let (happenings, drain) = (self.happenings.clone(), self.drain);
+        tokio::spawn(async move {
+            tokio::time::sleep(drain).await;
+            happenings.send(Happening::HangUpAll).await;
+        });
     }
 
     fn input(&mut self, input: Input) {
@@ -371,7 +392,10 @@ impl Driver {
         match self.stopping {
             Stopping::No => false,
             Stopping::Draining => {
-                self.engine.is_idle() && self.disk.is_idle() && self.legs.is_empty()
+                self.engine.is_idle()
+                    && self.disk.is_idle()
+                    && self.legs.is_empty()
+                    && self.notes.is_empty()
             }
             Stopping::Broken(_) => self.engine.live_calls() == 0 && self.legs.is_empty(),
         }
@@ -391,7 +415,7 @@ impl Driver {
                 let _ = asker.send(Ok(()));
             }
             (Waiting::Cancel(asker), Reply::NotFound) => {
-                let _ = asker.send(Err(CancelError::AlreadyOver));
+                let _ = asker.send(Err(CancelError::NotFound));
             }
             (Waiting::Acceptance(_), Reply::Cancelled | Reply::NotFound)
             | (Waiting::Cancel(_), Reply::Accepted { .. } | Reply::Refused(_)) => {

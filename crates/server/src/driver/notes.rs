@@ -1,13 +1,17 @@
 //! What a timeline tells besides the events: messages, media, waits. Kept in memory while the call
-//! lives and written once, with its record; a crash may lose it.
+//! lives and written once, a moment after its record; a crash may lose it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use engine::vocabulary::Serial;
+use engine::vocabulary::{Deadline, LegId, Serial};
 use serde::{Deserialize, Serialize};
 
 /// Notes of one call; later ones are counted, not kept.
 const NOTES_PER_CALL: usize = 200;
+
+/// How long notes are taken after a call's end.
+const STAYS_OPEN: Duration = Duration::from_secs(2);
 
 /// Bytes of one SIP message that a note keeps.
 const MESSAGE_KEPT: usize = 4096;
@@ -76,14 +80,36 @@ pub enum NoteKind {
     },
 }
 
+/// The notes of calls that live, and for a moment of those that have ended: the answer to a BYE
+/// comes after the record.
 #[derive(Debug, Default)]
 pub struct Notes {
-    calls: BTreeMap<Serial, Vec<Note>>,
+    calls: BTreeMap<Serial, OfCall>,
+    /// Whose messages a leg's are, also after the leg.
+    legs: BTreeMap<LegId, Serial>,
+    /// Ended calls and when their notes are closed, in order.
+    ending: VecDeque<(Deadline, Serial)>,
+}
+
+#[derive(Debug, Default)]
+struct OfCall {
+    notes: Vec<Note>,
+    legs: Vec<LegId>,
 }
 
 impl Notes {
+    pub fn open(&mut self, serial: Serial, leg: LegId) {
+        self.calls.entry(serial).or_default().legs.push(leg);
+        self.legs.insert(leg, serial);
+    }
+
+    pub fn call_of(&self, leg: LegId) -> Option<Serial> {
+        self.legs.get(&leg).copied()
+    }
+
+    /// Dropped where the call's notes are not open.
     pub fn add(&mut self, serial: Serial, at_ms: i64, kind: NoteKind) {
-        let notes = self.calls.entry(serial).or_default();
+        let Some(OfCall { notes, .. }) = self.calls.get_mut(&serial) else { return };
         if notes.len() < NOTES_PER_CALL {
             notes.push(Note { at_ms, kind });
             return;
@@ -95,13 +121,33 @@ impl Notes {
     }
 
     pub fn of(&self, serial: Serial) -> Vec<Note> {
-        self.calls.get(&serial).cloned().unwrap_or_default()
+        self.calls.get(&serial).map(|call| call.notes.clone()).unwrap_or_default()
     }
 
-    /// As they are stored, a JSON array; `None` where there are none.
-    pub fn take(&mut self, serial: Serial) -> Option<Vec<u8>> {
-        let notes = self.calls.remove(&serial)?;
-        Some(serde_json::to_vec(&notes).expect("notes are plain values"))
+    /// The call is over; what still comes within a moment is noted.
+    pub fn end(&mut self, serial: Serial, now: Deadline) {
+        if self.calls.contains_key(&serial) {
+            self.ending.push_back((now + STAYS_OPEN, serial));
+        }
+    }
+
+    /// When [`closed`](Self::closed) has something.
+    pub fn wake_at(&self) -> Option<Deadline> {
+        self.ending.front().map(|(due, _)| *due)
+    }
+
+    /// The next call whose notes are closed at `now`, as they are stored: a JSON array.
+    pub fn closed(&mut self, now: Deadline) -> Option<(Serial, Vec<u8>)> {
+        let (_, serial) = self.ending.pop_front_if(|(due, _)| *due <= now)?;
+        let OfCall { notes, legs } = self.calls.remove(&serial)?;
+        for leg in legs {
+            self.legs.remove(&leg);
+        }
+        Some((serial, serde_json::to_vec(&notes).expect("notes are plain values")))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ending.is_empty()
     }
 }
 

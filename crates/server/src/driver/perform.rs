@@ -1,8 +1,7 @@
 //! One action of the engine after the other.
 
-use engine::action::{Action, Claim};
+use engine::action::Action;
 use engine::writes::Write;
-use store::StoreError;
 
 use super::{Driver, Happening};
 
@@ -13,11 +12,7 @@ impl Driver {
             match action {
                 Action::Write(write) => self.write(write),
                 Action::Reply { ticket, reply } => self.reply(ticket, reply),
-                Action::Claim { claim, what } => {
-                    // What is in the open batch must be in the backlog before it is claimed.
-                    self.disk.flush(&mut self.engine);
-                    self.claim(claim, what);
-                }
+                Action::Claim { claim, what } => self.disk.claim(&mut self.engine, claim, what),
                 Action::Fetch { serial, playlist } => self.fetch(serial, playlist),
                 Action::Open { leg, serial, to } => self.open(leg, serial, to),
                 Action::Dial { leg } => self.dial(leg),
@@ -41,25 +36,9 @@ impl Driver {
 
     fn write(&mut self, write: Write) {
         if let Write::Ended(cdr) = &write {
-            let serial = cdr.intent.serial;
-            if let Some(notes) = self.notes.take(serial) {
-                self.disk.add_timeline(serial, notes);
-            }
+            self.notes.end(cdr.intent.serial, self.clock.now().since_start);
         }
         self.disk.add(write);
-    }
-
-    fn claim(&mut self, claim: engine::action::ClaimId, what: Claim) {
-        let what = match what {
-            Claim::Ready { tenant, trunk, limit } => store::Claim::Ready { tenant, trunk, limit },
-            Claim::Expired { now_ms, limit } => store::Claim::Expired { now_ms, limit },
-            Claim::One { serial } => store::Claim::One { serial },
-        };
-        let (store, happenings) = (self.store.clone(), self.happenings.clone());
-        tokio::spawn(async move {
-            let calls = store.claim(what).await.map_err(|error: StoreError| error.to_string());
-            happenings.send(Happening::Claimed { claim, calls }).await;
-        });
     }
 
     /// Clips in memory are there at once; others are read or spoken meanwhile.

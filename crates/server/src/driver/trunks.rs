@@ -44,6 +44,22 @@ pub struct Trunks {
     secret: hmac::Key,
 }
 
+impl Trunk {
+    /// `None` where offhook does not register, or does not know yet where.
+    fn registration(&self, index: usize) -> Option<Registration> {
+        let (expires, address) = (self.register?, self.address?);
+        let user = self.credentials.as_ref()?.username.clone();
+        Some(Registration {
+            id: RegistrationId(index as u64),
+            registrar: Destination::new(address, self.transport),
+            aor: Uri::new(&user, &self.host).ok()?,
+            contact_user: user,
+            credentials: self.credentials.clone(),
+            expires,
+        })
+    }
+}
+
 impl Trunks {
     pub fn new(trunks: Vec<Trunk>, secret: &[u8]) -> Trunks {
         let state = |trunk: Trunk| {
@@ -65,10 +81,13 @@ impl Trunks {
         self.trunks.get(name).map(|(trunk, _)| trunk.codecs.clone()).unwrap_or_default()
     }
 
-    pub fn moved(&mut self, name: &TrunkName, address: SocketAddr) {
-        if let Some((trunk, _)) = self.trunks.get_mut(name) {
-            trunk.address = Some(address);
-        }
+    /// The trunk's host is at this address now; where offhook registers, the registration to make.
+    pub fn moved(&mut self, name: &TrunkName, address: SocketAddr) -> Option<Registration> {
+        let index = self.trunks.keys().position(|key| key == name)?;
+        let (trunk, _) = self.trunks.get_mut(name)?;
+        let changed = trunk.address.replace(address) != Some(address);
+        let registration = trunk.registration(index);
+        registration.filter(|_| changed)
     }
 
     /// The INVITE of an attempt. Call-ID and From-tag come from serial and attempt, so that the same
@@ -114,19 +133,8 @@ impl Trunks {
 
     /// One per trunk that asks for it; numbered by their place.
     pub fn registrations(&self) -> Vec<Registration> {
-        let registration = |(index, (trunk, _)): (usize, &(Trunk, bool))| {
-            let (expires, address) = (trunk.register?, trunk.address?);
-            let user = trunk.credentials.as_ref()?.username.clone();
-            Some(Registration {
-                id: RegistrationId(index as u64),
-                registrar: Destination::new(address, trunk.transport),
-                aor: Uri::new(&user, &trunk.host).ok()?,
-                contact_user: user,
-                credentials: trunk.credentials.clone(),
-                expires,
-            })
-        };
-        self.trunks.values().enumerate().filter_map(registration).collect()
+        let trunks = self.trunks.values().enumerate();
+        trunks.filter_map(|(index, (trunk, _))| trunk.registration(index)).collect()
     }
 
     pub fn name_of(&self, id: RegistrationId) -> String {

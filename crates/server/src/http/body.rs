@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
+use http_body_util::LengthLimitError;
 
 use super::v1::Problem;
 use super::wire::WireError;
@@ -64,11 +65,14 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, NotRead> {
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(NotRead::TooLarge);
     }
-    let chunked = declared.is_none();
     match tokio::time::timeout(body_timeout(limit), to_bytes(request.into_body(), limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        // Without a declared length the limit is what breaks a body that keeps coming.
-        Ok(Err(_)) if chunked => Err(NotRead::TooLarge),
+        // Without a declared length only reading on shows that it is too large.
+        Ok(Err(error)) if is_too_large(&error) => Err(NotRead::TooLarge),
         Ok(Err(_)) | Err(_) => Err(NotRead::Broken),
     }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
 }

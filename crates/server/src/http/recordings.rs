@@ -153,10 +153,11 @@ fn parse_upload(body: &Map<String, Value>, tenant: &Tenant) -> Result<Upload, St
         Some(Value::String(text)) if text == "true" || text == "false" => text == "true",
         Some(_) => return Err("submit must be true or false".to_owned()),
     };
-    let encoded = text("fileInfo")?.ok_or("fileInfo is missing")?;
-    let audio = STANDARD
-        .decode(encoded.trim())
-        .map_err(|error| format!("fileInfo is no Base64: {error}"))?;
+    // Encoders for mail break their lines.
+    let mut encoded = text("fileInfo")?.ok_or("fileInfo is missing")?;
+    encoded.retain(|character| !character.is_ascii_whitespace());
+    let audio =
+        STANDARD.decode(encoded).map_err(|error| format!("fileInfo is no Base64: {error}"))?;
     if audio.len() > MAX_FILE {
         return Err("the file is larger than 8 MB".to_owned());
     }

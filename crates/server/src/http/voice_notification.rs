@@ -150,12 +150,14 @@ fn wish_v2(body: &Map<String, Value>) -> Wish {
 }
 
 fn wish_v1(body: &Map<String, Value>) -> Wish {
-    wish(body, PlaylistWish::Content(text_field(body, "voiceContent")))
+    let content = PlaylistWish::Content(text_field(body, "voiceContent"));
+    Wish { call_data: text_field(body, "callData"), ..wish(body, content) }
 }
 
 fn wish(body: &Map<String, Value>, playlist: PlaylistWish) -> Wish {
     Wish {
         called: text_field(body, "called"),
+        call_data: Ok(None),
         playlist,
         callback_url: text_field(body, "callBackUrl"),
         caller_present: text_field(body, "callerPresent"),

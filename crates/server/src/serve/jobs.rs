@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use store::StoreError;
 use tokio::sync::watch;
 
 use crate::app::{App, unix_ms};
+use crate::driver::{Happening, Happenings};
 
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(30);
 
 /// Forgets tokens and idempotency keys whose time is over, until `stop`.
-pub fn start(app: &App, mut stop: watch::Receiver<bool>) {
+pub fn start(app: &App, happenings: Happenings, mut stop: watch::Receiver<bool>) {
     let app = app.clone();
     tokio::spawn(async move {
         loop {
@@ -20,6 +22,10 @@ pub fn start(app: &App, mut stop: watch::Receiver<bool>) {
             let now_ms = unix_ms();
             if let Err(error) = app.access.expire(now_ms).await {
                 tracing::warn!(%error, "expired tokens could not be deleted");
+                // On an idle server this may be the first to see it.
+                if let StoreError::Stopped { why } = &error {
+                    happenings.tell(Happening::DiskFailed(why.clone()));
+                }
             }
             if let Err(error) = app.store.expire_idempotency(now_ms).await {
                 tracing::warn!(%error, "old idempotency keys could not be deleted");

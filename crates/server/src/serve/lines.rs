@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use engine::vocabulary::TrunkName;
+use engine::events::EventKind;
+use engine::vocabulary::{Serial, TrunkName};
 use engine::{Engine, Start};
 use store::{NaturalKey, Recovery};
 use tokio::sync::mpsc;
@@ -39,7 +40,10 @@ pub struct Driven {
 impl Lines {
     pub async fn open(app: &App, happenings: &Happenings) -> Result<Lines, ServeError> {
         let (config, store) = (&app.config, &app.store);
-        let found = store.recover().await?;
+        let mut found = store.recover().await?;
+        for unfinished in &mut found.unfinished_started {
+            unfinished.ringing_ms = rang_at(app, unfinished.intent.serial).await?;
+        }
         let (sip, sip_events) = network::start_sip(config, store, &found).await?;
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
@@ -96,4 +100,11 @@ async fn natural_keys(app: &App) -> Result<Vec<NaturalKey>, ServeError> {
         keys.extend(app.store.natural_keys(tenant.id).await?);
     }
     Ok(keys)
+}
+
+/// Only the event log remembers it.
+async fn rang_at(app: &App, serial: Serial) -> Result<Option<i64>, ServeError> {
+    let events = app.store.events_of(serial).await?;
+    let rang = events.iter().find(|(_, event)| matches!(event.kind, EventKind::Ringing { .. }));
+    Ok(rang.map(|(_, event)| event.at_ms))
 }

@@ -19,7 +19,7 @@ async fn the_callback_says_how_it_ended() {
         ("1503", "6", "failed"),
         ("1480", "4", "no_answer"),
         ("1011", "4", "no_answer"),
-        ("10153", "0", "failed"),
+        ("10153", "998", "failed"),
         ("10152", "1", "played"),
         ("100701", "1", "played"),
         ("1013", "1", "played"),

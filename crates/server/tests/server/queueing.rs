@@ -47,9 +47,41 @@ async fn a_call_that_waits_says_why() {
     assert!(timeline.contains("trunk_concurrency"), "{timeline}");
     world.client.cancel(&serial).await.expect("a reply");
     let released = world.released(&serial).await;
-    assert_eq!(released["releaseReason"], "6", "it was cancelled where it waited");
+    assert_eq!(released["releaseReason"], "998", "it was cancelled where it waited");
     world.client.cancel(&blocker).await.expect("a reply");
     world.released(&blocker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_cancels_its_own_calls_only() {
+    let other = r#"
+[[tenant]]
+id = 2
+name = "other"
+app_key = "other"
+app_secret = "another-secret-of-a-tenant"
+access_codes = ["2222202"]
+routes = [{ prefix = "", trunk = "carrier" }]
+"#;
+    let setting = Setting {
+        trunk: "concurrent_calls = 1".into(),
+        tenant: other.into(),
+        ..Setting::default()
+    };
+    let world = World::with(setting, CarrierConfig::default()).await;
+    let live = world.call("1480").await;
+    let waiting = world.call("1480").await;
+    let url = format!("http://{}", world.server.http);
+    let other = sim::Client::new(url, "other", "another-secret-of-a-tenant").expect("a client");
+    for serial in [&live, &waiting, &"1".to_owned()] {
+        assert_eq!(other.cancel(serial).await.expect("a reply").status, 404);
+    }
+    for serial in [&live, &waiting] {
+        assert_eq!(world.client.cancel(serial).await.expect("a reply").status, 202);
+        assert_eq!(world.released(serial).await["releaseReason"], "998");
+    }
+    let over = world.client.cancel(&live).await.expect("a reply");
+    assert_eq!(over.status, 409, "{}", over.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,10 +95,12 @@ async fn the_wait_ends_at_the_deadline(fixture: Fixture) {
 async fn one_call_is_claimed_while_it_waits(fixture: Fixture) {
     let store = &fixture.store;
     store.submit(vec![accepted(intent(1)), accepted(intent(2))]).await.unwrap();
-    let one = Claim::One { serial: Serial(2) };
+    let foreign = Claim::One { tenant: TenantId(99), serial: Serial(2) };
+    assert_eq!(store.claim(foreign).await.unwrap(), [], "another tenant's");
+    let one = Claim::One { tenant: TENANT, serial: Serial(2) };
     assert_eq!(store.claim(one.clone()).await.unwrap(), [intent(2)]);
     assert_eq!(store.claim(one).await.unwrap(), []);
-    assert_eq!(store.claim(Claim::One { serial: Serial(3) }).await.unwrap(), []);
+    assert_eq!(store.claim(Claim::One { tenant: TENANT, serial: Serial(3) }).await.unwrap(), []);
 }
 
 async fn a_waiting_call_comes_back_as_it_was(fixture: Fixture) {

@@ -61,7 +61,7 @@ async fn write_until_it_fails(directory: &Path) {
     assert!(!why.is_empty());
     let later = store.submit(whole_call(1_000_000)).await;
     assert_eq!(later, Err(CommitError::Stopped { why: why.clone() }));
-    let claim = store.claim(Claim::One { serial: Serial(1) }).await;
+    let claim = store.claim(Claim::One { tenant: TENANT, serial: Serial(1) }).await;
     assert!(matches!(claim, Err(StoreError::Stopped { .. })));
     let put = store.put_meta("a", vec![]).await;
     assert!(matches!(put, Err(StoreError::Stopped { .. })));

@@ -19,6 +19,8 @@ pub struct World {
     pub now: Now,
     /// Writes of the batch that is open.
     pub open: Vec<Write>,
+    /// Batches that are closed and not on disk yet.
+    flying: Vec<(engine::action::BatchNumber, Vec<Write>)>,
     /// Everything that is on disk, in order.
     pub disk: Vec<Write>,
     pub replies: Vec<(Ticket, Reply)>,
@@ -73,6 +75,7 @@ impl World {
             engine: Engine::new(start),
             now: Now { since_start: Duration::from_secs(1), unix_ms: 1_795_000_000_000 },
             open: Vec::new(),
+            flying: Vec::new(),
             disk: Vec::new(),
             replies: Vec::new(),
             claims: Vec::new(),
@@ -96,7 +99,7 @@ impl World {
     pub fn cancel(&mut self, serial: Serial) -> Ticket {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
-        self.input(Input::Cancel { ticket, serial });
+        self.input(Input::Cancel { ticket, tenant: TENANT, serial });
         ticket
     }
 
@@ -121,7 +124,11 @@ impl World {
             match action {
                 Action::Write(write) => self.open.push(write),
                 Action::Reply { ticket, reply } => self.replies.push((ticket, reply)),
-                Action::Claim { claim, what } => self.claims.push((claim, what)),
+                Action::Claim { claim, what } => {
+                    // The driver closes the batch here: what is claimed comes after it.
+                    self.flush();
+                    self.claims.push((claim, what));
+                }
                 Action::Forget { .. } => {}
                 other => wants.push(in_words(&other)),
             }
@@ -129,12 +136,21 @@ impl World {
         wants
     }
 
+    /// Closes the open batch and hands it to the disk.
+    fn flush(&mut self) {
+        if !self.open.is_empty() {
+            self.flying.push((self.engine.close_batch(), std::mem::take(&mut self.open)));
+        }
+    }
+
     /// The disk takes what was written; then what waited for it.
     pub fn commit(&mut self) -> Vec<String> {
         let mut wants = self.wants();
-        let batch = self.engine.close_batch();
-        self.disk.append(&mut self.open);
-        self.input(Input::Committed(batch));
+        self.flush();
+        for (batch, mut writes) in std::mem::take(&mut self.flying) {
+            self.disk.append(&mut writes);
+            self.input(Input::Committed(batch));
+        }
         wants.extend(self.wants());
         wants
     }

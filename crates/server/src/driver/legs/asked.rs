@@ -13,7 +13,7 @@ use crate::recordings;
 impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
         let codecs = self.trunks.codecs(&to.trunk);
-        self.legs.add(leg, serial, Stage::Binding(Then::Dial(to)));
+        self.add_leg(leg, serial, Stage::Binding(Then::Dial(to)));
         self.tell_media(media::Command::Offer { leg: to_media(leg), codecs, dtmf: true });
     }
 
@@ -25,10 +25,12 @@ impl Driver {
         sdp: Vec<u8>,
     ) {
         match sip::Wire::from_bytes(wire) {
+            // Over a connection the same bytes are a new request: only a datagram is a retransmission.
+            Ok(wire) if wire.transport.is_reliable() => self.take_back(leg, serial, wire),
             Ok(wire) => {
+                self.add_leg(leg, serial, Stage::Binding(Then::Resume(Box::new(wire))));
                 let what = "the INVITE that was out is sent again".into();
                 self.note(serial, NoteKind::Recovered { what });
-                self.legs.add(leg, serial, Stage::Binding(Then::Resume(Box::new(wire))));
                 let sdp = Bytes::from(sdp);
                 self.tell_media(media::Command::Rebind { leg: to_media(leg), sdp });
             }
@@ -38,22 +40,24 @@ impl Driver {
 
     pub(in crate::driver) fn abandon(&mut self, leg: LegId, serial: Serial, wire: &[u8]) {
         match sip::Wire::from_bytes(wire) {
-            Ok(wire) => {
-                let what = "the INVITE that was out is cancelled".into();
-                self.note(serial, NoteKind::Recovered { what });
-                self.signalling(leg, serial);
-                self.tell_sip(sip::Command::Abandon { wire: Box::new(wire) });
-            }
+            Ok(wire) => self.take_back(leg, serial, wire),
             Err(error) => self.unreadable(leg, serial, &error),
         }
+    }
+
+    fn take_back(&mut self, leg: LegId, serial: Serial, wire: sip::Wire) {
+        self.signalling(leg, serial);
+        let what = "the INVITE that was out is cancelled".into();
+        self.note(serial, NoteKind::Recovered { what });
+        self.tell_sip(sip::Command::Abandon { wire: Box::new(wire) });
     }
 
     pub(in crate::driver) fn hang_up_stored(&mut self, leg: LegId, serial: Serial, dialog: &[u8]) {
         match sip::DialogSnapshot::from_bytes(dialog) {
             Ok(dialog) => {
+                self.signalling(leg, serial);
                 let what = "the call that was up is hung up".into();
                 self.note(serial, NoteKind::Recovered { what });
-                self.signalling(leg, serial);
                 self.tell_sip(sip::Command::HangUpDialog {
                     credentials: self.trunks.credentials_for(dialog.remote),
                     dialog: Box::new(dialog),
@@ -74,10 +78,15 @@ impl Driver {
 
     pub(in crate::driver) fn hang_up(&mut self, leg: LegId) {
         let Some(entry) = self.legs.0.get_mut(&leg) else { return };
-        match entry.stage {
-            Stage::Binding(_) => {
+        match &entry.stage {
+            Stage::Binding(Then::Dial(_)) => {
                 entry.stage = Stage::Closing { cause: Cause::HungUp, sip_status: None };
                 self.tell_media(media::Command::Close { leg: to_media(leg) });
+            }
+            Stage::Binding(Then::Resume(wire)) => {
+                let wire = wire.clone();
+                entry.stage = Stage::Signalling { media: true, reoffer: Reoffer::No };
+                self.tell_sip(sip::Command::Abandon { wire });
             }
             Stage::Signalling { .. } => {
                 let cause = sip::HangUpCause::Normal;
@@ -112,7 +121,7 @@ impl Driver {
 
     fn signalling(&mut self, leg: LegId, serial: Serial) {
         let stage = Stage::Signalling { media: false, reoffer: Reoffer::No };
-        self.legs.add(leg, serial, stage);
+        self.add_leg(leg, serial, stage);
     }
 
     /// A row of an older format or a damaged one: nothing can be sent for it.

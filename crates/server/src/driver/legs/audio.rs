@@ -35,8 +35,12 @@ impl Driver {
                 self.leg_input(of_media(leg), LegInput::Digit(digit));
             }
             Event::Flow { leg, received, sent, packets_in, packets_out } => {
+                let leg = of_media(leg);
+                if let Some(entry) = self.legs.0.get_mut(&leg) {
+                    entry.told_audio = true;
+                }
                 let audio = NoteKind::Audio { received, sent, packets_in, packets_out };
-                self.note_leg(of_media(leg), audio);
+                self.note_leg(leg, audio);
             }
             Event::RecordingStarted { leg, .. } => {
                 self.note_leg(of_media(leg), NoteKind::RecordingStarted);
@@ -123,20 +127,33 @@ impl Driver {
                 entry.stage = stage;
                 self.leg_input(leg, LegInput::MediaFailed(cause));
             }
-            stage @ Stage::Closing { .. } => entry.stage = stage,
+            // Its port was never bound, so nothing will be closed.
+            stage @ Stage::Closing { .. } => {
+                entry.stage = stage;
+                if entry.sdp.is_empty() {
+                    self.closed(leg, None);
+                }
+            }
         }
     }
 
     /// The leg is over on both sides.
     pub(super) fn closed(&mut self, leg: LegId, stats: Option<&media::Stats>) {
-        let Some(Leg { stage: Stage::Closing { cause, sip_status }, codec, .. }) =
+        let Some(Leg { stage: Stage::Closing { cause, sip_status }, codec, told_audio, .. }) =
             self.legs.0.get(&leg)
         else {
             return;
         };
-        let media = stats.filter(|_| !codec.is_empty()).map(|stats| summary(codec, stats));
-        let (cause, sip_status) = (*cause, *sip_status);
+        let (cause, sip_status, told_audio) = (*cause, *sip_status, *told_audio);
+        let negotiated = stats.filter(|_| !codec.is_empty());
+        let media = negotiated.map(|stats| summary(codec, stats));
         self.legs.0.remove(&leg);
+        // A call that was shorter than the time in which it is told.
+        if let Some(stats) = negotiated.filter(|_| !told_audio) {
+            let (packets_in, packets_out) = (stats.packets_received, stats.packets_sent);
+            let (received, sent) = (packets_in > 0, packets_out > 0);
+            self.note_leg(leg, NoteKind::Audio { received, sent, packets_in, packets_out });
+        }
         self.leg_input(leg, LegInput::Ended { cause, sip_status, media });
     }
 

@@ -47,9 +47,8 @@ impl Driver {
                 self.trunk_registered(id, false);
             }
             Event::Message(tap) => {
-                let serial = tap.leg.and_then(|leg| self.legs.serial(of_sip(leg)));
-                if let Some(serial) = serial {
-                    self.note(serial, NoteKind::message(&tap));
+                if let Some(leg) = tap.leg {
+                    self.note_leg(of_sip(leg), NoteKind::message(&tap));
                 }
             }
             // The policy lets no INVITE and no other request in, and nobody here re-INVITEs.

@@ -57,8 +57,7 @@ pub async fn revoke(
     V1Tenant(tenant): V1Tenant,
     V1Body(body): V1Body<CALL_BODY>,
 ) -> Result<StatusCode, Problem> {
-    let revoked: Revoked = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body is not as described: {error}")))?;
+    let revoked: Revoked = super::object(&body)?;
     let found = app.access.revoke(tenant.id, &revoked.key).await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found()) }
 }

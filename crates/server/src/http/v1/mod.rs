@@ -16,6 +16,8 @@ use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -24,6 +26,19 @@ use utoipa_axum::routes;
 use crate::app::App;
 
 pub use problem::Problem;
+
+/// A body that is a JSON object. serde would also take an array of the fields in their order, which
+/// no description promises.
+fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let fault = |error| Problem::bad_request(format!("the body is not as described: {error}"));
+    let fields: Map<String, Value> = serde_json::from_slice(body).map_err(fault)?;
+    let nested =
+        |value: &Value| value.as_array().is_some_and(|all| all.iter().any(Value::is_array));
+    if fields.values().any(nested) {
+        return Err(Problem::bad_request("the body is not as described: an array in an array"));
+    }
+    serde_json::from_value(Value::Object(fields)).map_err(fault)
+}
 
 /// The routes of `/v1`, and the document that describes them at `/v1/openapi.json`.
 pub fn router() -> Router<App> {

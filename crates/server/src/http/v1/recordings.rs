@@ -160,8 +160,7 @@ fn verdict(body: &[u8]) -> Result<Verdict, Problem> {
     if body.is_empty() {
         return Ok(Verdict::default());
     }
-    let verdict: Verdict = serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request(format!("the body is not as described: {error}")))?;
+    let verdict: Verdict = super::object(body)?;
     if verdict.comment.len() > MAX_COMMENT {
         return Err(Problem::bad_request(format!("comment must have at most {MAX_COMMENT} bytes")));
     }

@@ -110,8 +110,7 @@ pub async fn put(
 ) -> Result<(StatusCode, Json<PutTenant>), Problem> {
     let id = id.parse().ok().filter(|id| *id > 0).map(TenantId);
     let id = id.ok_or_else(|| Problem::bad_request("the id must be 1 or higher"))?;
-    let wanted: NewTenant = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body is not as described: {error}")))?;
+    let wanted: NewTenant = super::object(&body)?;
     check(&app, id, &wanted)?;
     let found = app.tenants.by_id(id);
     if found.as_ref().is_some_and(|found| found.from_file) {

@@ -92,8 +92,7 @@ pub async fn create(
     if !tenant.settings.voice_notification {
         return Err(Problem::unprocessable("service_off", "voice notifications are switched off"));
     }
-    let wanted: NewVoiceNotification = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body is not as described: {error}")))?;
+    let wanted: NewVoiceNotification = super::object(&body)?;
     let idempotency = idempotency(tenant.id, &headers, &body).map_err(Problem::bad_request)?;
     let order = judged(&app, &tenant, wish(wanted))
         .map_err(|refused| Problem::unprocessable(refused.name(), refused.to_string()))?;
@@ -126,6 +125,7 @@ fn wish(wanted: NewVoiceNotification) -> Wish {
     };
     Wish {
         called: Ok(Some(wanted.called)),
+        call_data: Ok(None),
         playlist: PlaylistWish::List(Ok(Some(wanted.playlist.into_iter().map(entry).collect()))),
         callback_url: Ok(wanted.callback_url),
         caller_present: Ok(wanted.caller),

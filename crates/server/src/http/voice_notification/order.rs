@@ -1,7 +1,7 @@
 //! From what a client wrote to an order that cannot be wrong, or the return code that says why not.
 //!
-//! What is checked, in this order, the first finding is the answer: the tenant (6); `called` (5); the
-//! form of `playList` (11, 12) and of its parameters (15, 13, 14), entry by entry; `callBackUrl` (9);
+//! What is checked, in this order, the first finding is the answer: the tenant (6); `called` (5);
+//! `callData` of v1 (2); the form of `playList` (11, 12) and of its parameters (15, 13, 14), entry by entry; `callBackUrl` (9);
 //! `callerPresent` (7); `playTimes` (10); `priority` (36); what the tenant may call (16, then a number
 //! without a route: 5); the material of each entry (17, 22, 23, 18, 19, 20, 21, and 15 or 13 where the
 //! parameters do not fit the template). A client that corrects what it is told is never told of an
@@ -27,6 +27,8 @@ pub type Field<T> = Result<Option<T>, WrongType>;
 #[derive(Debug, Clone)]
 pub struct Wish {
     pub called: Field<String>,
+    /// v1 only.
+    pub call_data: Field<String>,
     pub playlist: PlaylistWish,
     pub callback_url: Field<String>,
     pub caller_present: Field<String>,
@@ -66,6 +68,8 @@ const MAX_ENTRIES: usize = 5;
 const MAX_PARAMS: usize = 10;
 /// Bytes of one template parameter.
 const MAX_PARAM: usize = 32;
+/// Bytes of v1's `callData`.
+const MAX_CALL_DATA: usize = 1024;
 /// Bytes of v1's `voiceContent`.
 const MAX_CONTENT: usize = 1024;
 
@@ -74,6 +78,7 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
     let settings = &view.tenant.settings;
     let default_caller = view.tenant.access_codes.first().ok_or(Refused::TenantNotEnabled)?;
     let called = called(wish.called)?;
+    call_data(wish.call_data)?;
     let entries = playlist_form(wish.playlist)?;
     let callback_url = callback_url(wish.callback_url, view.tenant)?;
     let caller_present = match wish.caller_present.map_err(|WrongType| Refused::CallerPresent)? {
@@ -109,6 +114,15 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
 }
 
 /// Digits, with `+` before them where the client writes international numbers.
+/// Taken for its length alone: no callback of a voice notification carries it back.
+fn call_data(call_data: Field<String>) -> Result<(), Refused> {
+    match call_data {
+        Ok(None) => Ok(()),
+        Ok(Some(data)) if data.len() <= MAX_CALL_DATA => Ok(()),
+        Ok(Some(_)) | Err(WrongType) => Err(Refused::CallData),
+    }
+}
+
 fn called(field: Field<String>) -> Result<String, Refused> {
     let number = field.map_err(|WrongType| Refused::Called)?.ok_or(Refused::CalledMissing)?;
     let digits = number.strip_prefix('+').unwrap_or(&number);

@@ -17,6 +17,8 @@ pub enum Refused {
         "callerPresent must be one of the tenant's access codes, or 11 to 14 digits where caller transparency is on"
     )]
     CallerPresent,
+    #[error("callData must be a string of at most 1024 bytes")]
+    CallData,
     #[error("voiceContent must be the id of a recording, at most 1024 bytes")]
     VoiceContent,
     #[error("{0}")]
@@ -63,6 +65,7 @@ impl Refused {
         match self {
             Refused::CalledMissing | Refused::Called | Refused::NoRoute => 5,
             Refused::TenantNotEnabled => 6,
+            Refused::CallData => 2,
             Refused::CallerPresent => 7,
             Refused::VoiceContent => 8,
             Refused::CallbackUrl(_) => 9,
@@ -91,6 +94,7 @@ impl Refused {
             Refused::CalledMissing | Refused::Called => "called",
             Refused::NoRoute => "no_route",
             Refused::TenantNotEnabled => "tenant_not_enabled",
+            Refused::CallData => "call_data",
             Refused::CallerPresent => "caller",
             Refused::VoiceContent => "voice_content",
             Refused::CallbackUrl(_) => "callback_url",
