@@ -17,8 +17,8 @@ const SUBSCRIPTION: usize = 4096;
 
 pub(crate) struct Ledger {
     book: Mutex<Book>,
-    /// Grows with every report: wakes those who wait.
-    reported: watch::Sender<u64>,
+    /// Grows with every change: wakes those who wait.
+    changed: watch::Sender<u64>,
     subscribers: broadcast::Sender<Arc<CallReport>>,
     keep_audio: KeepAudio,
 }
@@ -44,7 +44,7 @@ impl Ledger {
     pub fn new(keep_audio: KeepAudio) -> Ledger {
         Ledger {
             book: Mutex::default(),
-            reported: watch::Sender::new(0),
+            changed: watch::Sender::new(0),
             subscribers: broadcast::Sender::new(SUBSCRIPTION),
             keep_audio,
         }
@@ -61,6 +61,8 @@ impl Ledger {
             known.branches.push(branch);
             book.totals.invites += 1;
         }
+        drop(book);
+        self.wake();
     }
 
     /// A phone rings because of this Call-ID; when its first INVITE arrived.
@@ -71,11 +73,19 @@ impl Ledger {
         invites.phones_rung += 1;
         let (first_at, phones) = (invites.first_at, invites.phones_rung);
         book.totals.repeated_call_ids += u64::from(phones == 2);
+        drop(book);
+        self.wake();
         first_at
     }
 
     pub fn registered(&self) {
         self.lock().totals.registrations += 1;
+        self.wake();
+    }
+
+    /// Whoever waits for a total looks again.
+    fn wake(&self) {
+        self.changed.send_modify(|count| *count += 1);
     }
 
     pub fn ended(&self, report: CallReport) {
@@ -95,7 +105,7 @@ impl Ledger {
         drop(book);
         // Nobody has to listen.
         let _listeners = self.subscribers.send(shared);
-        self.reported.send_modify(|count| *count += 1);
+        self.wake();
     }
 
     pub fn calls(&self) -> Vec<CallReport> {
@@ -105,28 +115,28 @@ impl Ledger {
 
     /// The first report that satisfies `predicate`, among those there are and those to come.
     pub async fn ended_with(&self, predicate: impl Fn(&CallReport) -> bool) -> CallReport {
-        let mut reported = self.reported.subscribe();
+        let mut changed = self.changed.subscribe();
         loop {
-            reported.borrow_and_update();
+            changed.borrow_and_update();
             {
                 let book = self.lock();
                 if let Some(found) = book.reports.iter().find(|report| predicate(report)) {
                     return book.completed(found.clone());
                 }
             }
-            reported.changed().await.expect("self holds the sender");
+            changed.changed().await.expect("self holds the sender");
         }
     }
 
     /// Returns when the totals satisfy `predicate`; looked at whenever a call has ended.
     pub async fn totals_reached(&self, predicate: impl Fn(&Totals) -> bool) {
-        let mut reported = self.reported.subscribe();
+        let mut changed = self.changed.subscribe();
         loop {
-            reported.borrow_and_update();
+            changed.borrow_and_update();
             if predicate(&self.totals()) {
                 return;
             }
-            reported.changed().await.expect("self holds the sender");
+            changed.changed().await.expect("self holds the sender");
         }
     }
 

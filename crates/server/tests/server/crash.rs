@@ -4,23 +4,6 @@ use sim::CarrierConfig;
 
 use crate::support::{PATIENCE, Setting, World};
 
-async fn reaches(world: &World, serial: &str, what: &str) {
-    let reached = async {
-        let mut after = 0;
-        loop {
-            let path = format!("/v1/events?after={after}&wait=10");
-            let reply = world.client.v1(reqwest::Method::GET, &path).await.expect("a reply");
-            let page: serde_json::Value = reply.parse().expect("JSON");
-            let events = page["events"].as_array().expect("events");
-            if events.iter().any(|event| event["type"] == what && event["serial"] == serial) {
-                return;
-            }
-            after = page["last"].as_u64().expect("a position");
-        }
-    };
-    tokio::time::timeout(PATIENCE, reached).await.expect("the call gets there");
-}
-
 fn restart(mut world: World) -> World {
     world.server = world.server.kill_and_restart();
     world.client = world.server.client();
@@ -47,7 +30,7 @@ async fn a_call_that_waits_is_dialled_after_the_restart() {
     let setting = Setting { trunk: "concurrent_calls = 1".into(), ..Setting::default() };
     let world = World::with(setting, CarrierConfig::default()).await;
     let first = world.call("1480").await;
-    reaches(&world, &first, "call.ringing").await;
+    world.reaches(&first, "call.ringing").await;
     let second = world.call("8899").await;
     let world = restart(world);
     world.client.cancel(&first).await.expect("a reply");
@@ -58,7 +41,7 @@ async fn a_call_that_waits_is_dialled_after_the_restart() {
 async fn a_call_that_rings_goes_on_by_the_same_invite() {
     let world = World::start().await;
     let serial = world.call("100205").await;
-    reaches(&world, &serial, "call.dialling").await;
+    world.reaches(&serial, "call.dialling").await;
     let world = restart(world);
     resolved(&world, &serial, "played", "1").await;
 }
@@ -69,7 +52,7 @@ async fn a_call_that_is_up_is_hung_up_and_reported() {
     let mut wanted = world.notification("1001");
     wanted.play_times = Some(5);
     let serial = world.client.notify(&wanted).await.expect("accepted");
-    reaches(&world, &serial, "call.play_started").await;
+    world.reaches(&serial, "call.play_started").await;
     let world = restart(world);
     resolved(&world, &serial, "interrupted", "998").await;
 }

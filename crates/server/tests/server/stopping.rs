@@ -15,7 +15,7 @@ async fn a_running_call_finishes_and_the_process_ends_well() {
     let mut wanted = world.notification("1001");
     wanted.play_times = Some(2);
     let serial = world.client.notify(&wanted).await.expect("accepted");
-    world.carrier.totals_reached(|totals| totals.answered == 1).await;
+    world.reaches(&serial, "call.play_started").await;
     terminate(world.server.pid());
     let released = world.released(&serial).await;
     assert_eq!(released["releaseReason"], "1", "it was played to its end");
@@ -26,7 +26,7 @@ async fn a_running_call_finishes_and_the_process_ends_well() {
 async fn a_second_signal_hangs_up() {
     let mut world = World::start().await;
     let serial = world.call("1480").await;
-    world.carrier.totals_reached(|totals| totals.invites == 1).await;
+    world.reaches(&serial, "call.ringing").await;
     terminate(world.server.pid());
     let draining = async {
         while world.client.v1(reqwest::Method::GET, "/readyz").await.expect("a reply").status != 503

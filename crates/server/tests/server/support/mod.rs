@@ -97,6 +97,24 @@ impl World {
         callback.expect("a release callback comes").json().expect("it is JSON")
     }
 
+    /// Waits until an event of this name is in the log of the call.
+    pub async fn reaches(&self, serial: &str, what: &str) {
+        let reached = async {
+            let mut after = 0;
+            loop {
+                let path = format!("/v1/events?after={after}&wait=10");
+                let reply = self.client.v1(reqwest::Method::GET, &path).await.expect("a reply");
+                let page: Value = reply.parse().expect("JSON");
+                let events = page["events"].as_array().expect("events");
+                if events.iter().any(|event| event["type"] == what && event["serial"] == serial) {
+                    return;
+                }
+                after = page["last"].as_u64().expect("a position");
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.expect("the call gets there");
+    }
+
     /// The call as `/v1/calls/{serial}` has it.
     pub async fn record(&self, serial: &str) -> Value {
         let path = format!("/v1/calls/{serial}");
