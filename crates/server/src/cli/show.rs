@@ -45,9 +45,31 @@ pub fn timeline(reply: &Value, out: &mut (dyn Write + Send)) -> io::Result<()> {
         let after_ms = line["at_ms"].as_i64().unwrap_or(start) - start;
         let seconds = after_ms as f64 / 1000.0;
         let (source, what) = (text(&line["source"]), text(&line["what"]));
-        writeln!(out, "{seconds:>+9.3} s  {source:<8}  {what:<20}  {}", line["data"])?;
+        let detail = detail(what, &line["data"]);
+        writeln!(out, "{seconds:>+9.3} s  {source:<8}  {what:<20}  {detail}")?;
     }
     Ok(())
+}
+
+/// What fits on a line; `--json` has the rest.
+fn detail(what: &str, data: &Value) -> String {
+    match what {
+        "sip" => {
+            let arrow = if data["direction"] == "sent" { "→" } else { "←" };
+            let first = text(&data["message"]).lines().next().unwrap_or_default().to_owned();
+            format!("{arrow} {} {}  {first}", text(&data["transport"]), text(&data["remote"]))
+        }
+        "call.ended" => {
+            let end = &data["end"];
+            let (outcome, reason) = (text(&end["outcome"]), text(&end["release_reason"]));
+            format!("{outcome}, releaseReason {reason}, {} ms", end["talk_duration_ms"])
+        }
+        "callback.attempt" => match data["status"].as_u64() {
+            Some(status) => format!("HTTP {status} from {}", text(&data["url"])),
+            None => format!("{} ({})", text(&data["error"]), text(&data["url"])),
+        },
+        _ => data.to_string(),
+    }
 }
 
 /// A line per callback, and one per try below it.

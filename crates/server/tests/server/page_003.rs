@@ -72,6 +72,27 @@ async fn the_timeline_tells_everything_that_happened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_timeline_has_the_last_message_too() {
+    let world = World::start().await;
+    let serial = world.call("8899").await;
+    world.released(&serial).await;
+    let answered = async {
+        loop {
+            let timeline = world.client.timeline(&serial).await.expect("a timeline");
+            let lines = timeline["lines"].as_array().expect("lines");
+            let answer_to_bye = lines.iter().any(|line| {
+                let message = line["data"]["message"].as_str().unwrap_or_default();
+                message.starts_with("SIP/2.0 200") && message.contains("BYE")
+            });
+            if answer_to_bye {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.expect("the answer to the BYE is noted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn history_has_the_call_as_documented() {
     let world = World::start().await;
     let serial = world.call("8899").await;
