@@ -250,13 +250,10 @@ impl VoiceNotification {
             (Playing { .. }, LegInput::RecordingFailed) => {
                 self.hang_up(leg, Outcome::RecordingFailed, None, now, out)
             }
-            (Resumed { .. }, LegInput::MediaFailed(cause)) => {
-                self.hang_up(leg, Outcome::Unknown, Some(cause), now, out)
-            }
-            (Dialling { .. } | Ringing { .. } | Playing { .. }, LegInput::MediaFailed(cause)) => {
-                let outcome = unanswered(cause, false);
-                self.hang_up(leg, outcome, Some(cause), now, out)
-            }
+            (
+                state @ (Dialling { .. } | Resumed { .. } | Ringing { .. } | Playing { .. }),
+                LegInput::MediaFailed(cause),
+            ) => self.media_failed(&state, leg, cause, now, out),
 
             // What crosses a decision that has been made changes nothing.
             (
@@ -273,6 +270,19 @@ impl VoiceNotification {
                 | LegInput::MediaFailed(_),
             ) => state,
         }
+    }
+
+    fn media_failed(
+        &mut self,
+        state: &State,
+        leg: LegId,
+        cause: Cause,
+        now: Now,
+        out: &mut Effects,
+    ) -> State {
+        let resumed = matches!(state, State::Resumed { .. });
+        let outcome = if resumed { Outcome::Unknown } else { unanswered(cause, false) };
+        self.hang_up(leg, outcome, Some(cause), now, out)
     }
 
     fn leg_ended(
