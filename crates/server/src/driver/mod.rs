@@ -12,6 +12,7 @@ mod perform;
 mod trunks;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::Intent;
-use engine::vocabulary::{Now, Serial};
+use engine::vocabulary::{Now, Serial, TrunkName};
 use engine::{Engine, Reply, Ticket};
 use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -61,8 +62,8 @@ pub enum Happening {
     },
     /// A trunk's host name was resolved anew.
     Resolved {
-        trunk: engine::vocabulary::TrunkName,
-        address: std::net::SocketAddr,
+        trunk: TrunkName,
+        address: SocketAddr,
     },
     /// A write that was not the driver's was refused: the store writes no more.
     DiskFailed(String),
@@ -395,7 +396,7 @@ impl Driver {
                 self.engine.is_idle()
                     && self.disk.is_idle()
                     && self.legs.is_empty()
-                    && self.notes.is_empty()
+                    && self.notes.are_all_closed()
             }
             Stopping::Broken(_) => self.engine.live_calls() == 0 && self.legs.is_empty(),
         }

@@ -146,7 +146,8 @@ impl Notes {
         Some((serial, serde_json::to_vec(&notes).expect("notes are plain values")))
     }
 
-    pub fn is_empty(&self) -> bool {
+    /// No ended call still waits for its notes to be closed.
+    pub fn are_all_closed(&self) -> bool {
         self.ending.is_empty()
     }
 }

@@ -1,6 +1,8 @@
 //! One action of the engine after the other.
 
 use engine::action::Action;
+use engine::intent::PlayItem;
+use engine::vocabulary::Serial;
 use engine::writes::Write;
 
 use super::{Driver, Happening};
@@ -42,11 +44,7 @@ impl Driver {
     }
 
     /// Clips in memory are there at once; others are read or spoken meanwhile.
-    fn fetch(
-        &mut self,
-        serial: engine::vocabulary::Serial,
-        playlist: Vec<engine::intent::PlayItem>,
-    ) {
+    fn fetch(&mut self, serial: Serial, playlist: Vec<PlayItem>) {
         let Some(tenant) = self.engine.intent(serial).map(|intent| intent.tenant) else { return };
         if let Some(clips) = self.clips.cached(tenant, &playlist) {
             return self.happened(Happening::Fetched { serial, clips: Ok(clips) });
