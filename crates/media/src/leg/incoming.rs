@@ -42,7 +42,7 @@ impl Leg {
         }
     }
 
-    fn rtp(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
+    pub(crate) fn rtp(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
         let (Ok(packet), Some(agreement)) = (RtpPacket::parse(datagram.bytes), self.agreement())
         else {
             return self.drop_invalid(datagram.from);
@@ -95,7 +95,7 @@ impl Leg {
         }
     }
 
-    fn rtcp(&mut self, datagram: &Datagram<'_>) {
+    pub(crate) fn rtcp(&mut self, datagram: &Datagram<'_>) {
         let expected = match self.source.moved_to() {
             None => {
                 self.agreement().and_then(|agreement| agreement.remote_rtcp) == Some(datagram.from)
