@@ -8,5 +8,6 @@ mod media;
 mod page_003;
 mod peers;
 mod queueing;
+mod rubbish;
 mod stopping;
 mod support;

@@ -15,8 +15,8 @@ const LAST: &str = "OPTIONS sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.
      Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:x@127.0.0.1>\r\n\
      Call-ID: the-last\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
 
-/// First lines of all answers, until the last or the end of the connection.
-async fn answers(to: std::net::SocketAddr, message: &[u8], piece: usize) -> Vec<String> {
+/// First lines of all answers, and whether the connection lasted until the last.
+async fn answers(to: std::net::SocketAddr, message: &[u8], piece: usize) -> (Vec<String>, bool) {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut read, mut write) = stream.split();
@@ -43,7 +43,7 @@ async fn answers(to: std::net::SocketAddr, message: &[u8], piece: usize) -> Vec<
     timeout(LIMIT, both).await.expect("neither answered nor closed");
     let text = String::from_utf8_lossy(&got);
     let lines = text.split("\r\n").filter(|line| line.starts_with("SIP/2.0 "));
-    lines.map(str::to_owned).collect()
+    (lines.map(str::to_owned).collect(), text.contains("the-last"))
 }
 
 #[tokio::test]
@@ -59,11 +59,17 @@ async fn each_message_of_the_rfcs_byte_by_byte() {
         let pieces = Party::start(Limits::default()).await;
         let expected = answers(whole.address(Transport::Tcp), &message, message.len()).await;
         let got = answers(pieces.address(Transport::Tcp), &message, 1).await;
-        assert_eq!(got, expected, "{name}");
-        answered += usize::from(got.len() > 1);
+        if expected.1 {
+            assert_eq!(got, expected, "{name}");
+        } else {
+            // Whoever sends what cannot be framed may lose the answer to what came before it.
+            let same = got.0.iter().zip(&expected.0).all(|(got, expected)| got == expected);
+            assert!(!got.1 && same, "{name}: {got:?}, in one piece {expected:?}");
+        }
+        answered += usize::from(got.0.len() > 1);
         answers(b.address(Transport::Tcp), &message, 1).await;
     }
     assert!(answered >= 20, "{answered} messages were answered");
-    while !matches!(timeout(std::time::Duration::ZERO, b.event()).await, Err(_)) {}
+    while timeout(std::time::Duration::ZERO, b.event()).await.is_ok() {}
     call(&mut a, &mut b, Transport::Tcp).await;
 }

@@ -21,6 +21,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     child: Child,
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
+    pub sip_udp: SocketAddr,
+    pub sip_tcp: SocketAddr,
     directory: TempDir,
 }
 
@@ -150,10 +153,16 @@ impl Server {
             let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
             panic!("no announcement ({error}); the log says:\n{log}")
         });
-        let address = |name: &str| {
-            announced[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
-        };
-        Server { http: address("http"), child, directory }
+        let announced = |name: &str| announced[name].as_str().and_then(|text| text.parse().ok());
+        let address = |name: &str| announced(name).expect("an address");
+        Server {
+            http: address("http"),
+            https: announced("https"),
+            sip_udp: address("sip_udp"),
+            sip_tcp: address("sip_tcp"),
+            child,
+            directory,
+        }
     }
 
     /// `kill -9`, and a new process on the same data.
