@@ -131,7 +131,7 @@ impl Trunks {
         let State { trunk, .. } =
             self.trunks.get(&to.trunk).ok_or_else(|| TrunkError::Unknown(to.trunk.clone()))?;
         let address = trunk.address.ok_or_else(|| TrunkError::Unresolved(to.trunk.clone()))?;
-        let mut called = Uri::new(&trunk.numbers.called(&to.called), &trunk.host)?;
+        let mut called = Uri::new(trunk.numbers.called(&to.called), &trunk.host)?;
         if let Some(port) = trunk.port {
             called = called.with_port(port);
         }
