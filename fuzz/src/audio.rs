@@ -65,11 +65,15 @@ fn packets(data: &[u8], port: Port) {
     leg.listen(Box::new(Counted(heard.clone())));
     leg.events();
     let (mut given, mut ticks) = (0, 0);
-    while let Some(([flags, high, low], after)) = rest.split_first_chunk().map(|(head, after)| (*head, after)) {
+    while let Some(([flags, high, low], after)) =
+        rest.split_first_chunk().map(|(head, after)| (*head, after))
+    {
         let length = usize::from(u16::from_be_bytes([high, low]) & 0x7ff).min(after.len());
         let (packet, next) = after.split_at(length);
         rest = next;
-        let from: SocketAddr = [THEIRS, NEIGHBOUR, STRANGER, THEIRS][usize::from(flags & 3)].parse().expect("an address");
+        let from: SocketAddr = [THEIRS, NEIGHBOUR, STRANGER, THEIRS][usize::from(flags & 3)]
+            .parse()
+            .expect("an address");
         leg.packet(port, from, packet);
         given += 1;
         for _ in 0..flags >> 5 {
@@ -85,7 +89,10 @@ fn packets(data: &[u8], port: Port) {
     }
     assert_eq!(heard.load(Ordering::Relaxed), ticks * 160, "20 ms of audio for each 20 ms");
     let stats = leg.stats();
-    let seen = stats.packets_received + stats.rtcp_received + stats.foreign_packets + stats.invalid_packets;
+    let seen = stats.packets_received
+        + stats.rtcp_received
+        + stats.foreign_packets
+        + stats.invalid_packets;
     assert_eq!(seen, given, "each packet is taken, or counted and dropped: {stats:?}");
     assert!(stats.jitter_ms.is_finite() && stats.mos.is_none_or(f32::is_finite), "{stats:?}");
     assert!(stats.mos.is_none_or(|mos| (1.0..=5.0).contains(&mos)), "{stats:?}");

@@ -99,14 +99,15 @@ fn digest_server(value: &[u8]) {
 
 fn digest_client(value: &[u8]) {
     let mut solo = Solo::new(open());
-    let credentials = Credentials {
-        username: "200".to_owned(),
-        password: PASSWORD.to_owned(),
-        realm: None,
-    };
+    let credentials =
+        Credentials { username: "200".to_owned(), password: PASSWORD.to_owned(), realm: None };
     let sent = solo.dial(Invite { credentials: Some(credentials), ..invite(1) });
     let challenge = reply(&sent, 401, "b", "", "");
-    feed(&mut solo, Transport::Udp, &with_headers(&challenge, &[("WWW-Authenticate", value.to_vec())]));
+    feed(
+        &mut solo,
+        Transport::Udp,
+        &with_headers(&challenge, &[("WWW-Authenticate", value.to_vec())]),
+    );
     solo.command(Command::Send { leg: LegId(1) });
     assert!(solo.wire.iter().all(|message| !text(&message.bytes).contains(PASSWORD)));
     finish(solo);
@@ -306,7 +307,14 @@ impl Machine {
             _ => {
                 let call_id = format!("far-{}", with / 64);
                 let branch = format!("{call_id}{cseq}");
-                let outside = Outside { method, call_id: &call_id, cseq, branch: &branch, body, ..Outside::default() };
+                let outside = Outside {
+                    method,
+                    call_id: &call_id,
+                    cseq,
+                    branch: &branch,
+                    body,
+                    ..Outside::default()
+                };
                 request(&outside)
             }
         };

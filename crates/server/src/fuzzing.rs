@@ -14,7 +14,7 @@ use crate::http::voice_notification::{TenantView, Wish, judge, wish_v1, wish_v2}
 use crate::http::wire;
 use crate::speech::normalise;
 use crate::speech::template::{FillError, Template};
-use crate::tenants::{Route, Tenant, TenantSettings};
+use crate::tenants::{PrefixRoute, Tenant, TenantSettings};
 use crate::voices::{Shelf, SpokenTemplate};
 
 /// The interface whose words a request is in.
@@ -44,7 +44,7 @@ pub struct Desk {
 
 impl Default for Desk {
     fn default() -> Desk {
-        let route = |prefix: &str| Route { prefix: prefix.into(), trunk: "carrier".into() };
+        let route = |prefix: &str| PrefixRoute { prefix: prefix.into(), route: "carrier".into() };
         let trust = serde_json::from_value(json!(["127.0.0.1:8800 private"]));
         let settings = TenantSettings {
             routes: vec![route("88"), route("1")],

@@ -18,6 +18,7 @@ use crate::{
     Command, Counters, Event, Policy, Transport,
     core::{Core, CoreConfig, CoreListener},
     driver::Driver,
+    peers::Peers,
     stream::{self, StreamLimits},
     udp,
 };
@@ -127,6 +128,9 @@ impl Shared {
     }
 }
 
+/// Datagrams of strangers that wait for the core: a burst, and no more than the core gets through in a moment.
+const STRANGERS_QUEUE: usize = 4096;
+
 /// Messages from streams that wait for the core: few, so that a peer that pipelines thousands
 /// delays nobody else by more than these.
 const STREAM_QUEUE: usize = 256;
@@ -139,11 +143,18 @@ impl Endpoint {
     ) -> Result<(Endpoint, mpsc::Receiver<Event>), StartError> {
         check(&config.limits)?;
         let limits = config.limits;
-        let (datagrams, datagrams_in) = mpsc::channel(limits.queue);
+        let (asked, datagrams_in) = mpsc::channel(limits.queue);
+        let (strangers, strangers_in) = mpsc::channel(limits.queue.min(STRANGERS_QUEUE));
         let (stream_events, stream_events_in) = mpsc::channel(STREAM_QUEUE);
         let (orders, orders_in) = mpsc::channel(limits.queue);
         let (events_out, events) = mpsc::channel(limits.events);
-        let dropped = Arc::new(AtomicU64::new(0));
+        let (dropped, peers) = (Arc::new(AtomicU64::new(0)), Arc::new(Peers::default()));
+        let inboxes = udp::Inboxes {
+            known: asked,
+            strangers,
+            peers: peers.clone(),
+            dropped: dropped.clone(),
+        };
         let mut listeners = Vec::new();
         let mut sockets = Vec::new();
         for listener in &config.listeners {
@@ -156,8 +167,7 @@ impl Endpoint {
                 Transport::Udp => {
                     let socket = Arc::new(udp::bind(listener.bind).map_err(failed)?);
                     let bound = socket.local_addr().map_err(failed)?;
-                    let (inbox, dropped) = (datagrams.clone(), dropped.clone());
-                    tokio::spawn(udp::read(socket.clone(), bound, inbox, dropped));
+                    tokio::spawn(udp::read(socket.clone(), bound, inboxes.clone()));
                     sockets.push((bound, socket));
                     bound
                 }
@@ -184,6 +194,8 @@ impl Endpoint {
             core: Core::new(core_config, config.seed, now),
             sockets,
             datagrams: datagrams_in,
+            strangers: strangers_in,
+            peers,
             streams: stream_events_in,
             stream_events,
             orders: orders_in,

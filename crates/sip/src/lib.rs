@@ -86,6 +86,7 @@ mod framing;
 mod legs;
 mod message;
 mod outside;
+mod peers;
 mod policy;
 mod probes;
 mod random;

@@ -31,10 +31,7 @@ const URI: &str = "sip:100@192.0.2.1:5060";
 
 fn digest() -> DigestPolicy {
     let user = DigestUser::from_password("200", "offhook", "secret");
-    DigestPolicy {
-        realm: "offhook".to_owned(),
-        users: BTreeMap::from([("200".to_owned(), user)]),
-    }
+    DigestPolicy { realm: "offhook".to_owned(), users: BTreeMap::from([("200".to_owned(), user)]) }
 }
 
 fn asks_for_passwords() -> Policy {

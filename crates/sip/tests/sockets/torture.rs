@@ -15,17 +15,27 @@ const LAST: &str = "OPTIONS sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.
      Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:x@127.0.0.1>\r\n\
      Call-ID: the-last\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
 
+/// Two of them: one that ends without its empty line makes one message of itself and what follows.
+fn last() -> Vec<u8> {
+    let first = LAST.replace("the-last", "before-it").replace("z9hG4bKlast", "z9hG4bKbefore");
+    [first.as_bytes(), LAST.as_bytes()].concat()
+}
+
 /// First lines of all answers, and whether the connection lasted until the last.
 async fn answers(to: std::net::SocketAddr, message: &[u8], piece: usize) -> (Vec<String>, bool) {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut read, mut write) = stream.split();
     let writing = async {
-        for piece in message.chunks(piece).chain([LAST.as_bytes()]) {
+        for piece in message.chunks(piece).chain([&last()[..]]) {
             // It may be closed in the middle: some of these are no messages.
             if write.write_all(piece).await.is_err() {
                 break;
             }
+        }
+        if swallows_the_last(message) {
+            // The server would wait for the rest: there is none.
+            let _ = write.shutdown().await;
         }
     };
     let mut got = Vec::new();
@@ -40,10 +50,30 @@ async fn answers(to: std::net::SocketAddr, message: &[u8], piece: usize) -> (Vec
         }
     };
     let both = async { tokio::join!(writing, reading) };
-    timeout(LIMIT, both).await.expect("neither answered nor closed");
+    let both = timeout(LIMIT, both).await;
+    assert!(
+        both.is_ok(),
+        "neither answered nor closed, by {piece}: {}\ngot {}",
+        String::from_utf8_lossy(message),
+        String::from_utf8_lossy(&got)
+    );
     let text = String::from_utf8_lossy(&got);
     let lines = text.split("\r\n").filter(|line| line.starts_with("SIP/2.0 "));
     (lines.map(str::to_owned).collect(), text.contains("the-last"))
+}
+
+/// Whether the message says that it is longer than it is.
+fn swallows_the_last(message: &[u8]) -> bool {
+    let mut framer = Framer::new(65_535);
+    framer.push(message);
+    framer.push(&last());
+    loop {
+        match framer.pop() {
+            Ok(Some(_)) => {}
+            Ok(None) => return framer.is_partial(),
+            Err(_) => return false,
+        }
+    }
 }
 
 #[tokio::test]
@@ -66,7 +96,7 @@ async fn each_message_of_the_rfcs_byte_by_byte() {
             let same = got.0.iter().zip(&expected.0).all(|(got, expected)| got == expected);
             assert!(!got.1 && same, "{name}: {got:?}, in one piece {expected:?}");
         }
-        answered += usize::from(got.0.len() > 1);
+        answered += usize::from(got.0.len() > 2);
         answers(b.address(Transport::Tcp), &message, 1).await;
     }
     assert!(answered >= 20, "{answered} messages were answered");

@@ -41,9 +41,8 @@ fn https(directory: &std::path::Path) -> Setting {
     let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
     std::fs::write(&certificate, made.cert.pem()).expect("a file");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
-    let top = format!(
-        "[https]\nbind = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\n"
-    );
+    let top =
+        format!("[https]\nbind = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\n");
     Setting { top, ..Setting::default() }
 }
 

@@ -22,8 +22,20 @@ impl Draw {
 }
 
 const METHODS: [&str; 14] = [
-    "OPTIONS", "INVITE", "REGISTER", "REFER", "MESSAGE", "SUBSCRIBE", "PUBLISH", "NOTIFY", "UPDATE", "INFO", "BYE",
-    "PRACK", "CANCEL", "FROBNICATE",
+    "OPTIONS",
+    "INVITE",
+    "REGISTER",
+    "REFER",
+    "MESSAGE",
+    "SUBSCRIBE",
+    "PUBLISH",
+    "NOTIFY",
+    "UPDATE",
+    "INFO",
+    "BYE",
+    "PRACK",
+    "CANCEL",
+    "FROBNICATE",
 ];
 
 /// A whole request of a stranger.
@@ -81,10 +93,10 @@ pub fn rtp(draw: &mut Draw, number: usize) -> Vec<u8> {
     match draw.below(12) {
         0 => packet.clear(),
         1 => packet.truncate(draw.below(12)),
-        2 => packet[0] |= 15,                  // CSRC 15, none there
-        3 => packet[0] |= 0x10,                // an extension whose length is audio
+        2 => packet[0] |= 15,   // CSRC 15, none there
+        3 => packet[0] |= 0x10, // an extension whose length is audio
         4 => {
-            packet[0] |= 0x20;                 // padding longer than the packet
+            packet[0] |= 0x20; // padding longer than the packet
             *packet.last_mut().expect("it has a payload") = 255;
         }
         5 => packet[0] = 0x40 | draw.below(64) as u8, // version 1

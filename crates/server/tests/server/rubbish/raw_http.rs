@@ -45,7 +45,9 @@ fn status(reply: &str) -> &str {
 }
 
 async fn token(world: &World) -> String {
-    world.client.token().await.expect("a token")
+    let reply = world.client.token_by_ak_sk(None).await.expect("a reply");
+    let issued: serde_json::Value = reply.parse().expect("JSON");
+    issued["AccessToken"].as_str().expect("a token").to_owned()
 }
 
 fn post(token: &str, headers: &str, body: &str) -> String {
@@ -135,28 +137,46 @@ async fn malformed_requests_are_refused_and_nothing_hidden_in_them_is_taken() {
         ("a header of a megabyte", post(&token, &format!("X: {}\r\n", "a".repeat(1 << 20)), "")),
         (
             "a length and chunks",
-            post(&token, "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", &format!("0\r\n\r\n{hidden}")),
+            post(
+                &token,
+                "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+                &format!("0\r\n\r\n{hidden}"),
+            ),
         ),
         (
             "chunks and a length",
-            post(&token, "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", &format!("0\r\n\r\n{hidden}")),
+            post(
+                &token,
+                "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+                &format!("0\r\n\r\n{hidden}"),
+            ),
         ),
         (
             "chunks in disguise",
-            post(&token, "Transfer-Encoding: xchunked\r\nContent-Length: 4\r\n", &format!("0\r\n\r\n{hidden}")),
+            post(
+                &token,
+                "Transfer-Encoding: xchunked\r\nContent-Length: 4\r\n",
+                &format!("0\r\n\r\n{hidden}"),
+            ),
         ),
         (
             "chunked twice",
             post(&token, "Transfer-Encoding: chunked, identity\r\n", &format!("0\r\n\r\n{hidden}")),
         ),
-        ("two lengths", post(&token, "Content-Length: 2\r\nContent-Length: 4000\r\n", &format!("{{}}{hidden}"))),
+        (
+            "two lengths",
+            post(&token, "Content-Length: 2\r\nContent-Length: 4000\r\n", &format!("{{}}{hidden}")),
+        ),
         ("a length that is none", length("+2")),
         ("a length below zero", length("-1")),
         ("a length past 64 bits", length("36893488147419103232")),
         ("a chunk size that is none", chunks("zz\r\n{}\r\n0\r\n\r\n")),
         ("a chunk size past 64 bits", chunks("fffffffffffffffff\r\n{}\r\n0\r\n\r\n")),
         ("a chunk that is longer than said", chunks(&format!("1\r\n{{}}\r\n0\r\n\r\n{hidden}"))),
-        ("a space before the colon", post(&token, "Content-Length : 2\r\n", &format!("{{}}{hidden}"))),
+        (
+            "a space before the colon",
+            post(&token, "Content-Length : 2\r\n", &format!("{{}}{hidden}")),
+        ),
         ("a folded header", post(&token, "X: a\r\n Content-Length: 9\r\n", "")),
         ("NUL in a header", post(&token, "X: a\0b\r\n", "")),
         ("no version", format!("POST {CREATE}\r\n\r\n")),
@@ -185,15 +205,17 @@ async fn json_that_is_deep_doubled_or_packed_is_refused_or_read_in_one_way() {
     assert_eq!(status(&exchange(&world, create(&token, &text).as_bytes()).await), "413");
 
     // Never unpacked, so a small body stays small: these are bytes that are no JSON.
-    let packed = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0];
+    let packed =
+        [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0];
     let headers = format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", packed.len());
     let request = [post(&token, &headers, "").into_bytes(), packed.to_vec()].concat();
     assert_eq!(status(&exchange(&world, &request).await), "400");
 
     // The last of two equal keys counts, as in every JSON parser that clients use.
     let voice = &world.voice_id;
-    let doubled =
-        format!("{{\"called\":\"1486\",\"called\":\"1001\",\"playList\":[{{\"voiceId\":\"{voice}\"}}]}}");
+    let doubled = format!(
+        "{{\"called\":\"1486\",\"called\":\"1001\",\"playList\":[{{\"voiceId\":\"{voice}\"}}]}}"
+    );
     let reply = exchange(&world, create(&token, &doubled).as_bytes()).await;
     assert!(reply.contains("Created successfully"), "{reply}");
     let call = timeout(PATIENCE, world.carrier.call_ended(|_| true)).await.expect("it is dialled");
