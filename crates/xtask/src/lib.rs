@@ -7,9 +7,12 @@
 
 pub mod arrows;
 pub mod debian;
+pub mod fuzz;
 pub mod hygiene;
 pub mod licences;
 pub mod rooms;
+pub mod rubbish;
+pub mod schemathesis;
 pub mod steps;
 pub mod test_run;
 pub mod tidy;

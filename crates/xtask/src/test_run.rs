@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::process::Stdio;
 
 use crate::debian;
+use crate::schemathesis;
 use crate::steps::{Outcome, Steps};
 use crate::workspace::cargo;
 
@@ -15,12 +16,18 @@ pub fn run(filter: Option<&str>) -> bool {
         let mut format = cargo();
         format.args(["fmt", "--all", "--check"]);
         steps.command("format", format);
+        let mut format = cargo();
+        format.args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]);
+        steps.command("format of fuzz", format);
         let mut lints = cargo();
         lints.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
         steps.command("lints", lints);
     }
     if ready {
         steps.step("tests", || tests(filter));
+        if filter.is_none() {
+            steps.step("schemathesis", || schemathesis::attempt(schemathesis::FEW));
+        }
     } else {
         steps.step("tests", || Outcome::NotRun("packages are missing".to_owned()));
     }

@@ -14,6 +14,7 @@ const IDLE: usize = 2_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_goes_up_beside_two_thousand_idle_connections_to_each_listener() {
+    let _alone = super::alone().await;
     more_descriptors();
     let pem = tempfile::tempdir().expect("a directory");
     let world = World::with(https(pem.path()), sim::CarrierConfig::default()).await;

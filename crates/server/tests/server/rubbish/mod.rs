@@ -11,10 +11,18 @@ mod strangers;
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Mutex, MutexGuard};
+
 use crate::support::World;
 
 fn scale() -> usize {
     std::env::var("OFFHOOK_RUBBISH_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Held by whoever loads the machine: two of these at once would try each other and not the server.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::const_new(());
+    ONE.lock().await
 }
 
 /// From the request until the call is answered; the phone of 1001 answers at once.

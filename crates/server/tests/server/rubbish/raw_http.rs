@@ -62,6 +62,7 @@ fn create(token: &str, body: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_slow_senders_hold_up_nobody_and_are_cut_off() {
+    let _alone = super::alone().await;
     let world = World::start().await;
     let quiet = set_up(&world).await;
     let mut slow = JoinSet::new();
