@@ -4,13 +4,13 @@ use engine::vocabulary::{Serial, TenantId, TrunkName};
 use engine::writes::{Unfinished, Write};
 use store::{Claim, IntentState, NaturalKey};
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{
     T0, TENANT, accepted, answered, attempt, cdr, ended, ended_event, intent, ringing, started,
     whole_call,
 };
 
-on_both_backends!(
+on_every_store!(
     a_start_finds_what_was_committed,
     a_dialled_call_is_unfinished_with_its_last_attempt,
     an_answer_belongs_to_its_attempt,
