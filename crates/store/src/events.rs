@@ -14,7 +14,7 @@ use crate::sql::{Connection, Row, Statement};
 use crate::{Reader, Store, rows};
 
 /// `body` is NULL where the event is the terminal one: its record in `cdrs` is the body, which
-/// would otherwise stand on disk twice.
+/// would otherwise stand on disk twice. `first`: the log begins here, since older events expired.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE events (
     tenant   INTEGER NOT NULL,
@@ -27,7 +27,8 @@ CREATE TABLE events (
 CREATE INDEX events_by_serial ON events (serial) WHERE serial IS NOT NULL;
 CREATE TABLE event_positions (
     tenant INTEGER PRIMARY KEY,
-    last   INTEGER NOT NULL
+    last   INTEGER NOT NULL,
+    first  INTEGER NOT NULL DEFAULT 1
 );
 ";
 

@@ -43,6 +43,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub use batch::{Batch, Committed, EventPosition, Submitted};
 pub use callbacks::{
@@ -77,9 +78,19 @@ pub enum StoreConfig {
     /// In `offhook.db` of this directory, which one process may use at a time.
     Sqlite { directory: PathBuf },
     /// In a database of a PostgreSQL server, which one process may use at a time.
-    Postgres(PostgresUrl),
+    Postgres {
+        url: PostgresUrl,
+        /// How long to wait for the session of a process that was killed to end; default 30 s.
+        take_over: Option<Duration>,
+    },
     /// Nowhere but in this process: tests and simulated worlds.
     Memory,
+}
+
+impl StoreConfig {
+    pub fn postgres(url: PostgresUrl) -> StoreConfig {
+        StoreConfig::Postgres { url, take_over: None }
+    }
 }
 
 /// A handle; clones share one store.
@@ -114,8 +125,8 @@ impl Store {
             StoreConfig::Sqlite { directory } => {
                 Ok(Store::Sqlite(Arc::new(Sqlite::open(&directory).await?)))
             }
-            StoreConfig::Postgres(url) => {
-                Ok(Store::Postgres(Arc::new(Postgres::open(&url).await?)))
+            StoreConfig::Postgres { url, take_over } => {
+                Ok(Store::Postgres(Arc::new(Postgres::open(&url, take_over).await?)))
             }
             StoreConfig::Memory => Ok(Store::memory()),
         }

@@ -13,16 +13,6 @@ use crate::sql::{Connection, Statement, Value};
 use crate::work::Edit;
 use crate::{Reader, Store};
 
-/// Version 2 of the schema: where a log begins, and when a callback was over.
-pub(crate) const SCHEMA: &str = "
-ALTER TABLE event_positions ADD COLUMN first INTEGER NOT NULL DEFAULT 1;
-UPDATE callbacks SET next_try_ms = coalesce(
-    (SELECT max(made.at_ms) FROM callback_attempts AS made
-     WHERE made.tenant = callbacks.tenant AND made.position = callbacks.position), 0)
-    WHERE state <> 0;
-CREATE INDEX callbacks_over ON callbacks (tenant, next_try_ms) WHERE state <> 0;
-";
-
 /// One step: rows of one tenant that are older than `before_ms`, at most `limit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {

@@ -298,8 +298,8 @@ impl Driver {
         for unfinished in found.unfinished_started {
             self.engine.handle(Input::Recovered(Box::new(unfinished)), now);
         }
-        for (tenant, trunk, calls) in found.waiting {
-            self.engine.handle(Input::Waiting { tenant, trunk, calls }, now);
+        for (tenant, route, calls) in found.waiting {
+            self.engine.handle(Input::Waiting { tenant, route, calls }, now);
         }
         self.perform();
     }

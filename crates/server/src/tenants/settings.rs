@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use engine::route::{Hop, Route};
 use engine::vocabulary::{Pace, TenantLimits, TrunkName};
 use serde::{Deserialize, Serialize};
 use time::UtcOffset;
@@ -17,8 +18,10 @@ use crate::config::Defaults;
 pub struct TenantSettings {
     /// Whether the voice notification interfaces are on; off: HTTP 401. Default true.
     pub voice_notification: bool,
-    /// Which trunk carries which numbers: the longest prefix wins; a number without one is refused.
-    pub routes: Vec<Route>,
+    /// Which trunks carry which numbers: the longest prefix wins; a number without one is refused.
+    pub routes: Vec<PrefixRoute>,
+    /// Follow a carrier that sends a call on (3xx) to a number that these settings let the tenant call.
+    pub redirects: bool,
     /// Where callbacks may go: `ip:port`, or a domain name; ` private` after it where it is one.
     pub trust: TrustList,
     /// Where release callbacks go when a request names no `callBackUrl`; needs its entry in `trust`.
@@ -66,6 +69,7 @@ impl Default for TenantSettings {
         TenantSettings {
             voice_notification: true,
             routes: Vec::new(),
+            redirects: false,
             trust: TrustList::default(),
             default_callback_url: None,
             signature: SignatureKind::HmacSha256,
@@ -86,12 +90,73 @@ impl Default for TenantSettings {
     }
 }
 
-/// Numbers that begin with `prefix` leave by `trunk`; the empty prefix is every number.
+/// Numbers that begin with `prefix` leave by these trunks; the empty prefix is every number. One of
+/// `trunk` and `trunks`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
+#[serde(deny_unknown_fields, try_from = "WrittenRoute", into = "WrittenRoute")]
+pub struct PrefixRoute {
     pub prefix: String,
-    pub trunk: TrunkName,
+    pub route: Route,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRoute {
+    prefix: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trunk: Option<TrunkName>,
+    /// Each with its weight; the others follow where one fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trunks: Option<Vec<WrittenHop>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenHop {
+    trunk: TrunkName,
+    /// Its share of the calls, 0 to 1000; 0: only while no other is in service. Default 1.
+    #[serde(default = "one")]
+    weight: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+impl TryFrom<WrittenRoute> for PrefixRoute {
+    type Error = String;
+
+    fn try_from(written: WrittenRoute) -> Result<Self, String> {
+        let WrittenRoute { prefix, trunk, trunks } = written;
+        let route = match (trunk, trunks) {
+            (Some(trunk), None) => Some(trunk.into()),
+            (None, Some(hops)) => {
+                let hop = |hop: WrittenHop| Hop { trunk: hop.trunk, weight: hop.weight };
+                Route::new(hops.into_iter().map(hop).collect())
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(format!("the route of `{prefix}` wants one of `trunk` and `trunks`"));
+            }
+        };
+        let most = Route::MAX_WEIGHT;
+        let wrong = || format!("the `trunks` of `{prefix}` must be different, with weights 0 to {most}");
+        Ok(PrefixRoute { route: route.ok_or_else(wrong)?, prefix })
+    }
+}
+
+impl From<PrefixRoute> for WrittenRoute {
+    fn from(PrefixRoute { prefix, route }: PrefixRoute) -> Self {
+        match route.hops() {
+            [Hop { trunk, weight: 1 }] => {
+                WrittenRoute { prefix, trunk: Some(trunk.clone()), trunks: None }
+            }
+            hops => {
+                let hop = |hop: &Hop| WrittenHop { trunk: hop.trunk.clone(), weight: hop.weight };
+                let trunks = Some(hops.iter().map(hop).collect());
+                WrittenRoute { prefix, trunk: None, trunks }
+            }
+        }
+    }
 }
 
 /// Contract §5.5 leaves open which of the two the original uses.
@@ -164,10 +229,17 @@ impl fmt::Display for TimeZone {
 }
 
 impl TenantSettings {
-    /// The trunk for a number: that of the longest prefix. `None`: the number cannot be dialled.
-    pub fn route(&self, called: &str) -> Option<&TrunkName> {
+    /// The trunks for a number: those of the longest prefix. `None`: the number cannot be dialled.
+    pub fn route(&self, called: &str) -> Option<Route> {
         let fitting = self.routes.iter().filter(|route| called.starts_with(&route.prefix));
-        fitting.max_by_key(|route| route.prefix.len()).map(|route| &route.trunk)
+        fitting.max_by_key(|route| route.prefix.len()).map(|route| route.route.clone())
+    }
+
+    /// Where a carrier may send a call on to: only where the tenant could have called itself.
+    pub fn redirect(&self, called: &str) -> Option<Route> {
+        let on_trial = self.trial_numbers.as_ref();
+        let permitted = self.redirects && on_trial.is_none_or(|list| list.iter().any(|n| n == called));
+        self.route(called).filter(|_| permitted)
     }
 
     pub fn limits(&self, defaults: &Defaults) -> TenantLimits {
@@ -195,10 +267,10 @@ impl TenantSettings {
                     format!("`{}` is not at most 32 digits", route.prefix),
                 ));
             }
-            if !is_trunk(&route.trunk) {
+            if let Some(unknown) = route.route.trunks().find(|trunk| !is_trunk(trunk)) {
                 return Err((
                     format!("routes[{index}].trunk"),
-                    format!("no [[trunk]] is named `{}`", route.trunk),
+                    format!("no [[trunk]] is named `{unknown}`"),
                 ));
             }
             if self.routes[..index].iter().any(|other| other.prefix == route.prefix) {
@@ -257,7 +329,7 @@ mod tests {
             ("+441", "uk"),
             ("441", "any"),
         ] {
-            assert_eq!(settings.route(number), Some(&TrunkName::from(trunk)), "{number}");
+            assert_eq!(settings.route(number), Some(Route::from(trunk)), "{number}");
         }
         assert_eq!(TenantSettings::default().route("1"), None);
     }

@@ -17,7 +17,7 @@ use crate::sql::{Connection, Row, Statement};
 use crate::{events, rows};
 
 /// `state`: 0 pending, 1 delivered, 2 dead. `next_try_ms` of what is not pending any more is when
-/// its last attempt was made (from version 2 on), by which it expires.
+/// its last attempt was made, by which it expires.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE callbacks (
     tenant      INTEGER NOT NULL,
@@ -31,6 +31,7 @@ CREATE TABLE callbacks (
 ) WITHOUT ROWID;
 CREATE INDEX callbacks_due ON callbacks (next_try_ms, tenant, position) WHERE state = 0;
 CREATE INDEX callbacks_dead ON callbacks (tenant, position) WHERE state = 2;
+CREATE INDEX callbacks_over ON callbacks (tenant, next_try_ms) WHERE state <> 0;
 CREATE INDEX callbacks_by_serial ON callbacks (serial) WHERE serial IS NOT NULL;
 CREATE TABLE callback_attempts (
     tenant      INTEGER NOT NULL,

@@ -24,6 +24,8 @@ use crate::writer::Writer;
 /// How long a database may be away, or the end of a commit unknown, before the store stops.
 pub const OUTAGE_LIMIT: Duration = Duration::from_secs(30);
 
+/// A process that was killed is noticed by the server and its session ended within this time.
+const TAKE_OVER_LIMIT: Duration = Duration::from_secs(30);
 /// Readers at a time. Reads are point queries or bounded pages; the writer is none of them.
 const READERS: u32 = 8;
 /// How long a reader waits for a connection before it gets an error.
@@ -101,9 +103,13 @@ impl fmt::Debug for PostgresUrl {
 }
 
 impl Postgres {
-    pub(crate) async fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+    pub(crate) async fn open(
+        url: &PostgresUrl,
+        take_over: Option<Duration>,
+    ) -> Result<Self, StoreError> {
         let away = Arc::new(AtomicBool::new(false));
-        let (session, positions) = Session::open(url, Arc::clone(&away)).await?;
+        let take_over = take_over.unwrap_or(TAKE_OVER_LIMIT);
+        let (session, positions) = Session::open(url, take_over, Arc::clone(&away)).await?;
         let readers = PgPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(READER_WAIT)

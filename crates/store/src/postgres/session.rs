@@ -22,8 +22,6 @@ use crate::writer::{Disk, Fate};
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A process that was killed is noticed by the server and its session ended within this time.
-const TAKE_OVER_LIMIT: Duration = Duration::from_secs(30);
 /// The advisory lock of the one process that may use a database ("offhook" in ASCII).
 const LOCK: &str =
     "SELECT CASE WHEN pg_try_advisory_lock(31356312439713643) THEN 1::BIGINT ELSE 0 END AS value";
@@ -47,6 +45,7 @@ impl Session {
     /// Connects, takes the database for this process and brings it to the newest version.
     pub(super) async fn open(
         url: &PostgresUrl,
+        take_over: Duration,
         away: Arc<AtomicBool>,
     ) -> Result<(Session, Positions), StoreError> {
         // Told apart from all other sessions, so that this process can end its own.
@@ -57,7 +56,7 @@ impl Session {
         let mut connection = connect(&options).await.map_err(unreachable)?;
         let since = Instant::now();
         while !is_locked(&mut connection).await? {
-            if since.elapsed() > TAKE_OVER_LIMIT {
+            if since.elapsed() > take_over {
                 return Err(StoreError::InUse { database: url.database() });
             }
             sleep(PAUSE).await;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::cdr::Cdr;
 use engine::events::Event;
-use engine::vocabulary::Serial;
+use engine::vocabulary::{LegId, Serial};
 use engine::writes::{Attempt, Write};
 
 use crate::attempts::{self, Answer, AttemptRow};
@@ -65,8 +65,8 @@ pub(super) async fn apply(
 struct Rows {
     intents: Vec<IntentRow>,
     idempotency: Vec<IdempotencyRow>,
-    /// One per call: what replaces a row replaces it here already.
-    attempts: BTreeMap<Serial, Attempt>,
+    /// One per leg, and one answer per call: what replaces a row replaces it here already.
+    attempts: BTreeMap<LegId, Attempt>,
     answers: BTreeMap<Serial, Answer>,
     events: Vec<EventRow>,
     callbacks: Vec<CallbackRow>,
@@ -91,7 +91,7 @@ impl Rows {
                     self.intents.push(IntentRow::new(intent, *started));
                 }
                 Write::Attempt(attempt) => {
-                    self.attempts.insert(attempt.serial, (**attempt).clone());
+                    self.attempts.insert(attempt.leg, (**attempt).clone());
                 }
                 Write::Answered { serial, leg, at_ms, dialog } => {
                     let (serial, leg, at_ms) = (*serial, *leg, *at_ms);

@@ -98,7 +98,7 @@ pub async fn open(directory: &Path) -> Store {
 }
 
 pub async fn open_url(url: &str) -> Store {
-    Store::open(StoreConfig::Postgres(url.parse().unwrap())).await.unwrap()
+    Store::open(StoreConfig::postgres(url.parse().unwrap())).await.unwrap()
 }
 
 /// Makes a test of each function for each kind of store.

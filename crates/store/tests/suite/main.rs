@@ -15,6 +15,9 @@ mod failure;
 mod fixture;
 mod idempotency;
 mod nouns;
+mod outage;
+#[path = "../postgres/proxy.rs"]
+mod proxy;
 mod recovery;
 mod retention;
 mod voice;

@@ -77,6 +77,7 @@ impl Driver {
                             q850: None,
                             retry_after: None,
                             was_ringing: false,
+                            contacts: Vec::new(),
                         };
                         self.sip_ended(leg, &end);
                     }

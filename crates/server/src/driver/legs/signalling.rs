@@ -57,6 +57,8 @@ impl Driver {
                 self.tell_sip(sip::Command::Refuse { leg, status, reason, headers });
             }
             Event::Request(_)
+            | Event::Trying { .. }
+            | Event::Probed { .. }
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::NoAck { .. }
