@@ -2,8 +2,10 @@
 
 mod provision;
 mod registry;
+mod retention;
 mod settings;
 
 pub use provision::{CALLBACK_SHARED_KEY, FirstRun, Provisioner};
 pub use registry::{BadSettings, Tenant, Tenants};
+pub use retention::{Horizons, Retention};
 pub use settings::{Review, Route, SignatureKind, TenantSettings};

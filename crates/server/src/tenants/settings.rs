@@ -9,6 +9,7 @@ use engine::vocabulary::{Pace, TenantLimits, TrunkName};
 use serde::{Deserialize, Serialize};
 use time::UtcOffset;
 
+use super::Retention;
 use crate::callbacks::trust::{TrustList, parse_callback_url};
 use crate::config::Defaults;
 
@@ -51,6 +52,9 @@ pub struct TenantSettings {
     pub max_duration_s: Option<u32>,
     /// Refuse a call while one with the same caller and called is unfinished (return code 1).
     pub refuse_duplicates: bool,
+    /// How long what its calls leave behind is kept.
+    #[serde(skip_serializing_if = "Retention::is_default")]
+    pub retention: Retention,
     /// Record every call.
     pub record: bool,
     /// Let `callerPresent` be any 11 to 14 digits, besides the tenant's own access codes.
@@ -81,6 +85,7 @@ impl Default for TenantSettings {
             ring_limit_s: None,
             max_duration_s: None,
             refuse_duplicates: false,
+            retention: Retention::default(),
             record: false,
             caller_transparency: false,
             trial_numbers: None,
@@ -139,7 +144,8 @@ impl TryFrom<WrittenRoute> for PrefixRoute {
             }
         };
         let most = Route::MAX_WEIGHT;
-        let wrong = || format!("the `trunks` of `{prefix}` must be different, with weights 0 to {most}");
+        let wrong =
+            || format!("the `trunks` of `{prefix}` must be different, with weights 0 to {most}");
         Ok(PrefixRoute { route: route.ok_or_else(wrong)?, prefix })
     }
 }
@@ -238,7 +244,8 @@ impl TenantSettings {
     /// Where a carrier may send a call on to: only where the tenant could have called itself.
     pub fn redirect(&self, called: &str) -> Option<Route> {
         let on_trial = self.trial_numbers.as_ref();
-        let permitted = self.redirects && on_trial.is_none_or(|list| list.iter().any(|n| n == called));
+        let permitted =
+            self.redirects && on_trial.is_none_or(|list| list.iter().any(|n| n == called));
         self.route(called).filter(|_| permitted)
     }
 
@@ -295,6 +302,7 @@ impl TenantSettings {
                 return Err((name.into(), format!("is {value}, must be {least} to {most}")));
             }
         }
+        self.retention.check()?;
         if let Some(url) = &self.default_callback_url {
             let refused = |what: String| ("default_callback_url".to_owned(), what);
             let url = parse_callback_url(url).map_err(|error| refused(error.to_string()))?;
