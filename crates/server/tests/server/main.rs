@@ -9,5 +9,6 @@ mod media;
 mod page_003;
 mod peers;
 mod queueing;
+mod sipp;
 mod stopping;
 mod support;
