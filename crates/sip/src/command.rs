@@ -250,7 +250,8 @@ pub enum Command {
         leg: LegId,
         body: Option<Body>,
     },
-    /// A final refusal of an inbound leg; `status` is 300 to 699, else 500 is sent.
+    /// A final refusal of an inbound leg; `status` is 300 to 699, else 500 is sent. With 3xx a header
+    /// `Contact` says where to.
     Refuse {
         leg: LegId,
         status: u16,
