@@ -262,6 +262,7 @@ async fn start_tcp(
     let (endpoint, mut events) = Endpoint::start(EndpointConfig {
         listeners: vec![listener],
         limits: sip::Limits { max_legs: config.max_calls, ..sip::Limits::default() },
+        tls: sip::TlsSettings::default(),
         policy: config.policy(),
         user_agent: Some("offhook-sim".to_owned()),
         seed: config.seed.wrapping_add(1),

@@ -78,7 +78,7 @@ async fn a_call_is_shown_in_every_state() {
     world
         .app
         .store
-        .claim(store::Claim::One { tenant: crate::http::testing::TENANT, serial: Serial(21) })
+        .claim(store::Claim::One { tenant: TENANT, serial: Serial(21) })
         .await
         .unwrap();
     assert_eq!(world.get("/v1/calls/21").await.json()["state"], "live");
