@@ -1,13 +1,18 @@
 //! The whole server, from outside: its own process, a carrier, phones and receivers around it.
 
 mod carriers;
+#[path = "../../../store/tests/postgres/cluster.rs"]
+mod cluster;
 mod crash;
+mod database;
 mod demo;
 mod endings;
 mod failover;
 mod media;
 mod page_003;
 mod peers;
+#[path = "../../../store/tests/postgres/proxy.rs"]
+mod proxy;
 mod queueing;
 mod sipp;
 mod stopping;
