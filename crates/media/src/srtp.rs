@@ -7,6 +7,8 @@
 //! Written here instead of taken from a crate, because the ones at hand accept SRTCP whose encryption bit is clear without
 //! looking at its tag, or keep state for every SSRC that anybody makes up.
 
+use std::str::FromStr;
+
 mod inbound;
 mod keys;
 mod outbound;
@@ -30,6 +32,24 @@ pub enum Srtp {
     Optional,
     /// RTP/SAVP: encrypted, or no call.
     Required,
+}
+
+/// No word for [`Srtp`]: whoever wrote it is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is none of off, optional, required")]
+pub struct NoSuchPolicy(String);
+
+impl FromStr for Srtp {
+    type Err = NoSuchPolicy;
+
+    fn from_str(text: &str) -> Result<Srtp, NoSuchPolicy> {
+        match text {
+            "off" => Ok(Srtp::Off),
+            "optional" => Ok(Srtp::Optional),
+            "required" => Ok(Srtp::Required),
+            _ => Err(NoSuchPolicy(text.to_owned())),
+        }
+    }
 }
 
 /// The length of a packet's RTP header with CSRCs and extension; `None` where it is none of version 2 or lies about it.

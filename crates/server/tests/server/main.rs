@@ -8,5 +8,6 @@ mod media;
 mod page_003;
 mod peers;
 mod queueing;
+mod srtp;
 mod stopping;
 mod support;
