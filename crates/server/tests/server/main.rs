@@ -10,5 +10,6 @@ mod page_003;
 mod peers;
 mod queueing;
 mod sipp;
+mod srtp;
 mod stopping;
 mod support;
