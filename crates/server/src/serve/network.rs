@@ -142,6 +142,13 @@ pub async fn resolve_trunks(
                 (host, port, address)
             }
         };
+        if configured.shows_its_keys() {
+            tracing::warn!(
+                trunk = %configured.name,
+                "srtp is required, yet its keys travel in SIP that anybody on the way can read: \
+                 use transport = \"tls\", or a private network"
+            );
+        }
         trunks.push(Trunk {
             name: configured.name.clone(),
             pace: Pace {
@@ -155,6 +162,7 @@ pub async fn resolve_trunks(
             address,
             credentials: credentials(configured),
             codecs: configured.codecs.iter().filter_map(|name| codec(name)).collect(),
+            srtp: configured.srtp.policy(),
             register: configured.register.then_some(configured.expires),
             numbers: numbers(configured),
             keepalive: (configured.keepalive > 0)

@@ -15,5 +15,6 @@ mod peers;
 mod proxy;
 mod queueing;
 mod sipp;
+mod srtp;
 mod stopping;
 mod support;
