@@ -3,6 +3,7 @@
 mod interfaces;
 mod jobs;
 mod lines;
+mod memory;
 mod network;
 mod simulated;
 
@@ -94,6 +95,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
+    memory::start(stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);
     let (http, https) = interfaces.addresses()?;
