@@ -152,6 +152,8 @@ impl Trunks {
             call_id: format!("{serial}-{}-{}", to.attempt, &name[..16]),
             from_tag: name[16..32].to_owned(),
             credentials: trunk.credentials.clone(),
+            failover: sip::Failover::default(),
+            session_expires: None,
             headers: caller.headers,
             body: Some(sip::Body::sdp(sdp)),
         })

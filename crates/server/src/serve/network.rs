@@ -70,6 +70,7 @@ fn endpoint(config: &Config, udp: SocketAddr) -> Result<sip::EndpointConfig, Ser
             listener(sip::Transport::Tcp, config.sip_tcp()),
         ],
         limits: sip::Limits { queue: COMMANDS, ..sip::Limits::default() },
+        tls: sip::TlsSettings::default(),
         policy: sip::Policy::default(),
         user_agent: Some(concat!("offhook/", env!("CARGO_PKG_VERSION")).to_owned()),
         seed: u64::from_ne_bytes(seed),

@@ -46,6 +46,7 @@ impl Caller {
         let (endpoint, mut events) = Endpoint::start(sip::EndpointConfig {
             listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
             limits: sip::Limits::default(),
+            tls: sip::TlsSettings::default(),
             policy: sip::Policy::default(),
             user_agent: None,
             seed: std::process::id().into(),
@@ -132,6 +133,8 @@ impl Caller {
             call_id: call.call_id.clone(),
             from_tag: format!("from{}", call.leg.0),
             credentials: self.credentials.clone(),
+            failover: sip::Failover::default(),
+            session_expires: None,
             headers: Vec::new(),
             body: offer.map(Body::sdp),
         })));
