@@ -1,10 +1,12 @@
 //! Gives memory back after a rush. What calls have freed lies in between what lives on, and the allocator keeps it, in one
-//! arena per thread, until it is asked to look for it. That takes it some milliseconds with its locks held, so it is asked
-//! when the work has become less, and not while it is at its height.
+//! arena per thread, until it is asked to look for it; the database keeps pages that it has read and written. Looking takes
+//! some milliseconds with the allocator's locks held, so it is asked when the work has become less, and not while it is at
+//! its height.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use store::Store;
 use tokio::sync::watch;
 
 mod allocator;
@@ -20,7 +22,7 @@ const TIMES: u8 = 6;
 const IDLE: f64 = 0.05;
 
 /// Watches the process's own work until `stop`.
-pub fn start(mut stop: watch::Receiver<bool>) {
+pub fn start(store: Store, mut stop: watch::Receiver<bool>) {
     tokio::spawn(async move {
         let (mut work, mut before) = (Work::Steady { busiest: 0.0 }, cpu_time());
         loop {
@@ -32,6 +34,9 @@ pub fn start(mut stop: watch::Receiver<bool>) {
             let share = now.saturating_sub(before).as_secs_f64() / EVERY.as_secs_f64();
             before = now;
             if work.is_over(share) {
+                if let Err(error) = store.release_memory().await {
+                    tracing::debug!(%error, "the database keeps its memory");
+                }
                 // Away from the tasks: it may take a while.
                 let released = tokio::task::spawn_blocking(allocator::release).await;
                 tracing::debug!(released = released.unwrap_or(false), "memory given back");
