@@ -3,6 +3,7 @@
 mod interfaces;
 mod jobs;
 mod lines;
+mod memory;
 mod network;
 mod retention;
 mod simulated;
@@ -95,6 +96,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
+    memory::start(app.store.clone(), stop_callbacks.subscribe());
     retention::start(&app, stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);

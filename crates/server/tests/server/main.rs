@@ -9,6 +9,7 @@ mod demo;
 mod endings;
 mod failover;
 mod media;
+mod memory;
 mod page_003;
 mod peers;
 #[path = "../../../store/tests/postgres/proxy.rs"]
