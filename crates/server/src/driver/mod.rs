@@ -22,7 +22,7 @@ use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::Intent;
 use engine::vocabulary::{Now, Serial, TrunkName};
 use engine::{Engine, Reply, Ticket};
-use store::Store;
+use store::{Store, crash_point};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -302,6 +302,7 @@ impl Driver {
             self.engine.handle(Input::Waiting { tenant, trunk, calls }, now);
         }
         self.perform();
+        crash_point!("recovery_decided");
     }
 
     fn asked(&mut self, ask: Ask) {
@@ -407,7 +408,9 @@ impl Driver {
         // Where the asker has gone, the call goes on all the same.
         match (waiting, reply) {
             (Waiting::Acceptance(asker), Reply::Accepted { serial, replayed }) => {
+                crash_point!("reply_before");
                 let _ = asker.send(Ok(Accepted { serial, replayed }));
+                crash_point!("reply_after");
             }
             (Waiting::Acceptance(asker), Reply::Refused(refusal)) => {
                 let _ = asker.send(Err(refusal));

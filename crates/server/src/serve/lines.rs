@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use engine::events::EventKind;
 use engine::vocabulary::{Serial, TrunkName};
 use engine::{Engine, Start};
-use store::{NaturalKey, Recovery};
+use store::{NaturalKey, Recovery, crash_point};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -41,6 +41,7 @@ impl Lines {
     pub async fn open(app: &App, happenings: &Happenings) -> Result<Lines, ServeError> {
         let (config, store) = (&app.config, &app.store);
         let mut found = store.recover().await?;
+        crash_point!("recovery_found");
         for unfinished in &mut found.unfinished_started {
             unfinished.ringing_ms = rang_at(app, unfinished.intent.serial).await?;
         }

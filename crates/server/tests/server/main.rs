@@ -2,6 +2,7 @@
 
 mod carriers;
 mod crash;
+mod crash_points;
 mod demo;
 mod endings;
 mod media;

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::checkpoint::{self, Log};
 use super::{Command, Stopped, group};
 use crate::counters::Counters;
+use crate::crash_points;
 use crate::error::{ApplyError, CommitError};
 use crate::events::Positions;
 use crate::work::{GROUP_WEIGHT, Outcome, Reply, Work};
@@ -118,7 +119,7 @@ impl Writer {
         let works = items.iter().map(|item| &item.work);
         match group::apply(&mut self.connection, works, &mut self.positions).await {
             Ok(outcomes) => {
-                self.end().await?;
+                self.end(items).await?;
                 Ok(outcomes.into_iter().map(Ok).collect())
             }
             Err(ApplyError::Conflict(what)) => {
@@ -148,7 +149,7 @@ impl Writer {
             }
             self.execute("RELEASE piece").await.map_err(broken)?;
         }
-        self.end().await?;
+        self.end(items).await?;
         Ok(outcomes)
     }
 
@@ -169,9 +170,11 @@ impl Writer {
         }
     }
 
-    async fn end(&mut self) -> Result<(), ApplyError> {
+    async fn end(&mut self, items: &[Item]) -> Result<(), ApplyError> {
+        crash_points::before_commit(items.iter().map(|item| &item.work));
         // A constraint cannot fail here (none is deferred): any error is the disk's.
         self.execute("COMMIT").await.map_err(broken)?;
+        crash_points::after_commit(items.iter().map(|item| &item.work));
         self.positions.commit();
         self.counters.count_commit();
         Ok(())

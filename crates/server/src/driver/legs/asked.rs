@@ -4,6 +4,7 @@ use bytes::Bytes;
 use engine::action::{Dialled, LegInput, PlayId};
 use engine::cdr::Cause;
 use engine::vocabulary::{LegId, Serial};
+use store::crash_point;
 
 use super::{Reoffer, Stage, Then, to_media, to_sip};
 use crate::driver::Driver;
@@ -49,6 +50,7 @@ impl Driver {
         self.signalling(leg, serial);
         let what = "the INVITE that was out is cancelled".into();
         self.note(serial, NoteKind::Recovered { what });
+        crash_point!("abandon_before");
         self.tell_sip(sip::Command::Abandon { wire: Box::new(wire) });
     }
 
@@ -58,6 +60,7 @@ impl Driver {
                 self.signalling(leg, serial);
                 let what = "the call that was up is hung up".into();
                 self.note(serial, NoteKind::Recovered { what });
+                crash_point!("stored_hang_up_before");
                 self.tell_sip(sip::Command::HangUpDialog {
                     credentials: self.trunks.credentials_for(dialog.remote),
                     dialog: Box::new(dialog),
@@ -69,10 +72,12 @@ impl Driver {
     }
 
     pub(in crate::driver) fn dial(&mut self, leg: LegId) {
+        crash_point!("invite_before");
         self.tell_sip(sip::Command::Send { leg: to_sip(leg) });
     }
 
     pub(in crate::driver) fn acknowledge(&mut self, leg: LegId) {
+        crash_point!("ack_before");
         self.tell_sip(sip::Command::Acknowledge { leg: to_sip(leg), body: None });
     }
 
@@ -89,6 +94,7 @@ impl Driver {
                 self.tell_sip(sip::Command::Abandon { wire });
             }
             Stage::Signalling { .. } => {
+                crash_point!("hang_up_before");
                 let cause = sip::HangUpCause::Normal;
                 self.tell_sip(sip::Command::HangUp { leg: to_sip(leg), cause });
             }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use engine::action::{LegInput, PlayId};
 use engine::cdr::{Cause, MediaSummary};
 use engine::vocabulary::LegId;
+use store::crash_point;
 
 use super::{Leg, Reoffer, Stage, Then, of_media, to_sip};
 use crate::driver::Driver;
@@ -43,6 +44,7 @@ impl Driver {
                 self.note_leg(leg, audio);
             }
             Event::RecordingStarted { leg, .. } => {
+                crash_point!("recording_begun");
                 self.note_leg(of_media(leg), NoteKind::RecordingStarted);
                 self.leg_input(of_media(leg), LegInput::RecordingStarted);
             }
@@ -51,6 +53,7 @@ impl Driver {
                 self.leg_input(of_media(leg), LegInput::RecordingFailed);
             }
             Event::RecordingDone { leg, duration_ms, .. } => {
+                crash_point!("recording_closed");
                 self.note_leg(of_media(leg), NoteKind::RecordingDone { duration_ms });
             }
             Event::Closed { leg, stats } => self.closed(of_media(leg), Some(&stats)),
@@ -84,6 +87,7 @@ impl Driver {
             }
             Stage::Binding(Then::Resume(wire)) => {
                 let credentials = self.trunks.credentials_for(wire.remote);
+                crash_point!("resume_before");
                 self.tell_sip(sip::Command::Resume { wire, credentials });
             }
             stage @ (Stage::Signalling { .. } | Stage::Closing { .. }) => entry.stage = stage,

@@ -3,6 +3,7 @@
 use engine::action::{Input, LegInput};
 use engine::cdr::Cause;
 use engine::vocabulary::LegId;
+use store::crash_point;
 
 use super::{Reoffer, Stage, of_sip, to_media, to_sip};
 use crate::driver::notes::NoteKind;
@@ -47,6 +48,7 @@ impl Driver {
                 self.trunk_registered(id, false);
             }
             Event::Message(tap) => {
+                sent(&tap);
                 if let Some(leg) = tap.leg {
                     self.note_leg(of_sip(leg), NoteKind::message(&tap));
                 }
@@ -137,6 +139,20 @@ impl Driver {
         if let Some((trunk, pace, up)) = self.trunks.set_registered(id, up) {
             self.input(Input::Trunk { trunk, pace, up });
         }
+    }
+}
+
+/// The message has been given to its socket.
+fn sent(tap: &sip::TapRecord) {
+    if tap.direction != sip::Direction::Sent {
+        return;
+    }
+    match tap.bytes.split(|byte| *byte == b' ').next() {
+        Some(b"INVITE") => crash_point!("invite_after"),
+        Some(b"ACK") => crash_point!("ack_after"),
+        Some(b"CANCEL") => crash_point!("cancel_after"),
+        Some(b"BYE") => crash_point!("bye_after"),
+        Some(_) | None => {}
     }
 }
 
