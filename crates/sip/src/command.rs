@@ -1,6 +1,6 @@
 //! What the caller asks of the core.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 
@@ -253,6 +253,9 @@ pub enum Command {
     Resume {
         wire: Box<Wire>,
         credentials: Option<Credentials>,
+        /// How long copies may leave where nothing answers. A far side that had refused the INVITE,
+        /// and had our ACK, knows it for T4 (5 s) more; to it a later copy is a new call.
+        resend_for: Duration,
     },
     /// After a restart: CANCEL the stored INVITE; a 2xx that still comes gets ACK and BYE.
     Abandon {

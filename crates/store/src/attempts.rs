@@ -113,7 +113,8 @@ fn decode(row: &SqliteRow) -> Result<Unfinished, StoreError> {
         (Some(dialog), Some(at_ms)) => Some((dialog, at_ms)),
         (None, _) | (_, None) => None,
     };
-    Ok(Unfinished { intent, ringing_ms: None, attempt: Some(attempt), answered })
+    let attempt = Some(attempt);
+    Ok(Unfinished { intent, ringing_ms: None, down_for: None, attempt, answered })
 }
 
 /// Both tables in memory.
@@ -153,6 +154,7 @@ impl Attempts {
             Some(Unfinished {
                 intent: intent.clone(),
                 ringing_ms: None,
+                down_for: None,
                 attempt: Some(attempt.clone()),
                 answered: answer.map(|answer| (answer.dialog.clone(), answer.at_ms)),
             })

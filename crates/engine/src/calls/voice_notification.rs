@@ -13,7 +13,7 @@ use std::mem;
 use std::time::Duration;
 
 use crate::action::{Action, Dialled, LegInput, PlayId};
-use crate::calls::{CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
+use crate::calls::{ABSORBED, CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
 use crate::intent::{OrderKind, PlayItem};
@@ -45,6 +45,7 @@ enum State {
     /// After a restart the clips are made ready again; then the stored INVITE is sent again.
     Restoring {
         found: Box<Attempt>,
+        resend_until: Deadline,
         until: Deadline,
     },
     /// The INVITE is on its way and nothing rings yet. `until`: the ring limit.
@@ -105,9 +106,10 @@ impl VoiceNotification {
             room.draft.talking_ms = Some(at_ms);
             out.act(Action::HangUpStored { leg, serial, dialog });
             State::Ending { leg, outcome: Outcome::Interrupted, cause: None, until }
-        } else if is_young(&attempt, now) {
+        } else if let Some(resend_until) = resend_until(&attempt, found.down_for, now) {
             out.act(Action::Fetch { serial, playlist: room.playlist().to_vec() });
-            State::Restoring { found: Box::new(attempt), until: now.since_start + LOCAL_STEP }
+            let until = now.since_start + LOCAL_STEP;
+            State::Restoring { found: Box::new(attempt), resend_until, until }
         } else {
             out.act(Action::Abandon { leg, serial, wire: attempt.wire });
             State::Ending { leg, outcome: Outcome::Unknown, cause: None, until }
@@ -163,9 +165,11 @@ impl VoiceNotification {
                 State::Preparing { leg, until: now.since_start + LOCAL_STEP }
             }
             (State::Fetching { .. }, false) => self.over(Outcome::Failed, None, now, out),
-            (State::Restoring { found, .. }, true) if is_young(&found, now) => {
+            (State::Restoring { found, resend_until, .. }, true)
+                if now.since_start < resend_until =>
+            {
                 let Attempt { leg, number, wire, media, .. } = *found;
-                out.act(Action::Resume { leg, serial, wire, media });
+                out.act(Action::Resume { leg, serial, wire, media, resend_until });
                 State::Resumed { leg, attempt: number, until: now.since_start + self.ring_limit() }
             }
             (State::Restoring { found, .. }, _) => {
@@ -501,7 +505,11 @@ impl State {
     }
 }
 
-/// Whether the same bytes would still be a retransmission to the far side.
-fn is_young(attempt: &Attempt, now: Now) -> bool {
-    (0..RESUMABLE_MS).contains(&(now.unix_ms - attempt.at_ms))
+/// Until when the same bytes are a retransmission to the far side, where they still are.
+fn resend_until(attempt: &Attempt, down_for: Option<Duration>, now: Now) -> Option<Deadline> {
+    let age_ms = now.unix_ms - attempt.at_ms;
+    let young_for = (0..RESUMABLE_MS).contains(&age_ms).then(|| RESUMABLE_MS - age_ms)?;
+    let absorbed_for = ABSORBED.checked_sub(down_for?)?;
+    let left = absorbed_for.min(Duration::from_millis(young_for.unsigned_abs()));
+    Some(now.since_start + left)
 }

@@ -131,7 +131,9 @@ impl Storm {
             self.accepted.insert(intent.serial);
             self.dialogs.extend(answered.is_some().then_some(attempt.leg));
             self.attempts.insert(attempt.leg);
-            let found = Unfinished { intent, ringing_ms: None, attempt: Some(attempt), answered };
+            let down_for = Some(Duration::ZERO);
+            let attempt = Some(attempt);
+            let found = Unfinished { intent, ringing_ms: None, down_for, attempt, answered };
             self.input(Input::Recovered(Box::new(found)));
         }
         self.perform();

@@ -12,6 +12,7 @@ use store::{NaturalKey, Recovery, crash_point};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::heartbeat::{self, Beat};
 use super::{ServeError, network, simulated};
 use crate::app::{App, unix_ms};
 use crate::calls::Ask;
@@ -23,6 +24,7 @@ use crate::driver::{
 /// Open, and carrying nothing yet.
 pub struct Lines {
     found: Recovery,
+    last_beat: Option<Beat>,
     sip: sip::Endpoint,
     sip_events: mpsc::Receiver<sip::Event>,
     media: media::Media,
@@ -40,6 +42,7 @@ pub struct Driven {
 impl Lines {
     pub async fn open(app: &App, happenings: &Happenings) -> Result<Lines, ServeError> {
         let (config, store) = (&app.config, &app.store);
+        let last_beat = heartbeat::last(&config.data_directory);
         let mut found = store.recover().await?;
         crash_point!("recovery_found");
         for unfinished in &mut found.unfinished_started {
@@ -49,11 +52,11 @@ impl Lines {
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
         let trunks = network::resolve_trunks(config, &carriers, happenings).await;
-        Ok(Lines { found, sip, sip_events, media, carriers, trunks })
+        Ok(Lines { found, last_beat, sip, sip_events, media, carriers, trunks })
     }
 
     pub async fn drive(
-        self,
+        mut self,
         app: &App,
         clock: Clock,
         happenings: (Happenings, mpsc::Receiver<Happening>),
@@ -88,7 +91,12 @@ impl Lines {
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
         };
-        let found = Found { recovery: self.found, natural_keys: natural_keys(app).await? };
+        let natural_keys = natural_keys(app).await?;
+        let down_for = self.last_beat.as_ref().map(Beat::elapsed);
+        for unfinished in &mut self.found.unfinished_started {
+            unfinished.down_for = down_for;
+        }
+        let found = Found { recovery: self.found, natural_keys };
         let driver = Driver::start(parts, found);
         Ok(Driven { driver, sip: addresses, carriers: self.carriers })
     }

@@ -48,8 +48,13 @@ async fn a_dialled_call_is_unfinished_with_its_last_attempt(fixture: Fixture) {
     let fixture = fixture.crash().await;
 
     let recovery = fixture.store.recover().await.unwrap();
-    let unfinished =
-        Unfinished { intent: intent(1), ringing_ms: None, attempt: Some(second), answered: None };
+    let unfinished = Unfinished {
+        intent: intent(1),
+        ringing_ms: None,
+        down_for: None,
+        attempt: Some(second),
+        answered: None,
+    };
     assert_eq!(recovery.unfinished_started, [unfinished]);
     assert_eq!(recovery.waiting, []);
 }

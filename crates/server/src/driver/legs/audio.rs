@@ -85,10 +85,11 @@ impl Driver {
                     }
                 }
             }
-            Stage::Binding(Then::Resume(wire)) => {
+            Stage::Binding(Then::Resume(wire, until)) => {
                 let credentials = self.trunks.credentials_for(wire.remote);
+                let resend_for = until.saturating_sub(self.clock.now().since_start);
                 crash_point!("resume_before");
-                self.tell_sip(sip::Command::Resume { wire, credentials });
+                self.tell_sip(sip::Command::Resume { wire, credentials, resend_for });
             }
             stage @ (Stage::Signalling { .. } | Stage::Closing { .. }) => entry.stage = stage,
         }
@@ -119,7 +120,7 @@ impl Driver {
                 self.closed(leg, None);
             }
             // Without its port the call cannot go on: what is out is taken back.
-            Stage::Binding(Then::Resume(wire)) => {
+            Stage::Binding(Then::Resume(wire, _)) => {
                 self.tell_sip(sip::Command::Abandon { wire });
             }
             Stage::Signalling { media, reoffer: Reoffer::Answering } => {
