@@ -45,6 +45,8 @@ pub struct Unfinished {
     pub ringing_ms: Option<i64>,
     /// How long at most no process can have run; `None` where that is not known.
     pub down_for: Option<Duration>,
+    /// A recording of it was begun.
+    pub recorded: bool,
     /// The last attempt, where the call was dialled.
     pub attempt: Option<Attempt>,
     /// The dialog of the 2xx and when it came, where it was answered.

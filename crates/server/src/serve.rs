@@ -9,7 +9,7 @@ mod simulated;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engine::vocabulary::TrunkName;
@@ -54,6 +54,7 @@ pub struct Running {
     drain: Duration,
     happenings: Happenings,
     driver: JoinHandle<Result<(), DriverError>>,
+    broken: Arc<OnceLock<String>>,
     callbacks: JoinHandle<()>,
     listeners: Vec<JoinHandle<()>>,
     stop_listening: watch::Sender<bool>,
@@ -85,7 +86,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let interfaces = Interfaces::bind(&app.config).await?;
     let lines = Lines::open(&app, &happenings).await?;
     let first_run = provisioner.run(&app.tenants, unix_ms()).await?;
-    let Driven { driver, sip, carriers } =
+    let Driven { driver, broken, sip, carriers } =
         lines.drive(&app, clock, (happenings.clone(), happened), asks, ready).await?;
 
     let config = app.config.clone();
@@ -108,6 +109,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         drain: Duration::from_secs(config.defaults.drain_s.into()),
         happenings,
         driver,
+        broken,
         callbacks,
         listeners: interfaces.serve(&app, &stop),
         app,
@@ -172,7 +174,11 @@ impl Running {
                         tracing::warn!(
                             "calls were still up at the end; the next start resolves them"
                         );
-                        Ok(Ok(()))
+                        // A process whose disk failed never says that it ended well.
+                        Ok(self
+                            .broken
+                            .get()
+                            .map_or(Ok(()), |why| Err(DriverError::Disk(why.clone()))))
                     }
                 }
             }

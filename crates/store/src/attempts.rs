@@ -114,7 +114,7 @@ fn decode(row: &SqliteRow) -> Result<Unfinished, StoreError> {
         (None, _) | (_, None) => None,
     };
     let attempt = Some(attempt);
-    Ok(Unfinished { intent, ringing_ms: None, down_for: None, attempt, answered })
+    Ok(Unfinished { intent, ringing_ms: None, down_for: None, recorded: false, attempt, answered })
 }
 
 /// Both tables in memory.
@@ -155,6 +155,7 @@ impl Attempts {
                 intent: intent.clone(),
                 ringing_ms: None,
                 down_for: None,
+                recorded: false,
                 attempt: Some(attempt.clone()),
                 answered: answer.map(|answer| (answer.dialog.clone(), answer.at_ms)),
             })

@@ -99,6 +99,7 @@ impl VoiceNotification {
         };
         room.draft.dialled_ms = Some(attempt.at_ms);
         room.draft.alerting_ms = found.ringing_ms;
+        room.draft.recorded = found.recorded;
         let leg = attempt.leg;
         let until = now.since_start + LEG_END;
         room.state = if let Some((dialog, at_ms)) = found.answered {

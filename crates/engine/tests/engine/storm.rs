@@ -133,7 +133,8 @@ impl Storm {
             self.attempts.insert(attempt.leg);
             let down_for = Some(Duration::ZERO);
             let attempt = Some(attempt);
-            let found = Unfinished { intent, ringing_ms: None, down_for, attempt, answered };
+            let (ringing_ms, recorded) = (None, false);
+            let found = Unfinished { intent, ringing_ms, down_for, recorded, attempt, answered };
             self.input(Input::Recovered(Box::new(found)));
         }
         self.perform();

@@ -216,6 +216,7 @@ fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
         intent,
         ringing_ms: None,
         down_for: Some(Duration::from_secs(1)),
+        recorded: answered,
         attempt: Some(attempt),
         answered: answered.then(|| (vec![3], at_ms)),
     }
@@ -297,4 +298,5 @@ fn after_a_restart_a_call_that_was_up_is_hung_up_and_reported() {
     world.leg(5, ended(Cause::HungUp));
     let record = world.record();
     assert_eq!((record.outcome, record.release_reason()), (Outcome::Interrupted, "998"));
+    assert!(record.recorded, "what was recorded until then can be fetched");
 }

@@ -14,8 +14,8 @@ mod trunks;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
@@ -114,6 +114,8 @@ pub struct Parts {
     pub asks: mpsc::Receiver<Ask>,
     pub happenings: (Happenings, mpsc::Receiver<Happening>),
     pub ready: Arc<AtomicBool>,
+    /// Why the disk refused a write, once it has.
+    pub broken: Arc<OnceLock<String>>,
     /// Rung after each commit that holds an event.
     pub doorbell: watch::Sender<u64>,
     /// The data directory: recordings of calls go below it.
@@ -146,6 +148,7 @@ pub struct Driver {
     fetched: BTreeMap<Serial, Arc<[media::Clip]>>,
     happenings: Happenings,
     ready: Arc<AtomicBool>,
+    broken: Arc<OnceLock<String>>,
     stopping: Stopping,
     /// What running calls have when the server stops.
     drain: Duration,
@@ -222,6 +225,7 @@ impl Driver {
             fetched: BTreeMap::new(),
             happenings,
             ready,
+            broken: parts.broken,
             stopping: Stopping::No,
             drain: Duration::from_secs(parts.defaults.drain_s.into()),
         };
@@ -376,6 +380,8 @@ impl Driver {
         }
         tracing::error!(%why, "the database refused a write: no call is accepted or dialled any more");
         self.ready.store(false, Ordering::Release);
+        // This is the first: a later one has returned above.
+        let _ = self.broken.set(why.clone());
         self.stopping = Stopping::Broken(why);
         self.input(Input::CommitFailed);
         // Calls that are up may finish, but not for ever.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use engine::events::EventKind;
 use engine::vocabulary::{Serial, TrunkName};
@@ -20,6 +20,7 @@ use crate::clips::Clips;
 use crate::driver::{
     Clock, Driver, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks,
 };
+use crate::recordings;
 
 /// Open, and carrying nothing yet.
 pub struct Lines {
@@ -35,6 +36,8 @@ pub struct Lines {
 /// Lines under a driver: calls are taken.
 pub struct Driven {
     pub driver: JoinHandle<Result<(), DriverError>>,
+    /// Why the disk refused a write, once it has.
+    pub broken: Arc<OnceLock<String>>,
     pub sip: Vec<(sip::Transport, SocketAddr)>,
     pub carriers: BTreeMap<TrunkName, sim::Carrier>,
 }
@@ -47,6 +50,8 @@ impl Lines {
         crash_point!("recovery_found");
         for unfinished in &mut found.unfinished_started {
             unfinished.ringing_ms = rang_at(app, unfinished.intent.serial).await?;
+            let recording = config.data_directory.join(recordings::path(&unfinished.intent));
+            unfinished.recorded = tokio::fs::try_exists(recording).await.unwrap_or(false);
         }
         let (sip, sip_events) = network::start_sip(config, store, &found).await?;
         let media = network::start_media(config, happenings.clone())?;
@@ -74,6 +79,7 @@ impl Lines {
             first_leg: (unix_ms() as u64) << 20,
             capacity: u32::try_from(capacity.legs).unwrap_or(u32::MAX),
         });
+        let broken = Arc::new(OnceLock::new());
         let parts = Parts {
             engine,
             clock,
@@ -86,19 +92,21 @@ impl Lines {
             asks,
             happenings,
             ready,
+            broken: broken.clone(),
             doorbell: app.doorbell.clone(),
             directory: app.config.data_directory.clone(),
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
         };
         let natural_keys = natural_keys(app).await?;
-        let down_for = self.last_beat.as_ref().map(Beat::elapsed);
         for unfinished in &mut self.found.unfinished_started {
-            unfinished.down_for = down_for;
+            let sent_ms = unfinished.attempt.as_ref().map(|attempt| attempt.at_ms);
+            let beat = self.last_beat.zip(sent_ms);
+            unfinished.down_for = beat.and_then(|(beat, sent_ms)| beat.elapsed_since(sent_ms));
         }
         let found = Found { recovery: self.found, natural_keys };
         let driver = Driver::start(parts, found);
-        Ok(Driven { driver, sip: addresses, carriers: self.carriers })
+        Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers })
     }
 }
 

@@ -4,6 +4,7 @@ mod carriers;
 mod crash;
 mod crash_points;
 mod demo;
+mod disk;
 mod endings;
 mod media;
 mod page_003;

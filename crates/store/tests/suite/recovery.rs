@@ -52,6 +52,7 @@ async fn a_dialled_call_is_unfinished_with_its_last_attempt(fixture: Fixture) {
         intent: intent(1),
         ringing_ms: None,
         down_for: None,
+        recorded: false,
         attempt: Some(second),
         answered: None,
     };

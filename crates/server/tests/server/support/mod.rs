@@ -1,9 +1,11 @@
 //! A server of its own process, a carrier and a callback receiver of this one.
 
+pub mod strace;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,6 +22,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A server with its data; killed when dropped.
 pub struct Server {
     child: Child,
+    /// What runs it reads here, if anything does.
+    stdin: Option<ChildStdin>,
     /// Ends when the process does.
     stdout: Option<BufReader<ChildStdout>>,
     pub http: SocketAddr,
@@ -156,6 +160,7 @@ impl Server {
             .expect("a log");
         let mut child = command(launch)
             .current_dir(directory.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -171,7 +176,8 @@ impl Server {
             announced[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
         };
         let (http, sip_udp) = (address("http"), address("sip_udp"));
-        Server { http, sip_udp, stdout: Some(stdout), child, directory }
+        let stdin = child.stdin.take();
+        Server { http, sip_udp, stdin, stdout: Some(stdout), child, directory }
     }
 
     /// `kill -9`, and a new process on the same data.
@@ -181,7 +187,7 @@ impl Server {
     }
 
     pub fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
+        self.signal("KILL");
         self.child.wait().expect("it ends");
     }
 
@@ -196,7 +202,9 @@ impl Server {
     /// `None` where it lives on for too long.
     pub async fn dies_at_start(&self, launch: &Launch) -> Option<ExitStatus> {
         let mut command = tokio::process::Command::from(command(launch));
-        command.current_dir(self.directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        let log = std::fs::File::options().append(true).open(self.directory.path().join("log"));
+        command.current_dir(self.directory.path()).stdout(Stdio::null());
+        command.stderr(log.expect("a log"));
         let mut child = command.kill_on_drop(true).spawn().expect("the server starts");
         let ended = tokio::time::timeout(PATIENCE, child.wait()).await.ok()?;
         Some(ended.expect("it is a child"))
@@ -219,8 +227,19 @@ impl Server {
         self.directory.path()
     }
 
+    /// Of the server itself, also where a command runs it.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        let own = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+        let children = children.unwrap_or_default();
+        children.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or(own)
+    }
+
+    /// `kill`, with a signal's name.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        let killed = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(killed.expect("kill runs").success());
     }
 
     /// Waits for the process to end by itself.
@@ -244,7 +263,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended by itself. What runs it would leave it behind.
+        if self.pid() != self.child.id() {
+            let _ = Command::new("kill").args(["-s", "KILL", &self.pid().to_string()]).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
