@@ -152,8 +152,5 @@ async fn a_recording_that_is_cut_opens_and_lacks_a_second_at_most() {
         let recorded: f64 = String::from_utf8_lossy(&sox.stdout).trim().parse().expect("it opens");
         let lacking = talked.as_secs_f64() - recorded;
         assert!(lacking <= 1.0, "{recorded} s of {talked:?} are there");
-        let heard =
-            ::media::Clip::decode(&std::fs::read(&file).expect("a file")).expect("it opens");
-        assert!((heard.duration().as_secs_f64() - recorded).abs() < 0.1);
     }
 }

@@ -10,7 +10,7 @@ const KEY: &str = "the-request-that-the-disk-refused";
 /// EIO from the fsync of the write-ahead log.
 fn no_sync(world: &World) -> String {
     let log = world.server.log_of_writes();
-    format!("-e trace=fdatasync -e inject=fdatasync:error=EIO -P {}", log.display())
+    format!("-e trace=fsync,fdatasync -e inject=fsync,fdatasync:error=EIO -P {}", log.display())
 }
 
 async fn world(tenant: &str, top: &str, launch: Launch) -> World {
@@ -101,7 +101,10 @@ async fn a_database_file_that_cannot_be_synced_loses_no_call_that_was_accepted()
     let mut world = world("", "", strace::on_demand()).await;
     let file = world.server.data().join("offhook.db");
     // The log is moved into it in the first pause, and after much was written.
-    let fault = format!("-e trace=fdatasync -e inject=fdatasync:error=EIO -P {}", file.display());
+    let fault = format!(
+        "-e trace=fsync,fdatasync -e inject=fsync,fdatasync:error=EIO -P {}",
+        file.display()
+    );
     world.server.spoil(&fault).await;
     let first = world.call("8899").await;
     world.released(&first).await;
@@ -185,14 +188,14 @@ impl Traced {
 
     /// Where the first sync of the log that begins after `from` has returned.
     fn synced_after(&self, from: usize) -> usize {
-        let begun = self.begins(from + 1, &["fdatasync(", "-wal>"]);
+        let begun = self.begins(from + 1, &["sync(", "-wal>"]);
         let line = &self.0[begun];
         if line.ends_with("= 0") {
             return begun;
         }
         let thread = line.split(' ').next().unwrap_or_default();
         let returned = |line: &String| {
-            line.starts_with(thread) && line.contains("fdatasync resumed") && line.ends_with("= 0")
+            line.starts_with(thread) && line.contains("sync resumed") && line.ends_with("= 0")
         };
         let found = self.0.iter().skip(begun).position(returned);
         begun + found.expect("the sync returns")
@@ -201,7 +204,7 @@ impl Traced {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_disk_is_reached_before_the_reply_the_invite_and_the_ack() {
-    let calls = "trace=pwrite64,fdatasync,write,writev,sendto,sendmsg,sendmmsg";
+    let calls = "trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg,sendmmsg";
     let launch = strace::from_the_start(&["-y", "-s", "6000", "-e", calls]);
     let world = world("", "", launch).await;
     let called = "13812345678";
