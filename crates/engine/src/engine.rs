@@ -18,11 +18,13 @@ use crate::gate::Gate;
 use crate::intent::{Idempotency, Intent, Order};
 use crate::request::{Refusal, Reply, Ticket};
 use crate::serials::Serials;
-use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId};
-use crate::writes::Write;
+use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId, TrunkName};
+use crate::writes::{Unfinished, Write};
 
 mod accepting;
 mod recent_keys;
+mod stopping;
+mod trunks;
 use recent_keys::RecentKeys;
 
 /// How long an intent may wait for its INVITE to be built, so that both go to disk in one commit.
@@ -52,7 +54,7 @@ pub struct Engine {
     gate: Gate,
     backlog: Backlog,
     calls: BTreeMap<Serial, Call>,
-    legs: BTreeMap<LegId, Serial>,
+    legs: BTreeMap<LegId, Owner>,
     timers: BTreeSet<(Deadline, Serial)>,
     /// Claims that are out for another reason than to start calls.
     asked: BTreeMap<ClaimId, Asked>,
@@ -74,6 +76,8 @@ enum Mode {
 
 struct Call {
     room: Room,
+    /// The trunk whose slot it takes.
+    trunk: TrunkName,
     timer: Option<Deadline>,
     legs: Vec<LegId>,
     unwritten: Option<Unwritten>,
@@ -86,6 +90,12 @@ struct Unwritten {
     started: bool,
     tickets: Vec<(Ticket, bool)>,
     until: Deadline,
+}
+
+/// Whose leg it is, and over which trunk.
+struct Owner {
+    serial: Serial,
+    trunk: TrunkName,
 }
 
 enum Asked {
@@ -169,23 +179,12 @@ impl Engine {
             Input::Cancel { ticket, tenant, serial } => self.cancel(ticket, tenant, serial, now),
             Input::Claimed { claim, calls } => self.claimed(claim, calls, now),
             Input::Fetched { serial, result } => self.run(serial, CallInput::Fetched(result), now),
-            Input::Leg { leg, input } => {
-                if let Some(serial) = self.legs.get(&leg) {
-                    self.run(*serial, CallInput::Leg(leg, input), now);
-                }
-            }
+            Input::Leg { leg, input } => self.leg(leg, input, now),
             Input::TenantLimits { tenant, limits } => self.backlog.limit_tenant(tenant, limits),
             Input::Trunk { trunk, pace, up } => self.backlog.set_trunk(trunk, pace, up),
-            Input::Recovered(found) => {
-                let (tenant, serial) = (found.intent.tenant, found.intent.serial);
-                self.backlog.adopt(tenant, &found.intent.order.trunk, now.since_start);
-                let mut effects = Effects::new(self.last_leg);
-                let room = Room::recover(*found, now, &mut effects);
-                self.insert(serial, room, None);
-                self.apply(serial, effects, now);
-            }
-            Input::Waiting { tenant, trunk, calls } => {
-                self.backlog.add_waiting(tenant, trunk, calls);
+            Input::Recovered(found) => self.recovered(*found, now),
+            Input::Waiting { tenant, route, calls } => {
+                self.backlog.add_waiting(tenant, route, calls);
                 self.watch_expiry(now);
             }
             Input::Committed(batch) => self.gate.committed(batch),
@@ -197,6 +196,23 @@ impl Engine {
                 }
             }
             Input::HangUpAll => self.interrupt_all(now),
+        }
+    }
+
+    fn recovered(&mut self, found: Unfinished, now: Now) {
+        let (tenant, serial) = (found.intent.tenant, found.intent.serial);
+        // A call without an attempt was never dialled: any of its trunks will do.
+        let dialled = found.attempt.as_ref().map(|attempt| attempt.trunk.clone());
+        let route = &found.intent.order.route;
+        let Some(trunk) = dialled.or_else(|| route.trunks().next().cloned()) else { return };
+        self.backlog.adopt(tenant, &trunk, now.since_start);
+        let undialled = found.attempt.is_none();
+        let mut effects = Effects::new(self.last_leg);
+        let room = Room::recover(found, now, &mut effects);
+        self.insert(serial, room, trunk.clone(), None);
+        self.apply(serial, effects, now);
+        if undialled {
+            self.run(serial, CallInput::Start(trunk), now);
         }
     }
 
@@ -229,9 +245,12 @@ impl Engine {
     fn claimed(&mut self, claim: ClaimId, calls: Vec<Intent>, now: Now) {
         match self.asked.remove(&claim) {
             None => {
-                self.backlog.claimed(claim, calls.len() as u32);
+                let count = calls.len() as u32;
+                let Some(trunk) = self.backlog.claimed(claim, count, now.since_start) else {
+                    return;
+                };
                 for intent in calls {
-                    self.start_claimed(intent, now);
+                    self.start_claimed(intent, &trunk, now);
                 }
             }
             Some(Asked::Expired) => {
@@ -258,20 +277,20 @@ impl Engine {
         }
     }
 
-    fn start_claimed(&mut self, intent: Intent, now: Now) {
+    fn start_claimed(&mut self, intent: Intent, trunk: &TrunkName, now: Now) {
         let serial = intent.serial;
         if intent.queue_deadline_ms <= now.unix_ms {
-            self.backlog.ended(intent.tenant, &intent.order.trunk);
+            self.backlog.ended(intent.tenant, trunk, now.since_start);
             self.record(Draft::new(intent).finish(Outcome::QueueTimeout, None, now), now);
             return;
         }
-        self.insert(serial, Room::new(intent, now), None);
-        self.run(serial, CallInput::Start, now);
+        self.insert(serial, Room::new(intent, now), trunk.clone(), None);
+        self.run(serial, CallInput::Start(trunk.clone()), now);
     }
 
     /// A call that ends in the queue: no room ever saw it.
     fn end_waiting(&mut self, intent: Intent, outcome: Outcome, now: Now) {
-        self.backlog.remove_waiting(intent.tenant, &intent.order.trunk);
+        self.backlog.remove_waiting(intent.tenant, &intent.order.route);
         self.record(Draft::new(intent).finish(outcome, None, now), now);
     }
 
@@ -325,8 +344,14 @@ impl Engine {
         self.run(serial, CallInput::Tick, at);
     }
 
-    fn insert(&mut self, serial: Serial, room: Room, unwritten: Option<Unwritten>) {
-        let call = Call { room, timer: None, legs: Vec::new(), unwritten };
+    fn insert(
+        &mut self,
+        serial: Serial,
+        room: Room,
+        trunk: TrunkName,
+        unwritten: Option<Unwritten>,
+    ) {
+        let call = Call { room, trunk, timer: None, legs: Vec::new(), unwritten };
         self.calls.insert(serial, call);
     }
 
@@ -368,6 +393,9 @@ impl Engine {
                     self.gate.act(serial, action);
                 }
                 Effect::AfterCommit(action) => self.gate.after_commit(serial, action),
+                Effect::NextTrunk { route, tried, silent } => {
+                    self.next_trunk(serial, &route, &tried, silent, now);
+                }
                 Effect::Over(cdr) => {
                     self.flush_intent(serial, now);
                     self.over(serial, *cdr, now);
@@ -385,9 +413,9 @@ impl Engine {
         else {
             return;
         };
-        self.legs.insert(*leg, serial);
         if let Some(call) = self.calls.get_mut(&serial) {
             call.legs.push(*leg);
+            self.legs.insert(*leg, Owner { serial, trunk: call.trunk.clone() });
         }
     }
 
@@ -458,7 +486,7 @@ impl Engine {
         for leg in &call.legs {
             self.legs.remove(leg);
         }
-        self.backlog.ended(cdr.intent.tenant, &cdr.intent.order.trunk);
+        self.backlog.ended(cdr.intent.tenant, &call.trunk, now.since_start);
         self.record(cdr, now);
     }
 
@@ -474,68 +502,6 @@ impl Engine {
         self.event(cdr.intent.tenant, serial, ended, callback, now);
         self.gate.now(Action::Write(Write::Ended(Box::new(cdr))));
         self.gate.after_commit(serial, Action::Forget { serial });
-    }
-
-    /// Nothing that waited for the disk is done. Calls that are up go on; all others are ended, and
-    /// the next start resolves what they were.
-    fn commit_failed(&mut self, now: Now) {
-        self.mode = Mode::Broken;
-        self.backlog.drain();
-        let mut unacknowledged = BTreeSet::new();
-        for action in self.gate.disk_refused() {
-            match action {
-                Action::Reply { ticket, .. } => self.refuse(ticket, Refusal::Stopping),
-                Action::Acknowledge { leg } => {
-                    unacknowledged.extend(self.legs.get(&leg).copied());
-                }
-                hang_up @ Action::HangUp { .. } => self.gate.now(hang_up),
-                Action::Write(_)
-                | Action::Claim { .. }
-                | Action::Fetch { .. }
-                | Action::Open { .. }
-                | Action::Dial { .. }
-                | Action::Record { .. }
-                | Action::Play { .. }
-                | Action::Resume { .. }
-                | Action::Abandon { .. }
-                | Action::HangUpStored { .. }
-                | Action::Forget { .. } => {}
-            }
-        }
-        let up = |serial: &Serial, call: &Call| {
-            call.room.draft().talking_ms.is_some() && !unacknowledged.contains(serial)
-        };
-        let others = self.calls.iter().filter(|(serial, call)| !up(serial, call));
-        let others: Vec<Serial> = others.map(|(serial, _)| *serial).collect();
-        for serial in others {
-            self.interrupt(serial, now);
-        }
-    }
-
-    /// A call that was never dialled leaves no record: the next start finds its intent and dials it.
-    fn interrupt(&mut self, serial: Serial, now: Now) {
-        let dialled = |call: &Call| call.room.draft().dialled_ms.is_some();
-        if self.calls.get(&serial).is_some_and(dialled) {
-            return self.run(serial, CallInput::Interrupt, now);
-        }
-        let Some(call) = self.calls.remove(&serial) else { return };
-        if let Some(timer) = call.timer {
-            self.timers.remove(&(timer, serial));
-        }
-        for leg in call.legs {
-            self.legs.remove(&leg);
-            self.gate.act(serial, Action::HangUp { leg });
-        }
-        for (ticket, _) in call.unwritten.map(|unwritten| unwritten.tickets).into_iter().flatten() {
-            self.refuse(ticket, Refusal::Stopping);
-        }
-    }
-
-    fn interrupt_all(&mut self, now: Now) {
-        let serials: Vec<Serial> = self.calls.keys().copied().collect();
-        for serial in serials {
-            self.interrupt(serial, now);
-        }
     }
 }
 

@@ -197,10 +197,13 @@ impl Exchange {
             // The carrier dials and registers nowhere.
             Event::Prepared { .. }
             | Event::Challenged { .. }
+            | Event::Retried { .. }
+            | Event::Trying { .. }
             | Event::Provisional { .. }
             | Event::Answered { .. }
             | Event::Registered { .. }
             | Event::RegistrationFailed { .. }
+            | Event::Probed { .. }
             | Event::Unregistered { .. } => {}
         }
     }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{Address, Credentials, DialogSnapshot, Uri, Wire};
+use crate::{Address, Credentials, DialogSnapshot, Failover, Hop, Uri, Wire};
 
 /// One dial attempt or one inbound INVITE; never reused.
 ///
@@ -26,6 +26,11 @@ impl LegId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegistrationId(pub u64);
 
+/// One question whether a peer is alive; chosen by the caller. A later one with the same id takes
+/// the place of the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeId(pub u64);
+
 /// A request outside any dialog that waits for [`Command::Respond`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
@@ -34,12 +39,19 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId(pub u64);
 
+/// Whom a TLS connection has to be with: an entry of [`crate::TlsSettings`]. Chosen by the caller;
+/// it lies on disk with a call, so it should mean the same after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TlsPeer(pub u64);
+
 /// How SIP messages travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Transport {
     Udp,
     Tcp,
+    /// TLS 1.2 or 1.3 over TCP.
+    Tls,
 }
 
 impl Transport {
@@ -47,7 +59,7 @@ impl Transport {
     pub fn is_reliable(self) -> bool {
         match self {
             Transport::Udp => false,
-            Transport::Tcp => true,
+            Transport::Tcp | Transport::Tls => true,
         }
     }
 
@@ -56,6 +68,7 @@ impl Transport {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
         }
     }
 }
@@ -69,12 +82,23 @@ pub struct Destination {
     pub local: Option<SocketAddr>,
     /// An open connection to use first: how a registered phone behind NAT is reached.
     pub flow: Option<FlowId>,
+    /// Over TLS: who has to be there. A connection of ours is opened for nobody unnamed.
+    pub tls: Option<TlsPeer>,
 }
 
 impl Destination {
     /// From any listener of this transport, over any connection.
     pub fn new(addr: SocketAddr, transport: Transport) -> Destination {
-        Destination { addr, transport, local: None, flow: None }
+        Destination { addr, transport, local: None, flow: None, tls: None }
+    }
+
+    /// Over TLS, to nobody else than `peer`.
+    pub fn tls(addr: SocketAddr, peer: TlsPeer) -> Destination {
+        Destination { tls: Some(peer), ..Destination::new(addr, Transport::Tls) }
+    }
+
+    pub(crate) fn hop(&self) -> Hop {
+        Hop { transport: self.transport, remote: self.addr, tls: self.tls }
     }
 }
 
@@ -109,6 +133,11 @@ pub struct Invite {
     /// Likewise; a token of RFC 3261 §25.1.
     pub from_tag: String,
     pub credentials: Option<Credentials>,
+    /// What is tried when `destination` is dead.
+    pub failover: Failover,
+    /// Seconds after which a session that nobody refreshes is over (RFC 4028), 90 to 86,400; `None`
+    /// leaves it to the far side to ask.
+    pub session_expires: Option<u32>,
     /// Further headers. Names that the core writes itself and values with line breaks are refused.
     pub headers: Vec<(String, String)>,
     /// The offer; `None` asks the far side for one.
@@ -127,6 +156,22 @@ pub struct Registration {
     pub credentials: Option<Credentials>,
     /// Asked-for lifetime in seconds, 60 to 86,400; the registrar may shorten it.
     pub expires: u32,
+}
+
+/// One OPTIONS outside any dialog (RFC 3261 §11).
+#[derive(Clone, Debug)]
+pub struct Probe {
+    pub id: ProbeId,
+    pub destination: Destination,
+    pub request_uri: Uri,
+    pub from: Address,
+    /// Given up after so long; more than 32 s (Timer F) has no effect.
+    pub timeout: Duration,
+}
+
+impl Probe {
+    /// Long enough for a request that was lost three times, and short for whoever waits.
+    pub const TIMEOUT: Duration = Duration::from_secs(5);
 }
 
 /// Why a leg is hung up: a Reason header (RFC 3326) and, where an INVITE is still to be refused,
@@ -205,7 +250,8 @@ pub enum Command {
         leg: LegId,
         body: Option<Body>,
     },
-    /// A final refusal of an inbound leg; `status` is 300 to 699, else 500 is sent.
+    /// A final refusal of an inbound leg; `status` is 300 to 699, else 500 is sent. With 3xx a header
+    /// `Contact` says where to.
     Refuse {
         leg: LegId,
         status: u16,
@@ -242,6 +288,8 @@ pub enum Command {
     Unregister {
         id: RegistrationId,
     },
+    /// Ask a peer whether it is alive; answered by `Probed`.
+    Probe(Box<Probe>),
     /// Answer a request that policy let through. `status` is 200 to 699, else 500 is sent.
     Respond {
         request: RequestId,

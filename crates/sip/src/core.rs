@@ -12,11 +12,13 @@ use bytes::Bytes;
 use sipx_sip::Message;
 
 use crate::{
-    Command, Counters, End, EndedBy, Event, FlowId, LegId, Policy, Transport,
+    Command, Counters, End, EndedBy, Event, FlowId, Hop, LegId, Policy, TlsPeer, Transport,
+    TransportFault,
     dialog::Dialog,
     legs::{self, Input, Leg, Outbound, Verb},
     message::Source,
     outside::Outside,
+    probes::Probes,
     registrations::Registrations,
     stack::Stack,
     timers::TimerKey,
@@ -67,7 +69,14 @@ pub struct Transmit {
     pub local: SocketAddr,
     pub remote: SocketAddr,
     pub flow: Option<FlowId>,
+    pub tls: Option<TlsPeer>,
     pub bytes: Bytes,
+}
+
+impl Transmit {
+    pub(crate) fn hop(&self) -> Hop {
+        Hop { transport: self.transport, remote: self.remote, tls: self.tls }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +90,7 @@ pub struct Core {
     stack: Stack,
     legs: HashMap<LegId, Entry>,
     registrations: Registrations,
+    probes: Probes,
     outside: Outside,
     inbound_legs: u64,
 }
@@ -104,6 +114,7 @@ impl Core {
             stack,
             legs: HashMap::new(),
             registrations: Registrations::default(),
+            probes: Probes::default(),
             outside: Outside::default(),
             inbound_legs,
         }
@@ -147,6 +158,7 @@ impl Core {
             Command::Info { leg, body } => self.tell(leg, Verb::Info(body)),
             Command::Register(wanted) => self.registrations.register(*wanted, &mut self.stack),
             Command::Unregister { id } => self.registrations.unregister(id, &mut self.stack),
+            Command::Probe(probe) => self.probes.ask(*probe, &mut self.stack),
             Command::Respond { request, status, headers, body } => {
                 let stack = &mut self.stack;
                 self.outside.respond(request, status, &headers, body.as_ref(), stack);
@@ -179,12 +191,12 @@ impl Core {
         }
     }
 
-    /// Messages to `remote` can no longer be delivered, or its connection broke: requests that
-    /// nothing has answered fail.
-    pub fn transport_failed(&mut self, transport: Transport, remote: SocketAddr, now: Instant) {
+    /// Messages to `hop` can no longer be delivered, or its connection broke: requests that nothing
+    /// has answered fail.
+    pub fn transport_failed(&mut self, hop: Hop, fault: TransportFault, now: Instant) {
         self.handle_timeout(now);
-        for (key, owner) in self.stack.fail_clients(transport, remote) {
-            self.failed(key, owner, Failure::Transport);
+        for (key, owner) in self.stack.fail_clients(hop) {
+            self.failed(key, owner, Failure::Transport(fault));
         }
     }
 
@@ -201,6 +213,7 @@ impl Core {
                 TimerKey::Server(id, timer) => self.stack.server_due(id, timer, at),
                 TimerKey::Leg(leg, timer) => self.with_leg(leg, Input::Due { timer, at }),
                 TimerKey::Registration(id) => self.registrations.due(id, &mut self.stack),
+                TimerKey::Probe(id) => self.probes.due(id, &mut self.stack),
                 TimerKey::Unanswered(id) => self.outside.unanswered(id, &mut self.stack),
             }
         }
@@ -242,6 +255,7 @@ impl Core {
             Owner::Registration(id) => {
                 self.registrations.request_failed(id, failure, &mut self.stack);
             }
+            Owner::Probe(id) => self.probes.request_failed(id, key, failure, &mut self.stack),
             Owner::Nobody(_) => {}
         }
     }
@@ -295,6 +309,7 @@ impl Core {
                         q850: None,
                         retry_after: None,
                         was_ringing: false,
+                        contacts: Vec::new(),
                     };
                     self.stack.event(Event::Ended { leg: id, end });
                 }

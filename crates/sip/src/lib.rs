@@ -22,6 +22,7 @@
 //!         public_address: None,
 //!     }],
 //!     limits: Limits::default(),
+//!     tls: TlsSettings::default(),
 //!     policy: Policy::default(),
 //!     user_agent: Some("offhook".to_owned()),
 //!     seed: 7, // random in production
@@ -38,13 +39,15 @@
 //!     call_id: "serial-1".to_owned(),
 //!     from_tag: "attempt-1".to_owned(),
 //!     credentials: None,
+//!     failover: Failover::default(),
+//!     session_expires: None,
 //!     headers: Vec::new(),
 //!     body: Some(Body::sdp("v=0 …")),
 //! })))?;
 //! while let Some(event) = events.recv().await {
 //!     match event {
 //!         // Each of these goes to disk first.
-//!         Event::Prepared { .. } | Event::Challenged { .. } => {
+//!         Event::Prepared { .. } | Event::Challenged { .. } | Event::Retried { .. } => {
 //!             endpoint.command(Command::Send { leg })?;
 //!         }
 //!         Event::Answered { .. } => {
@@ -82,11 +85,15 @@ mod dialog;
 mod driver;
 mod endpoint;
 mod event;
+mod failover;
+mod fault;
 mod framing;
+mod handshake;
 mod legs;
 mod message;
 mod outside;
 mod policy;
+mod probes;
 mod random;
 mod registrations;
 mod reply;
@@ -95,6 +102,7 @@ mod stack;
 mod stream;
 mod tap;
 mod timers;
+mod tls;
 mod transactions;
 mod udp;
 mod wire;
@@ -102,18 +110,21 @@ mod writer;
 
 pub use address::{Address, AddressError, Uri};
 pub use command::{
-    Body, Command, Destination, FlowId, HangUpCause, Invite, LegId, Registration, RegistrationId,
-    RequestId, Transport,
+    Body, Command, Destination, FlowId, HangUpCause, Invite, LegId, Probe, ProbeId, Registration,
+    RegistrationId, RequestId, TlsPeer, Transport,
 };
 pub use core::{Core, CoreConfig, CoreListener, Output, Received, Transmit};
 pub use counters::Counters;
 pub use credentials::Credentials;
 pub use endpoint::{Busy, Endpoint, EndpointConfig, Limits, Listener, StartError};
 pub use event::{
-    Direction, End, EndTimer, EndedBy, Event, IncomingCall, OutsideRequest, RegistrationFailure,
-    TapRecord,
+    Direction, End, EndTimer, EndedBy, Event, IncomingCall, OutsideRequest, ProbeOutcome,
+    RegistrationFailure, TapRecord,
 };
+pub use failover::{Dead, Failover, LargeRequests, Retry};
+pub use fault::{Hop, TlsFault, TransportFault};
 pub use framing::{FrameError, Framed, Framer};
 pub use policy::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};
 pub use snapshot::DialogSnapshot;
+pub use tls::{Authorities, Identity, TlsClient, TlsError, TlsServer, TlsSettings};
 pub use wire::{Wire, WireError};

@@ -79,6 +79,7 @@ impl Stack {
             local,
             remote: to.addr,
             flow: to.flow,
+            tls: to.tls,
             bytes,
         }));
     }
@@ -99,6 +100,15 @@ impl Stack {
         listeners
             .find(|listener| listener.transport == transport && fits(listener.bound))
             .map(|listener| listener.bound)
+    }
+
+    /// The destination with its listener filled in; `None` where none of ours fits it.
+    pub fn resolved(&self, destination: Destination) -> Option<Destination> {
+        let local = match destination.local {
+            Some(local) => self.is_bound(local, destination.transport).then_some(local),
+            None => self.local_for(destination.addr, destination.transport),
+        };
+        local.map(|local| Destination { local: Some(local), ..destination })
     }
 
     /// Whether a listener is bound to exactly this address.
@@ -131,6 +141,7 @@ impl Stack {
         match to.transport {
             Transport::Udp => format!("<{uri}>"),
             Transport::Tcp => format!("<{uri};transport=tcp>"),
+            Transport::Tls => format!("<{uri};transport=tls>"),
         }
     }
 

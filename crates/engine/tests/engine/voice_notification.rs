@@ -219,6 +219,7 @@ fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
         recorded: answered,
         attempt: Some(attempt),
         answered: answered.then(|| (vec![3], at_ms)),
+        earlier: Vec::new(),
     }
 }
 

@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use super::listeners::PortRange;
 use super::*;
-use engine::vocabulary::TrunkName;
 
 /// Reads `text` as `offhook.toml`, beside the file `password.txt`.
 fn read_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -10,6 +9,8 @@ fn read_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigE
     let path = directory.path().join("offhook.toml");
     std::fs::write(&path, text).unwrap();
     std::fs::write(directory.path().join("password.txt"), "0123 from a file\n").unwrap();
+    let url = "postgres://offhook:secret@db.example.com/calls\n";
+    std::fs::write(directory.path().join("database.txt"), url).unwrap();
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     Config::read(Some(&path), environment)
 }
@@ -35,6 +36,9 @@ threads = 2
 latching = false
 [defaults]
 ring_limit_s = 45
+[storage]
+url_file = "database.txt"
+refuse_free_mb = 50
 [access]
 operator_key = "the operator's own key of 32 characters"
 [speech]
@@ -81,8 +85,8 @@ fn a_full_file_is_read() {
     let tenant = &config.tenants[0];
     assert_eq!(tenant.callback_shared_key.as_ref().unwrap().reveal(), "0123 from a file");
     assert_eq!(tenant.settings.time_zone.to_string(), "+08:00");
-    assert_eq!(tenant.settings.route("8899"), Some(&TrunkName::from("sim")));
-    assert_eq!(tenant.settings.route("1"), Some(&TrunkName::from("carrier")));
+    assert_eq!(tenant.settings.route("8899"), Some("sim".into()));
+    assert_eq!(tenant.settings.route("1"), Some("carrier".into()));
     assert!(tenant.settings.record && tenant.settings.trust.0.len() == 2);
 }
 

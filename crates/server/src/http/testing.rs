@@ -23,7 +23,8 @@ use crate::app::{App, unix_ms};
 use crate::calls::{Accepted, Ask, Calls, CancelError, Note, Refusal, Request};
 use crate::config::Config;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
-use crate::tenants::{Route, Tenant, TenantSettings, Tenants};
+use crate::storage::Room;
+use crate::tenants::{PrefixRoute, Tenant, TenantSettings, Tenants};
 use crate::voices::{NewTemplate, Upload, VoiceLibrary};
 
 pub const TENANT: TenantId = TenantId(1);
@@ -32,6 +33,8 @@ pub const SECRET: &str = "a secret of sixteen and more";
 pub const OPERATOR_KEY: &str = "an operator's key of 32 and more characters";
 
 pub struct World {
+    /// How full the disk is.
+    pub room: watch::Sender<Room>,
     pub app: App,
     pub router: Router,
     pub token: String,
@@ -61,7 +64,7 @@ impl Got {
 }
 
 pub fn settings() -> TenantSettings {
-    let route = |prefix: &str| Route { prefix: prefix.into(), trunk: "sim".into() };
+    let route = |prefix: &str| PrefixRoute { prefix: prefix.into(), route: "sim".into() };
     TenantSettings {
         routes: vec![route("88"), route("1")],
         trust: serde_json::from_value(json!(["hooks.example.com", "127.0.0.1:8800 private"]))
@@ -109,7 +112,8 @@ impl World {
         let tls = crate::callbacks::tls::client_config(None).unwrap();
         let speech = SpeakerSettings::in_directory(directory.path().join("speech"));
         let config = Config { data_directory: directory.path().to_path_buf(), ..Config::default() };
-        let (calls, asks, ready) = Calls::channel(store.clone(), 16);
+        let room = watch::Sender::new(Room::Enough);
+        let (calls, asks, ready) = Calls::channel(store.clone(), room.subscribe(), 16);
         ready.store(true, std::sync::atomic::Ordering::Relaxed);
         let (asked, answers) = (Arc::default(), Arc::default());
         tokio::spawn(desk(asks, Arc::clone(&asked), Arc::clone(&answers)));
@@ -124,7 +128,7 @@ impl World {
             doorbell: watch::Sender::new(0),
         };
         let router = super::router(app.clone());
-        World { app, router, token, other_token, asked, answers, _directory: directory }
+        World { room, app, router, token, other_token, asked, answers, _directory: directory }
     }
 
     /// Replaces the tenant's settings, as a restart with another file would.
@@ -214,6 +218,7 @@ impl World {
     pub async fn ended(&self, intent: Intent, outcome: Outcome, recorded: bool) -> Cdr {
         let at = intent.created_ms;
         let cdr = Cdr {
+            trunk: Some("sim".into()),
             dialled_ms: Some(at + 10),
             alerting_ms: Some(at + 200),
             talking_ms: Some(at + 1_200),

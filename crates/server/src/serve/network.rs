@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::ServeError;
 use crate::config::{self, Config, TrunkKind};
-use crate::driver::{Happening, Happenings, Trunk};
+use crate::driver::{Happening, Happenings, Identity, Numbers, Rule, Trunk};
 
 /// How often the host name of a trunk is resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(60);
@@ -70,6 +70,7 @@ fn endpoint(config: &Config, udp: SocketAddr) -> Result<sip::EndpointConfig, Ser
             listener(sip::Transport::Tcp, config.sip_tcp()),
         ],
         limits: sip::Limits { queue: COMMANDS, ..sip::Limits::default() },
+        tls: sip::TlsSettings::default(),
         policy: sip::Policy::default(),
         user_agent: Some(concat!("offhook/", env!("CARGO_PKG_VERSION")).to_owned()),
         seed: u64::from_ne_bytes(seed),
@@ -141,6 +142,13 @@ pub async fn resolve_trunks(
                 (host, port, address)
             }
         };
+        if configured.shows_its_keys() {
+            tracing::warn!(
+                trunk = %configured.name,
+                "srtp is required, yet its keys travel in SIP that anybody on the way can read: \
+                 use transport = \"tls\", or a private network"
+            );
+        }
         trunks.push(Trunk {
             name: configured.name.clone(),
             pace: Pace {
@@ -154,7 +162,11 @@ pub async fn resolve_trunks(
             address,
             credentials: credentials(configured),
             codecs: configured.codecs.iter().filter_map(|name| codec(name)).collect(),
+            srtp: configured.srtp.policy(),
             register: configured.register.then_some(configured.expires),
+            numbers: numbers(configured),
+            keepalive: (configured.keepalive > 0)
+                .then(|| Duration::from_secs(configured.keepalive.into())),
         });
     }
     trunks
@@ -167,6 +179,22 @@ fn credentials(trunk: &config::Trunk) -> Option<sip::Credentials> {
         password: password.reveal().to_owned(),
         realm: trunk.realm.clone(),
     })
+}
+
+fn numbers(trunk: &config::Trunk) -> Numbers {
+    let rule = |rule: &config::NumberRule| Rule {
+        prefix: rule.prefix.clone(),
+        replace: rule.replace.clone(),
+    };
+    Numbers {
+        called: trunk.called_numbers.iter().map(rule).collect(),
+        caller: trunk.caller_numbers.iter().map(rule).collect(),
+        identity: match trunk.identity {
+            config::Identity::From => Identity::From,
+            config::Identity::Asserted => Identity::Asserted,
+            config::Identity::Private => Identity::Private,
+        },
+    }
 }
 
 fn codec(name: &str) -> Option<media::Codec> {

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use engine::route::Route;
 use engine::vocabulary::{Pace, TenantLimits, TrunkName};
 use serde::{Deserialize, Serialize};
 use time::UtcOffset;
 
+use super::Retention;
 use crate::callbacks::trust::{TrustList, parse_callback_url};
 use crate::config::Defaults;
+
+use super::routes::PrefixRoute;
 
 /// A tenant's settings; what is absent takes the process's default (`[defaults]`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,8 +21,10 @@ use crate::config::Defaults;
 pub struct TenantSettings {
     /// Whether the voice notification interfaces are on; off: HTTP 401. Default true.
     pub voice_notification: bool,
-    /// Which trunk carries which numbers: the longest prefix wins; a number without one is refused.
-    pub routes: Vec<Route>,
+    /// Which trunks carry which numbers: the longest prefix wins; a number without one is refused.
+    pub routes: Vec<PrefixRoute>,
+    /// Follow a carrier that sends a call on (3xx) to a number that these settings let the tenant call.
+    pub redirects: bool,
     /// Where callbacks may go: `ip:port`, or a domain name; ` private` after it where it is one.
     pub trust: TrustList,
     /// Where release callbacks go when a request names no `callBackUrl`; needs its entry in `trust`.
@@ -48,6 +54,9 @@ pub struct TenantSettings {
     pub max_duration_s: Option<u32>,
     /// Refuse a call while one with the same caller and called is unfinished (return code 1).
     pub refuse_duplicates: bool,
+    /// How long what its calls leave behind is kept.
+    #[serde(skip_serializing_if = "Retention::is_default")]
+    pub retention: Retention,
     /// Record every call.
     pub record: bool,
     /// Let `callerPresent` be any 11 to 14 digits, besides the tenant's own access codes.
@@ -66,6 +75,7 @@ impl Default for TenantSettings {
         TenantSettings {
             voice_notification: true,
             routes: Vec::new(),
+            redirects: false,
             trust: TrustList::default(),
             default_callback_url: None,
             signature: SignatureKind::HmacSha256,
@@ -77,6 +87,7 @@ impl Default for TenantSettings {
             ring_limit_s: None,
             max_duration_s: None,
             refuse_duplicates: false,
+            retention: Retention::default(),
             record: false,
             caller_transparency: false,
             trial_numbers: None,
@@ -84,14 +95,6 @@ impl Default for TenantSettings {
             speech: BTreeMap::new(),
         }
     }
-}
-
-/// Numbers that begin with `prefix` leave by `trunk`; the empty prefix is every number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    pub prefix: String,
-    pub trunk: TrunkName,
 }
 
 /// Contract §5.5 leaves open which of the two the original uses.
@@ -164,10 +167,18 @@ impl fmt::Display for TimeZone {
 }
 
 impl TenantSettings {
-    /// The trunk for a number: that of the longest prefix. `None`: the number cannot be dialled.
-    pub fn route(&self, called: &str) -> Option<&TrunkName> {
+    /// The trunks for a number: those of the longest prefix. `None`: the number cannot be dialled.
+    pub fn route(&self, called: &str) -> Option<Route> {
         let fitting = self.routes.iter().filter(|route| called.starts_with(&route.prefix));
-        fitting.max_by_key(|route| route.prefix.len()).map(|route| &route.trunk)
+        fitting.max_by_key(|route| route.prefix.len()).map(|route| route.route.clone())
+    }
+
+    /// Where a carrier may send a call on to: only where the tenant could have called itself.
+    pub fn redirect(&self, called: &str) -> Option<Route> {
+        let on_trial = self.trial_numbers.as_ref();
+        let permitted =
+            self.redirects && on_trial.is_none_or(|list| list.iter().any(|n| n == called));
+        self.route(called).filter(|_| permitted)
     }
 
     pub fn limits(&self, defaults: &Defaults) -> TenantLimits {
@@ -195,10 +206,10 @@ impl TenantSettings {
                     format!("`{}` is not at most 32 digits", route.prefix),
                 ));
             }
-            if !is_trunk(&route.trunk) {
+            if let Some(unknown) = route.route.trunks().find(|trunk| !is_trunk(trunk)) {
                 return Err((
                     format!("routes[{index}].trunk"),
-                    format!("no [[trunk]] is named `{}`", route.trunk),
+                    format!("no [[trunk]] is named `{unknown}`"),
                 ));
             }
             if self.routes[..index].iter().any(|other| other.prefix == route.prefix) {
@@ -223,6 +234,7 @@ impl TenantSettings {
                 return Err((name.into(), format!("is {value}, must be {least} to {most}")));
             }
         }
+        self.retention.check()?;
         if let Some(url) = &self.default_callback_url {
             let refused = |what: String| ("default_callback_url".to_owned(), what);
             let url = parse_callback_url(url).map_err(|error| refused(error.to_string()))?;
@@ -257,7 +269,7 @@ mod tests {
             ("+441", "uk"),
             ("441", "any"),
         ] {
-            assert_eq!(settings.route(number), Some(&TrunkName::from(trunk)), "{number}");
+            assert_eq!(settings.route(number), Some(Route::from(trunk)), "{number}");
         }
         assert_eq!(TenantSettings::default().route("1"), None);
     }

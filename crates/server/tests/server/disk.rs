@@ -108,9 +108,12 @@ async fn a_database_file_that_cannot_be_synced_loses_no_call_that_was_accepted()
     world.server.spoil(&fault).await;
     let first = world.call("8899").await;
     world.released(&first).await;
-    while world.server.log().lines().all(|line| !line.contains("could not be moved")) {
-        world.client.v1(reqwest::Method::GET, "/healthz").await.expect("a reply");
-    }
+    let moved = async {
+        while !world.server.log().contains("could not be moved") {
+            world.client.v1(reqwest::Method::GET, "/healthz").await.expect("a reply");
+        }
+    };
+    tokio::time::timeout(PATIENCE, moved).await.expect("the log is moved in a pause");
     let accepted = refused(&world).await;
     resolved(world, &accepted).await;
 }
