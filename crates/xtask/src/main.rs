@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use xtask::{chaos, hygiene, test_run};
 
 const USAGE: &str = "\
-cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests
-                                   --filter: only the tests whose name contains TEXT, without format check and lints
+cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests, 20 kills
+                                   --filter: only the tests whose name contains TEXT, and nothing else
 cargo xtask chaos [--kills N] [--seed S] [--json] [--release]
                                    kill a server under load N times (default 50) and count what became of each call;
                                    the last line on stdout is JSON, the status 0 only where every promise held
