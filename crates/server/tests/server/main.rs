@@ -1,5 +1,6 @@
 //! The whole server, from outside: its own process, a carrier, phones and receivers around it.
 
+mod callbacks;
 mod carriers;
 mod crash;
 mod crash_points;
