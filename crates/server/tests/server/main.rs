@@ -1,11 +1,14 @@
 //! The whole server, from outside: its own process, a carrier, phones and receivers around it.
 
+mod callbacks;
 mod carriers;
 #[path = "../../../store/tests/postgres/cluster.rs"]
 mod cluster;
 mod crash;
 mod database;
+mod crash_points;
 mod demo;
+mod disk;
 mod endings;
 mod failover;
 mod media;
