@@ -5,8 +5,8 @@ mod carriers;
 #[path = "../../../store/tests/postgres/cluster.rs"]
 mod cluster;
 mod crash;
-mod database;
 mod crash_points;
+mod database;
 mod demo;
 mod disk;
 mod endings;
