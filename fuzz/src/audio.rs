@@ -49,11 +49,12 @@ const THEIRS: &str = "127.0.0.1:40000";
 const NEIGHBOUR: &str = "127.0.0.1:40001";
 const STRANGER: &str = "127.0.0.2:40000";
 
-/// One per codec. `sendonly`: nothing is sent while packets come in.
-const OFFERS: [&str; 3] = [
+/// One per codec, and an encrypted one. `sendonly`: nothing is sent while packets come in.
+const OFFERS: [&str; 4] = [
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 101 13\r\na=rtpmap:101 telephone-event/8000\r\na=sendonly\r\n",
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 9 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendonly\r\n",
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 96 101\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/48000\r\na=sendonly\r\n",
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/SAVP 8\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNk\r\na=sendonly\r\n",
 ];
 
 fn packets(data: &[u8], port: Port) {
@@ -92,7 +93,9 @@ fn packets(data: &[u8], port: Port) {
     let seen = stats.packets_received
         + stats.rtcp_received
         + stats.foreign_packets
-        + stats.invalid_packets;
+        + stats.invalid_packets
+        + stats.forged_packets
+        + stats.replayed_packets;
     assert_eq!(seen, given, "each packet is taken, or counted and dropped: {stats:?}");
     assert!(stats.jitter_ms.is_finite() && stats.mos.is_none_or(f32::is_finite), "{stats:?}");
     assert!(stats.mos.is_none_or(|mos| (1.0..=5.0).contains(&mos)), "{stats:?}");

@@ -16,6 +16,7 @@ use crate::prepare::Preparer;
 use crate::recorder::Recorder;
 use crate::sdp;
 use crate::socket::Pair;
+use crate::srtp::Srtp;
 
 /// A leg that has answered an offer. Its sockets are real and nobody reads them.
 pub struct FedLeg {
@@ -47,7 +48,7 @@ impl FedLeg {
             .map_err(|error| MediaFault::Bind { port: 0, reason: error.to_string() })?;
         let (mut batch, mut out) = (Batch::new(), Vec::new());
         let mut cx = Context { shared, batch: &mut batch, out: &mut out };
-        let codecs = Codec::ALL.to_vec();
+        let codecs = (Codec::ALL.to_vec(), Srtp::Optional);
         let leg = Leg::answering(LEG, pair, codecs, &offer, 0, &mut cx);
         let leg = leg.map_err(|(_, fault)| fault)?;
         let answer = out.iter().find_map(|event| match event {
@@ -65,7 +66,7 @@ impl FedLeg {
         if is_offer {
             self.leg.answer(sdp, self.number, &mut cx)
         } else {
-            self.leg.offer(Codec::ALL.to_vec(), true, &mut cx);
+            self.leg.offer(Codec::ALL.to_vec(), true, Srtp::Optional, &mut cx);
             self.leg.remote(sdp, self.number, &mut cx)
         }
     }
@@ -78,7 +79,7 @@ impl FedLeg {
     pub fn packet(&mut self, port: Port, from: SocketAddr, bytes: &[u8]) {
         let datagram = Datagram { from, arrived: self.now, bytes };
         match port {
-            Port::Rtp => self.leg.rtp(&datagram, &mut self.out),
+            Port::Rtp => self.leg.datagram(&datagram, &mut self.out),
             Port::Rtcp => self.leg.rtcp(&datagram),
         }
     }

@@ -9,6 +9,7 @@ mod cancel;
 mod crash;
 mod early_media;
 mod ends;
+mod failover;
 mod forks;
 mod fuzz_corpus;
 mod inbound_authentication;

@@ -6,4 +6,5 @@ mod harness;
 mod calls;
 mod hostile;
 mod sipp;
+mod tls;
 mod torture;
