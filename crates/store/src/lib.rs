@@ -20,6 +20,7 @@ mod batch;
 mod callbacks;
 mod cdrs;
 mod counters;
+pub mod crash_points;
 mod error;
 mod events;
 mod idempotency;
