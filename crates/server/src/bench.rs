@@ -3,8 +3,11 @@
 
 mod far_end;
 mod notifications;
+mod overload;
 mod playing;
 mod process;
+mod requests;
+mod witnesses;
 
 use std::process::ExitCode;
 
@@ -36,6 +39,8 @@ enum What {
     Notifications(notifications::Arguments),
     /// How many calls one core plays at the same time.
     Playing(playing::Arguments),
+    /// Four times as much as the server can do: what it still does, what it refuses, and how fast.
+    Overload(overload::Arguments),
 }
 
 /// What kept a figure from being higher.
@@ -64,5 +69,6 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     match arguments.what {
         What::Notifications(arguments) => notifications::run(arguments).await,
         What::Playing(arguments) => playing::run(arguments).await,
+        What::Overload(arguments) => overload::run(arguments).await,
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::{SERVER_CORE, process};
 use crate::serve::ServeError;
 
-const APP_KEY: &str = "bench";
+pub const APP_KEY: &str = "bench";
 
 /// How long the last calls may take after the last request.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -26,6 +26,8 @@ pub struct FarEnd {
     pub client: Client,
     pub receiver: CallbackReceiver,
     pub server: ServerProcess,
+    /// Where the server's interfaces are.
+    pub http: String,
     _carrier: Carrier,
     reports: Arc<Mutex<BTreeMap<String, Arc<CallReport>>>>,
     collector: JoinHandle<()>,
@@ -61,7 +63,7 @@ impl FarEnd {
         let client = Client::new(format!("http://{http}"), APP_KEY, &secret)?;
         let reports = Arc::new(Mutex::new(BTreeMap::new()));
         let collector = tokio::spawn(collect(carrier.subscribe(), reports.clone()));
-        Ok(FarEnd { client, receiver, server, _carrier: carrier, reports, collector })
+        Ok(FarEnd { client, receiver, server, http, _carrier: carrier, reports, collector })
     }
 
     /// Uploads silence of this length and gives a notification that plays it to a phone that
@@ -81,6 +83,20 @@ impl FarEnd {
         if tokio::time::timeout(PATIENCE, all).await.is_err() {
             tracing::warn!("not every call was called back within {PATIENCE:?}");
         }
+    }
+
+    /// Waits until the audio of each of these calls has begun.
+    pub async fn playing(&self, serials: &[String]) -> Result<(), ServeError> {
+        for serial in serials {
+            let begun = async {
+                while !self.client.timeline(serial).await?.to_string().contains("play_started") {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Ok::<_, ServeError>(())
+            };
+            tokio::time::timeout(PATIENCE, begun).await.map_err(|_| "a call does not begin")??;
+        }
+        Ok(())
     }
 
     /// What the carrier saw, by serial number.
