@@ -20,7 +20,7 @@ use serde::Deserialize;
 use crate::speech::config::SpeechConfig;
 
 pub use listeners::{Http, Https, Media, Sip};
-pub use process::{Access, Callbacks, Defaults};
+pub use process::{Access, Admission, Callbacks, Defaults};
 pub use secret::Secret;
 pub use tenant::TenantInFile;
 pub use trunk::{Identity, NumberRule, Transport, Trunk, TrunkKind};
@@ -42,6 +42,7 @@ pub struct Config {
     pub sip: Sip,
     pub media: Media,
     pub defaults: Defaults,
+    pub admission: Admission,
     pub access: Access,
     pub callbacks: Callbacks,
     pub speech: SpeechConfig,
@@ -63,6 +64,7 @@ impl Default for Config {
             sip: Sip::default(),
             media: Media::default(),
             defaults: Defaults::default(),
+            admission: Admission::default(),
             access: Access::default(),
             callbacks: Callbacks::default(),
             speech: SpeechConfig::default(),
@@ -153,6 +155,7 @@ impl Config {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
         self.defaults.check()?;
+        self.admission.check()?;
         self.access.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {
             let key = |name: &str| format!("trunk[{index}].{name}");

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::{Access, Sealer};
+use crate::admission::Admission;
 use crate::app::{App, unix_ms};
 use crate::callbacks::client::{CallbackClient, ClientSettings};
 use crate::callbacks::delivery::Delivery;
@@ -215,6 +216,7 @@ async fn open_app(
     Ok(App {
         store: store.clone(),
         calls,
+        admission: Admission::new(Duration::from_millis(config.admission.patience_ms.into())),
         config: Arc::new(config),
         access: Arc::new(access),
         tenants: Default::default(),

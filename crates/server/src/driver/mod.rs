@@ -28,6 +28,7 @@ use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::admission::Admission;
 use crate::calls::{Accepted, Ask, CancelError};
 use crate::clips::Clips;
 use crate::config::Defaults;
@@ -109,6 +110,7 @@ pub struct Parts {
     pub engine: Engine,
     pub clock: Clock,
     pub store: Store,
+    pub admission: Admission,
     pub sip: sip::Endpoint,
     pub sip_events: mpsc::Receiver<sip::Event>,
     pub media: media::Media,
@@ -144,6 +146,7 @@ pub struct Driver {
     legs: Legs,
     notes: Notes,
     disk: Disk,
+    admission: Admission,
     waiting: BTreeMap<Ticket, Waiting>,
     last_ticket: u64,
     /// The clips of each live call.
@@ -221,7 +224,8 @@ impl Driver {
             tenants: parts.tenants,
             legs: Legs::default(),
             notes: Notes::default(),
-            disk: Disk::new(parts.store, happenings.clone(), doorbell),
+            disk: Disk::new(parts.store, parts.admission.clone(), happenings.clone(), doorbell),
+            admission: parts.admission,
             waiting: BTreeMap::new(),
             last_ticket: 0,
             fetched: BTreeMap::new(),

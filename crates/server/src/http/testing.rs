@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::access::{Access, Sealer, sha256};
+use crate::admission::Admission;
 use crate::app::{App, unix_ms};
 use crate::calls::{Accepted, Ask, Calls, CancelError, Note, Refusal, Request};
 use crate::config::Config;
@@ -116,6 +117,7 @@ impl World {
         let app = App {
             store,
             calls,
+            admission: Admission::new(Duration::from_secs(1)),
             config: Arc::new(config),
             access: Arc::new(access),
             tenants,
