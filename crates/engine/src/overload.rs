@@ -35,7 +35,11 @@ const QUIET: Duration = Duration::from_secs(1);
 const MOST: u32 = 4_096;
 
 /// Under way in a stage at the least while shedding: what is under way shows what can be done.
-const LEAST: u32 = 4;
+const LEAST: u32 = 3;
+
+/// While shedding the server aims at this share of what it tolerates: what is tolerated is not to
+/// become the rule.
+const AIM: f64 = 0.8;
 
 /// What was finished is remembered in pieces of this length, so many of them.
 const PIECE: Duration = Duration::from_millis(100);
@@ -127,7 +131,8 @@ impl Overload {
             State::Calm => flow.under_way < MOST,
             State::Shedding { .. } => flow.under_way < flow.limit(within, now),
         };
-        let let_in = fits(&mut self.accepting, &self.state) && fits(&mut self.dialling, &self.state);
+        let let_in =
+            fits(&mut self.accepting, &self.state) && fits(&mut self.dialling, &self.state);
         if let_in {
             self.begin(Stage::Accepting);
         } else if let State::Shedding { refused_at } = &mut self.state {
@@ -208,7 +213,7 @@ impl Flow {
         self.turn(now);
         let finished: u32 = self.finished.iter().sum();
         let remembered = PIECE * PIECES as u32;
-        let limit = f64::from(finished) * within.as_secs_f64() / remembered.as_secs_f64();
+        let limit = AIM * f64::from(finished) * within.as_secs_f64() / remembered.as_secs_f64();
         (limit.ceil() as u32).clamp(LEAST, MOST)
     }
 

@@ -7,6 +7,7 @@ mod overload;
 mod playing;
 mod process;
 mod requests;
+mod soak;
 mod witnesses;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum What {
     Playing(playing::Arguments),
     /// Four times as much as the server can do: what it still does, what it refuses, and how fast.
     Overload(overload::Arguments),
+    /// Half load for minutes or hours: what is left of it afterwards.
+    Soak(soak::Arguments),
 }
 
 /// What kept a figure from being higher.
@@ -70,5 +73,6 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
         What::Notifications(arguments) => notifications::run(arguments).await,
         What::Playing(arguments) => playing::run(arguments).await,
         What::Overload(arguments) => overload::run(arguments).await,
+        What::Soak(arguments) => soak::run(arguments).await,
     }
 }

@@ -1,5 +1,6 @@
 //! Puts the server together, in the order in which its parts need each other, and takes it down.
 
+mod descriptors;
 mod interfaces;
 mod jobs;
 mod lines;

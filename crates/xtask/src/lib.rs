@@ -10,6 +10,7 @@ pub mod debian;
 pub mod hygiene;
 pub mod licences;
 pub mod rooms;
+pub mod soak;
 pub mod steps;
 pub mod test_run;
 pub mod tidy;

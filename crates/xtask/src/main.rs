@@ -4,24 +4,29 @@
 
 use std::process::ExitCode;
 
-use xtask::{hygiene, test_run};
+use xtask::{hygiene, soak, test_run};
 
 const USAGE: &str = "\
 cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests
                                    --filter: only the tests whose name contains TEXT, without format check and lints
 cargo xtask hygiene [--install]    house rules, licences, and cargo-deny where it is installed
                                    --install: first `cargo install --locked cargo-deny` (takes minutes)
+cargo xtask soak [--minutes N] [--cps N] [--json]
+                                   half of what the server can do, for N minutes (5); what is left of it afterwards
 ";
 
-enum Command {
+enum Command<'a> {
     Test { filter: Option<String> },
+    Soak(&'a [&'a str]),
     Hygiene { install: bool },
     Help,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let passed = match parse(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let passed = match parse(&arguments) {
+        Ok(Command::Soak(arguments)) => soak::run(arguments),
         Ok(Command::Test { filter }) => test_run::run(filter.as_deref()),
         Ok(Command::Hygiene { install }) => hygiene::run(install),
         Ok(Command::Help) => {
@@ -36,11 +41,13 @@ fn main() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn parse(arguments: &[&str]) -> Result<Command, String> {
+fn parse<'a>(arguments: &'a [&'a str]) -> Result<Command<'a>, String> {
     match arguments {
         ["test"] => Ok(Command::Test { filter: None }),
         ["test", "--filter"] => Err("--filter wants a part of a test's name".to_owned()),
         ["test", "--filter", text] => Ok(Command::Test { filter: Some((*text).to_owned()) }),
+        // What they mean `offhook bench soak` knows.
+        ["soak", arguments @ ..] => Ok(Command::Soak(arguments)),
         ["hygiene"] => Ok(Command::Hygiene { install: false }),
         ["hygiene", "--install"] => Ok(Command::Hygiene { install: true }),
         ["help" | "--help" | "-h"] => Ok(Command::Help),
@@ -61,6 +68,8 @@ mod tests {
         );
         assert!(matches!(parse(&["hygiene", "--install"]), Ok(Command::Hygiene { install: true })));
         assert!(matches!(parse(&["test", "--filter"]), Err(fault) if fault.contains("--filter")));
-        assert!(matches!(parse(&["soak"]), Err(fault) if fault.contains("soak")));
+        let soak = ["soak", "--minutes", "5"];
+        assert!(matches!(parse(&soak), Ok(Command::Soak(["--minutes", "5"]))));
+        assert!(matches!(parse(&["soap"]), Err(fault) if fault.contains("soap")));
     }
 }

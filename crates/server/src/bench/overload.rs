@@ -16,11 +16,15 @@ use super::witnesses::{Quantiles, Witnesses};
 use crate::serve::ServeError;
 
 /// What a call of the load plays, and the packets of 20 ms in it.
-const PLAYS: Duration = Duration::from_secs(1);
-const WHOLE: u64 = 50;
+pub const PLAYS: Duration = Duration::from_secs(1);
+pub const WHOLE: u64 = 50;
 
 /// How much longer than the load the calls play that are up meanwhile.
 const LONGER: Duration = Duration::from_secs(12);
+
+/// Load before what is measured: at first the server has to notice, and works off what it let in until
+/// then. What was accepted and what was up meanwhile counts all the same, in the losses.
+const LEAD_IN: Duration = Duration::from_secs(3);
 
 /// Capacity is the highest rate at which nothing fails and this holds for the time from request to
 /// INVITE.
@@ -88,10 +92,13 @@ struct Load {
     offered_cps: f64,
     good_cps: f64,
     accepted: u32,
-    good: u32,
+    /// Accepted, and not dialled, played whole, recorded and called back exactly once.
+    failed: u32,
     refused: u32,
     wrong_answers: u32,
     invite_ms: Quantiles,
+    /// The same while the load was new.
+    invite_ms_lead_in: Quantiles,
     refused_ms: Quantiles,
     live_lost: u32,
     late_packets_ratio: f64,
@@ -104,7 +111,7 @@ struct Load {
 impl Load {
     /// Nothing refused, nothing failed, and dialled in time.
     fn holds(&self) -> bool {
-        let all = self.refused == 0 && self.wrong_answers == 0 && self.good == self.accepted;
+        let all = self.refused == 0 && self.wrong_answers == 0 && self.failed == 0;
         all && self.accepted > 0 && self.invite_ms.p99 < P99_MS
     }
 }
@@ -115,11 +122,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     measure(&far_end, &requests, 20.0, Duration::from_secs(1), 0).await?;
     let capacity = match arguments.capacity {
         Some(known) => known,
-        None => capacity(&far_end, &requests, &arguments).await?,
+        None => {
+            let lasts = Duration::from_secs(arguments.step_seconds.into());
+            capacity(&far_end, &requests, arguments.from, lasts).await?
+        }
     };
-    if capacity <= 0.0 {
-        return Err(format!("{} calls per second are too many already", arguments.from).into());
-    }
     let lasts = Duration::from_secs(arguments.seconds.into());
     let once = measure(&far_end, &requests, capacity, lasts, arguments.live).await?;
     let offered = capacity * arguments.times;
@@ -132,7 +139,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
         refused_ms_p99: over.refused_ms.p99,
         admitted_ms_p99_ratio: over.invite_ms.p99 / once.invite_ms.p99.max(0.001),
         live_calls_lost: once.live_lost + over.live_lost,
-        admitted_failed: (once.accepted - once.good) + (over.accepted - over.good),
+        admitted_failed: once.failed + over.failed,
         wrong_answers: once.wrong_answers + over.wrong_answers,
         at_capacity: once,
         overloaded: over,
@@ -155,18 +162,17 @@ impl Figures {
     }
 }
 
-/// Climbs until a rate does not hold, then halves the step between the two rates a few times. 0 where
-/// not even the first one holds.
-async fn capacity(
+/// Climbs until a rate does not hold, then halves the step between the two rates a few times.
+pub async fn capacity(
     far_end: &FarEnd,
     requests: &Requests,
-    arguments: &Arguments,
+    from: f64,
+    lasts: Duration,
 ) -> Result<f64, ServeError> {
-    let lasts = Duration::from_secs(arguments.step_seconds.into());
     let (mut holds, mut fails, mut closing_in) = (0.0, None, 0);
     loop {
         let rate = match fails {
-            None if holds == 0.0 => arguments.from,
+            None if holds == 0.0 => from,
             None => holds * CLIMB,
             Some(fails) => f64::midpoint(holds, fails),
         };
@@ -178,7 +184,10 @@ async fn capacity(
             fails = Some(rate);
         }
         closing_in += u32::from(fails.is_some());
-        if closing_in > CLOSE_IN || (fails.is_some() && holds == 0.0) {
+        if fails.is_some() && holds == 0.0 {
+            return Err(format!("{from} calls per second are too many already").into());
+        }
+        if closing_in > CLOSE_IN {
             return Ok(holds);
         }
     }
@@ -192,27 +201,31 @@ async fn measure(
     live: u32,
 ) -> Result<Load, ServeError> {
     far_end.clear().await;
-    let live = Live::start(far_end, live, lasts + LONGER).await?;
+    let live = Live::start(far_end, live, LEAD_IN + lasts + LONGER).await?;
     let pid = far_end.server.pid();
     let memory = Memory::watch(pid);
     let (server, far, began) = (process::cpu_time(pid)?, process_cpu_time(), Moment::now());
-    let asked = requests.offer(rate, (rate * lasts.as_secs_f64()) as u32).await;
+    let count = rate * (LEAD_IN + lasts).as_secs_f64();
+    let asked = requests.offer(rate, count as u32).await;
     let took = Moment::now().since(began).as_secs_f64();
     let server_cpu = (process::cpu_time(pid)? - server).as_secs_f64() / took;
     let far_end_cpu = (process_cpu_time() - far).as_secs_f64() / took;
 
-    let tally = Tally::of(asked);
-    far_end.called_back((tally.accepted.len() + live.serials.len()) as u64).await;
+    let tally = Tally::of(asked, began);
+    let accepted = tally.led_in.len() + tally.accepted.len();
+    far_end.called_back((accepted + live.serials.len()) as u64).await;
     let witnesses = Witnesses::hear(far_end).await?;
     let judged = witnesses.judge(&tally.accepted, WHOLE);
+    let led_in = witnesses.judge(&tally.led_in, WHOLE);
     Ok(Load {
         offered_cps: tally.requests as f64 / took,
         good_cps: f64::from(judged.good) / lasts.as_secs_f64(),
-        accepted: tally.accepted.len() as u32,
-        good: judged.good,
+        accepted: accepted as u32,
+        failed: accepted as u32 - judged.good - led_in.good,
         refused: tally.refused_ms.len() as u32,
         wrong_answers: tally.wrong_answers,
         invite_ms: judged.invite_ms,
+        invite_ms_lead_in: led_in.invite_ms,
         refused_ms: Quantiles::of(tally.refused_ms),
         live_lost: live.lost(&witnesses),
         late_packets_ratio: judged.late_packets_ratio,
@@ -254,16 +267,21 @@ impl Live {
 #[derive(Default)]
 struct Tally {
     requests: usize,
+    /// Accepted while the load was new, and after that.
+    led_in: BTreeMap<String, Moment>,
     accepted: BTreeMap<String, Moment>,
     refused_ms: Vec<f64>,
     wrong_answers: u32,
 }
 
 impl Tally {
-    fn of(asked: Vec<Asked>) -> Tally {
+    fn of(asked: Vec<Asked>, began: Moment) -> Tally {
         let mut tally = Tally { requests: asked.len(), ..Tally::default() };
         for Asked { sent_at, took, answer } in asked {
             match answer {
+                Answer::Accepted(serial) if sent_at.since(began) < LEAD_IN => {
+                    tally.led_in.insert(serial, sent_at);
+                }
                 Answer::Accepted(serial) => {
                     tally.accepted.insert(serial, sent_at);
                 }

@@ -77,6 +77,10 @@ impl Legs {
         self.0.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn add(&mut self, id: LegId, serial: Serial, stage: Stage) {
         let leg = Leg {
             serial,

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
-use crate::calls::{Accepted, Ask, CancelError};
+use crate::calls::{Accepted, Ask, CancelError, Counts};
 use crate::clips::Clips;
 use crate::config::Defaults;
 use crate::tenants::Tenants;
@@ -331,6 +331,10 @@ impl Driver {
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
+            }
+            Ask::Count(reply) => {
+                let (calls, legs) = (self.engine.live_calls(), self.legs.len());
+                let _ = reply.send(Counts { calls, legs, sip: self.sip.counters() });
             }
         }
     }

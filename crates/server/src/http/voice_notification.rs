@@ -89,9 +89,10 @@ async fn create(
             result: Some(Created { call_serial_no: accepted.serial.to_string() }),
         })
         .into_response()),
-        Err(Refusal::QueueFull { retry_after_s }) => {
-            Ok(later(&format!("too many calls wait; try again in {retry_after_s} s"), retry_after_s))
-        }
+        Err(Refusal::QueueFull { retry_after_s }) => Ok(later(
+            &format!("too many calls wait; try again in {retry_after_s} s"),
+            retry_after_s,
+        )),
         Err(Refusal::Duplicate) => Ok(refusal(
             1,
             "a call with this caller and called is not finished; try again later".to_owned(),

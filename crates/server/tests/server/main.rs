@@ -6,6 +6,7 @@ mod demo;
 mod endings;
 mod failover;
 mod media;
+mod overload;
 mod page_003;
 mod peers;
 mod queueing;

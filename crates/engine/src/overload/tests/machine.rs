@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::super::{Overload, Stage};
 
+/// The first request.
+const BEGINS_US: u64 = 1_000_000;
+
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
     /// How long calls are up.
@@ -19,6 +22,9 @@ pub struct Machine {
 #[derive(Default)]
 pub struct Run {
     pub dialled_ms: Vec<f64>,
+    /// The same from the fourth second on: before, the server has to notice, and works off what
+    /// it let in until then.
+    pub settled_ms: Vec<f64>,
     pub refused_ms: Vec<f64>,
     pub most_under_way: u32,
 }
@@ -74,11 +80,11 @@ impl Machine {
     /// Requests at a steady rate, in bunches of a millisecond, for so many seconds; the last calls end.
     pub fn run(self, per_second: f64, seconds: u32) -> Run {
         let requests = (per_second * f64::from(seconds)) as usize;
-        let at = |request: usize| 1_000_000 + (request as f64 / per_second * 1e3) as u64 * 1_000;
+        let at = |request: usize| BEGINS_US + (request as f64 / per_second * 1e3) as u64 * 1_000;
         let sent_us: Vec<u64> = (0..requests).map(at).collect();
         let mut world = World {
             machine: self,
-            overload: Overload::new(Duration::from_millis(10)),
+            overload: Overload::new(Duration::from_millis(8)),
             now_us: 0,
             happens: BinaryHeap::new(),
             order: 0,
@@ -137,7 +143,11 @@ impl World {
             Job::Dial(request) => {
                 let took = Duration::from_micros(self.now_us - self.entered_us[request]);
                 self.overload.leave(Stage::Accepting, took, now);
-                self.run.dialled_ms.push(self.since(self.sent_us[request]));
+                let after_ms = self.since(self.sent_us[request]);
+                self.run.dialled_ms.push(after_ms);
+                if self.sent_us[request] >= BEGINS_US + 3_000_000 {
+                    self.run.settled_ms.push(after_ms);
+                }
                 self.up += 1;
                 self.later(self.now_us + 2_000, Happens::Ready(Job::Answered(request)));
             }

@@ -11,7 +11,9 @@ use crate::app::App;
 use crate::calls::Refusal;
 use crate::http::auth::V1Tenant;
 use crate::http::body::{CALL_BODY, V1Body};
-use crate::http::voice_notification::{BUSY_RETRY_S, Entry, PlaylistWish, Wish, idempotency, judged, request};
+use crate::http::voice_notification::{
+    BUSY_RETRY_S, Entry, PlaylistWish, Wish, idempotency, judged, request,
+};
 
 /// A call that plays a list to one number.
 #[derive(Debug, Deserialize, ToSchema)]
