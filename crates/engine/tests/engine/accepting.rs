@@ -291,3 +291,19 @@ fn a_backlog_is_worked_off_no_faster_than_invites_leave() {
     world.wants();
     assert!(matches!(world.claims[..], [(_, Claim::Ready { .. }), ..]), "{:?}", world.claims);
 }
+
+#[test]
+fn a_tenant_with_a_million_calls_in_its_queue_keeps_no_other_tenant_waiting() {
+    let mut world = World::new();
+    let (tenant, route) = (TENANT, "carrier".into());
+    world.input(Input::TenantLimits { tenant, limits: limits(pace(10, 10)) });
+    world.input(Input::Waiting { tenant, route, calls: 1_000_000 });
+    world.wants();
+    let other = TenantId(2);
+    world.accept(engine::Request { tenant: other, ..request(order()) });
+    assert_eq!(world.wants(), ["fetch"], "its first call starts at once");
+    let own = world.accept(engine::Request { limits: limits(pace(10, 10)), ..request(order()) });
+    assert!(world.wants().is_empty());
+    let refused = Reply::Refused(Refusal::QueueFull { retry_after_s: 60 });
+    assert_eq!(reply(&world, own), Some(&refused), "its own next one finds its queue full");
+}
