@@ -8,6 +8,7 @@ mod document;
 mod listeners;
 mod process;
 mod secret;
+mod storage;
 mod tenant;
 mod trunk;
 
@@ -22,6 +23,7 @@ use crate::speech::config::SpeechConfig;
 pub use listeners::{Http, Https, Media, Sip};
 pub use process::{Access, Admission, Callbacks, Defaults};
 pub use secret::Secret;
+pub use storage::Storage;
 pub use tenant::TenantInFile;
 pub use trunk::{Identity, NumberRule, Transport, Trunk, TrunkKind};
 
@@ -43,6 +45,7 @@ pub struct Config {
     pub media: Media,
     pub defaults: Defaults,
     pub admission: Admission,
+    pub storage: Storage,
     pub access: Access,
     pub callbacks: Callbacks,
     pub speech: SpeechConfig,
@@ -65,6 +68,7 @@ impl Default for Config {
             media: Media::default(),
             defaults: Defaults::default(),
             admission: Admission::default(),
+            storage: Storage::default(),
             access: Access::default(),
             callbacks: Callbacks::default(),
             speech: SpeechConfig::default(),
@@ -156,6 +160,7 @@ impl Config {
         }
         self.defaults.check()?;
         self.admission.check()?;
+        self.storage.check()?;
         self.access.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {
             let key = |name: &str| format!("trunk[{index}].{name}");

@@ -33,6 +33,8 @@ pub(crate) enum TimerKey {
 pub(crate) enum ClientTimer {
     /// A and E.
     Resend,
+    /// The end of A before its time.
+    LastCopy,
     /// B and F.
     GiveUp,
     /// D, K and M.
@@ -49,6 +51,8 @@ pub(crate) enum ServerTimer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LegTimer {
+    /// A target has said nothing while there is another.
+    Patience,
     /// No final response after our CANCEL.
     CancelLimit,
     /// Our 2xx again.

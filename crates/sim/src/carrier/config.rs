@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use media::Codec;
-use sip::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};
+use media::{Codec, Srtp};
+use sip::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy, TlsServer};
 
 use crate::Behaviour;
 
@@ -27,6 +27,13 @@ pub struct Digest {
     pub users: BTreeMap<String, String>,
 }
 
+/// Where calls come in over TLS, and what the carrier shows to who calls.
+#[derive(Clone, Debug)]
+pub struct TlsLine {
+    pub bind: SocketAddr,
+    pub server: TlsServer,
+}
+
 /// A carrier's settings; [`CarrierConfig::default`] is a carrier on free ports of 127.0.0.1.
 #[derive(Clone, Debug)]
 pub struct CarrierConfig {
@@ -34,11 +41,15 @@ pub struct CarrierConfig {
     pub sip_udp: SocketAddr,
     /// Likewise over TCP; `None`: not at all.
     pub sip_tcp: Option<SocketAddr>,
+    /// Likewise over TLS.
+    pub sip_tls: Option<TlsLine>,
     /// Where phones send and receive audio.
     pub media_ip: IpAddr,
     pub media_threads: usize,
     /// What phones accept, in their order of preference.
     pub codecs: Vec<Codec>,
+    /// Whether phones encrypt their audio: where the caller asks for it (optional), only then, or never.
+    pub srtp: Srtp,
     /// The same seed gives the same ringing times, losses, tags and sounds.
     pub seed: u64,
     /// Credentials that INVITE and REGISTER must show; `None`: anybody may call.
@@ -61,9 +72,11 @@ impl Default for CarrierConfig {
         CarrierConfig {
             sip_udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             sip_tcp: None,
+            sip_tls: None,
             media_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             media_threads: 1,
             codecs: Codec::ALL.to_vec(),
+            srtp: Srtp::Optional,
             seed: 1,
             digest: None,
             accept_registrations: false,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use engine::action::{LegInput, PlayId};
 use engine::cdr::{Cause, MediaSummary};
 use engine::vocabulary::LegId;
+use store::crash_point;
 
 use super::{Closing, Leg, Purpose, Reoffer, Stage, of_media, to_sip};
 use crate::driver::Driver;
@@ -15,7 +16,7 @@ impl Driver {
         match event {
             Event::Offered { leg, sdp, .. } => self.bound(of_media(leg), sdp),
             Event::Answered { leg, sdp, .. } => self.reoffer_answered(of_media(leg), sdp),
-            Event::Negotiated { leg, codec, remote, direction, .. } => {
+            Event::Negotiated { leg, codec, remote, direction, srtp, .. } => {
                 let leg = of_media(leg);
                 let codec = format!("{codec:?}").to_uppercase();
                 if let Some(entry) = self.legs.0.get_mut(&leg) {
@@ -23,7 +24,8 @@ impl Driver {
                 }
                 let remote = remote.map(|remote| remote.to_string());
                 let direction = format!("{direction:?}");
-                self.note_leg(leg, NoteKind::Negotiated { codec, remote, direction });
+                let srtp = srtp.map(|suite| suite.name().to_owned());
+                self.note_leg(leg, NoteKind::Negotiated { codec, remote, direction, srtp });
             }
             Event::Failed { leg, fault } => self.media_failed(of_media(leg), &fault),
             Event::PlayStarted { leg, .. } => self.leg_input(of_media(leg), LegInput::PlayStarted),
@@ -43,6 +45,7 @@ impl Driver {
                 self.note_leg(leg, audio);
             }
             Event::RecordingStarted { leg, .. } => {
+                crash_point!("recording_begun");
                 self.note_leg(of_media(leg), NoteKind::RecordingStarted);
                 self.leg_input(of_media(leg), LegInput::RecordingStarted);
             }
@@ -51,6 +54,7 @@ impl Driver {
                 self.leg_input(of_media(leg), LegInput::RecordingFailed);
             }
             Event::RecordingDone { leg, duration_ms, .. } => {
+                crash_point!("recording_closed");
                 self.note_leg(of_media(leg), NoteKind::RecordingDone { duration_ms });
             }
             Event::Closed { leg, stats } => self.closed(of_media(leg), Some(&stats)),
@@ -83,9 +87,11 @@ impl Driver {
                     }
                 }
             }
-            Stage::Binding(Purpose::Resume(wire)) => {
+            Stage::Binding(Purpose::Resume(wire, until)) => {
                 let credentials = self.trunks.credentials_for(wire.remote);
-                self.tell_sip(sip::Command::Resume { wire, credentials });
+                let resend_for = until.saturating_sub(self.clock.now().since_start);
+                crash_point!("resume_before");
+                self.tell_sip(sip::Command::Resume { wire, credentials, resend_for });
             }
             stage @ (Stage::Signalling { .. } | Stage::Closing(_)) => entry.stage = stage,
         }
@@ -116,7 +122,7 @@ impl Driver {
                 self.closed(leg, None);
             }
             // Without its port the call cannot go on: what is out is taken back.
-            Stage::Binding(Purpose::Resume(wire)) => {
+            Stage::Binding(Purpose::Resume(wire, _)) => {
                 self.tell_sip(sip::Command::Abandon { wire });
             }
             Stage::Signalling { media, reoffer: Reoffer::Answering } => {
@@ -154,6 +160,9 @@ impl Driver {
             let (packets_in, packets_out) = (stats.packets_received, stats.packets_sent);
             let (received, sent) = (packets_in > 0, packets_out > 0);
             self.note_leg(leg, NoteKind::Audio { received, sent, packets_in, packets_out });
+        }
+        if let Some(refused) = stats.and_then(NoteKind::refused) {
+            self.note_leg(leg, refused);
         }
         self.leg_input(leg, LegInput::Ended { cause, sip_status, media, then });
     }
