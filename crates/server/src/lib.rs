@@ -1,6 +1,7 @@
 //! offhook: the server for calls that software starts.
 
 mod access;
+mod admission;
 mod app;
 mod bench;
 mod callbacks;

@@ -13,6 +13,7 @@ mod endings;
 mod failover;
 mod media;
 mod memory;
+mod overload;
 mod page_003;
 mod peers;
 #[path = "../../../store/tests/postgres/proxy.rs"]

@@ -67,6 +67,8 @@ pub struct Setting {
     pub routes: Option<String>,
     /// Further tables.
     pub more: String,
+    /// Of `[admission]`; without it a minute: a test machine that is slow is not overloaded.
+    pub patience_ms: Option<u32>,
 }
 
 impl World {
@@ -309,7 +311,8 @@ fn command(launch: &Launch) -> Command {
 }
 
 pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
-    let Setting { trunk: in_trunk, tenant, top, routes, more, .. } = setting;
+    let Setting { trunk: in_trunk, tenant, top, routes, more, patience_ms, .. } = setting;
+    let patience_ms = patience_ms.unwrap_or(60_000);
     let routes = routes.as_deref().unwrap_or(r#"{ prefix = "", trunk = "carrier" }"#);
     format!(
         r#"
@@ -322,6 +325,8 @@ tcp = "127.0.0.1:0"
 [media]
 bind = "127.0.0.1"
 threads = 1
+[admission]
+patience_ms = {patience_ms}
 [[trunk]]
 name = "carrier"
 address = "{trunk}"
