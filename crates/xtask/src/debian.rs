@@ -18,6 +18,8 @@ pub struct Need {
 enum Probe {
     /// A program on the PATH; who installed it does not matter.
     Program(&'static str),
+    /// A program that Debian keeps off the PATH, in a folder of its version.
+    Postgres(&'static str),
     /// A file format that sox lists.
     SoxFormat(&'static str),
 }
@@ -30,6 +32,7 @@ const NEEDS: &[Need] = &[
     need("espeak-ng", Probe::Program("espeak-ng"), "speech by a subprocess"),
     need("ffmpeg", Probe::Program("ffmpeg"), "G.722 and WAV judged by a foreign codec"),
     need("opus-tools", Probe::Program("opusenc"), "Opus judged by libopus"),
+    need("postgresql", Probe::Postgres("initdb"), "the store and the server on PostgreSQL"),
     need("strace", Probe::Program("strace"), "that the disk was reached before the wire"),
 ];
 
@@ -108,6 +111,10 @@ impl Probe {
     fn holds(&self) -> bool {
         match self {
             Self::Program(name) => on_path(name),
+            Self::Postgres(name) => {
+                let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+                versions.flatten().any(|version| version.path().join("bin").join(name).is_file())
+            }
             Self::SoxFormat(format) => sox_lists(format),
         }
     }

@@ -91,6 +91,7 @@ impl PostgresUrl {
                 ("tcp_keepalives_idle", "10"),
                 ("tcp_keepalives_interval", "5"),
                 ("tcp_keepalives_count", "3"),
+                ("client_min_messages", "warning"),
             ])
             .disable_statement_logging()
     }
