@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arrows;
+pub mod chaos;
 pub mod debian;
 pub mod hygiene;
 pub mod licences;

@@ -4,11 +4,14 @@
 
 use std::process::ExitCode;
 
-use xtask::{hygiene, test_run};
+use xtask::{chaos, hygiene, test_run};
 
 const USAGE: &str = "\
-cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests
-                                   --filter: only the tests whose name contains TEXT, without format check and lints
+cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests, 20 kills
+                                   --filter: only the tests whose name contains TEXT, and nothing else
+cargo xtask chaos [--kills N] [--seed S] [--json] [--release]
+                                   kill a server under load N times (default 50) and count what became of each call;
+                                   the last line on stdout is JSON, the status 0 only where every promise held
 cargo xtask hygiene [--install]    house rules, licences, and cargo-deny where it is installed
                                    --install: first `cargo install --locked cargo-deny` (takes minutes)
 ";
@@ -16,6 +19,7 @@ cargo xtask hygiene [--install]    house rules, licences, and cargo-deny where i
 enum Command {
     Test { filter: Option<String> },
     Hygiene { install: bool },
+    Chaos { release: bool, arguments: Vec<String> },
     Help,
 }
 
@@ -24,6 +28,7 @@ fn main() -> ExitCode {
     let passed = match parse(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(Command::Test { filter }) => test_run::run(filter.as_deref()),
         Ok(Command::Hygiene { install }) => hygiene::run(install),
+        Ok(Command::Chaos { release, arguments }) => chaos::run(release, &arguments),
         Ok(Command::Help) => {
             print!("{USAGE}");
             true
@@ -43,10 +48,31 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
         ["test", "--filter", text] => Ok(Command::Test { filter: Some((*text).to_owned()) }),
         ["hygiene"] => Ok(Command::Hygiene { install: false }),
         ["hygiene", "--install"] => Ok(Command::Hygiene { install: true }),
+        ["chaos", rest @ ..] => chaos_arguments(rest),
         ["help" | "--help" | "-h"] => Ok(Command::Help),
         [] => Err("cargo xtask wants a command".to_owned()),
         [..] => Err(format!("cargo xtask does not know `{}`", arguments.join(" "))),
     }
+}
+
+/// The program that does it parses the numbers; here only what cargo has to know is taken out.
+fn chaos_arguments(rest: &[&str]) -> Result<Command, String> {
+    let mut arguments = Vec::new();
+    let mut release = false;
+    let mut words = rest.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--release" => release = true,
+            "--json" => arguments.push((*word).to_owned()),
+            "--kills" | "--seed" => {
+                let number = words.next().filter(|number| number.parse::<u64>().is_ok());
+                let number = number.ok_or_else(|| format!("{word} wants a number"))?;
+                arguments.extend([*word, *number].map(str::to_owned));
+            }
+            other => return Err(format!("cargo xtask chaos does not know `{other}`")),
+        }
+    }
+    Ok(Command::Chaos { release, arguments })
 }
 
 #[cfg(test)]
@@ -61,6 +87,13 @@ mod tests {
         );
         assert!(matches!(parse(&["hygiene", "--install"]), Ok(Command::Hygiene { install: true })));
         assert!(matches!(parse(&["test", "--filter"]), Err(fault) if fault.contains("--filter")));
+        assert!(matches!(
+            parse(&["chaos", "--kills", "3", "--release", "--json"]),
+            Ok(Command::Chaos { release: true, arguments }) if arguments == ["--kills", "3", "--json"]
+        ));
+        assert!(
+            matches!(parse(&["chaos", "--kills", "many"]), Err(fault) if fault.contains("--kills"))
+        );
         assert!(matches!(parse(&["soak"]), Err(fault) if fault.contains("soak")));
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::process::Stdio;
 
+use crate::chaos;
 use crate::debian;
 use crate::steps::{Outcome, Steps};
 use crate::workspace::cargo;
@@ -20,7 +21,11 @@ pub fn run(filter: Option<&str>) -> bool {
         steps.command("lints", lints);
     }
     if ready {
-        steps.step("tests", || tests(filter));
+        let passed = steps.step("tests", || tests(filter));
+        if passed && filter.is_none() {
+            let kills = ["--kills".to_owned(), chaos::KILLS_IN_TEST.to_string()];
+            steps.command("chaos", chaos::command(false, &kills));
+        }
     } else {
         steps.step("tests", || Outcome::NotRun("packages are missing".to_owned()));
     }
