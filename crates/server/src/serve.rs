@@ -1,5 +1,6 @@
 //! Puts the server together, in the order in which its parts need each other, and takes it down.
 
+mod descriptors;
 mod heartbeat;
 mod interfaces;
 mod jobs;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::{Access, Sealer};
+use crate::admission::Admission;
 use crate::app::{App, unix_ms};
 use crate::callbacks::client::{CallbackClient, ClientSettings};
 use crate::callbacks::delivery::Delivery;
@@ -227,6 +229,7 @@ async fn open_app(
     Ok(App {
         store: store.clone(),
         calls,
+        admission: Admission::new(Duration::from_millis(config.admission.patience_ms.into())),
         config: Arc::new(config),
         access: Arc::new(access),
         tenants: Default::default(),

@@ -28,7 +28,8 @@ use store::{Store, crash_point};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::calls::{Accepted, Ask, CancelError};
+use crate::admission::Admission;
+use crate::calls::{Accepted, Ask, CancelError, Counts};
 use crate::clips::Clips;
 use crate::config::Defaults;
 use crate::tenants::Tenants;
@@ -109,6 +110,7 @@ pub struct Parts {
     pub engine: Engine,
     pub clock: Clock,
     pub store: Store,
+    pub admission: Admission,
     pub sip: sip::Endpoint,
     pub sip_events: mpsc::Receiver<sip::Event>,
     pub media: media::Media,
@@ -146,6 +148,7 @@ pub struct Driver {
     legs: Legs,
     notes: Notes,
     disk: Disk,
+    admission: Admission,
     waiting: BTreeMap<Ticket, Waiting>,
     last_ticket: u64,
     /// The clips of each live call.
@@ -224,7 +227,8 @@ impl Driver {
             tenants: parts.tenants,
             legs: Legs::default(),
             notes: Notes::default(),
-            disk: Disk::new(parts.store, happenings.clone(), doorbell),
+            disk: Disk::new(parts.store, parts.admission.clone(), happenings.clone(), doorbell),
+            admission: parts.admission,
             waiting: BTreeMap::new(),
             last_ticket: 0,
             fetched: BTreeMap::new(),
@@ -332,6 +336,10 @@ impl Driver {
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
+            }
+            Ask::Count(reply) => {
+                let (calls, legs) = (self.engine.live_calls(), self.legs.len());
+                let _ = reply.send(Counts { calls, legs, sip: self.sip.counters() });
             }
         }
     }

@@ -13,11 +13,13 @@ mod endings;
 mod failover;
 mod media;
 mod memory;
+mod overload;
 mod page_003;
 mod peers;
 #[path = "../../../store/tests/postgres/proxy.rs"]
 mod proxy;
 mod queueing;
+mod rubbish;
 mod sipp;
 mod srtp;
 mod stopping;
