@@ -44,7 +44,7 @@ impl Numbers {
     }
 
     pub fn caller(&self, number: &str, host: &str) -> Result<Caller, AddressError> {
-        let number = Address::new(Uri::new(&rewritten(number, &self.caller), host)?);
+        let number = Address::new(Uri::new(rewritten(number, &self.caller), host)?);
         Ok(match self.identity {
             Identity::From => Caller { from: number, asserted: None, headers: Vec::new() },
             Identity::Asserted => {

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::{ServeError, network, simulated};
 use crate::app::{App, unix_ms};
 use crate::calls::Ask;
+use crate::certificates;
 use crate::clips::Clips;
 use crate::driver::{
     Clock, Driver, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks,
@@ -35,6 +36,8 @@ pub struct Driven {
     pub driver: JoinHandle<Result<(), DriverError>>,
     pub sip: Vec<(sip::Transport, SocketAddr)>,
     pub carriers: BTreeMap<TrunkName, sim::Carrier>,
+    /// Another handle to the endpoint that the driver commands.
+    pub endpoint: sip::Endpoint,
 }
 
 impl Lines {
@@ -44,10 +47,11 @@ impl Lines {
         for unfinished in &mut found.unfinished_started {
             unfinished.ringing_ms = rang_at(app, unfinished.intent.serial).await?;
         }
-        let (sip, sip_events) = network::start_sip(config, store, &found).await?;
+        let tls = certificates::sip_tls(config)?;
+        let (sip, sip_events) = network::start_sip(config, &tls, store, &found).await?;
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
-        let trunks = network::resolve_trunks(config, &carriers, happenings).await;
+        let trunks = network::resolve_trunks(config, &carriers, &tls, happenings).await?;
         Ok(Lines { found, sip, sip_events, media, carriers, trunks })
     }
 
@@ -59,7 +63,7 @@ impl Lines {
         asks: mpsc::Receiver<Ask>,
         ready: Arc<AtomicBool>,
     ) -> Result<Driven, ServeError> {
-        let addresses = self.sip.local_addresses();
+        let (addresses, endpoint) = (self.sip.local_addresses(), self.sip.clone());
         let capacity = self.media.capacity();
         let limited_by = capacity.limited_by;
         tracing::info!(calls = capacity.legs, ?limited_by, "calls at the same time");
@@ -89,7 +93,7 @@ impl Lines {
         };
         let found = Found { recovery: self.found, natural_keys: natural_keys(app).await? };
         let driver = Driver::start(parts, found);
-        Ok(Driven { driver, sip: addresses, carriers: self.carriers })
+        Ok(Driven { driver, sip: addresses, carriers: self.carriers, endpoint })
     }
 }
 

@@ -3,6 +3,7 @@
 mod carriers;
 mod crash;
 mod demo;
+mod dns;
 mod endings;
 mod failover;
 mod media;
@@ -11,3 +12,4 @@ mod peers;
 mod queueing;
 mod stopping;
 mod support;
+mod tls;

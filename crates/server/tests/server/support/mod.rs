@@ -1,5 +1,8 @@
 //! A server of its own process, a carrier and a callback receiver of this one.
 
+pub mod authority;
+pub mod names;
+
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,10 +20,14 @@ pub const APP_SECRET: &str = "a-secret-of-the-test-tenant";
 /// Nothing here takes longer unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+const RELOADED: &str = "certificates were read again";
+
 /// A server with its data; killed when dropped.
 pub struct Server {
     child: Child,
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
+    pub sip_tls: Option<SocketAddr>,
     directory: TempDir,
 }
 
@@ -39,6 +46,10 @@ pub struct World {
 pub struct Setting {
     /// In the trunk's table.
     pub trunk: String,
+    /// In place of the carrier's address in it.
+    pub address: Option<String>,
+    /// In the table of SIP's listeners.
+    pub sip: String,
     /// In the tenant's table.
     pub tenant: String,
     /// Before all tables.
@@ -66,7 +77,8 @@ impl World {
         World::around(setting, carrier, address).await
     }
 
-    async fn around(setting: Setting, carrier: Carrier, trunk: SocketAddr) -> World {
+    /// Around a carrier that is reached at `trunk`.
+    pub async fn around(setting: Setting, carrier: Carrier, trunk: SocketAddr) -> World {
         let callbacks = CallbackReceiver::start("127.0.0.1:0".parse().expect("an address"))
             .await
             .expect("a receiver starts");
@@ -154,10 +166,14 @@ impl Server {
             let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
             panic!("no announcement ({error}); the log says:\n{log}")
         });
-        let address = |name: &str| {
-            announced[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
-        };
-        Server { http: address("http"), child, directory }
+        let address = |name: &str| announced[name].as_str().and_then(|text| text.parse().ok());
+        Server {
+            http: address("http").expect("an address"),
+            https: address("https"),
+            sip_tls: address("sip_tls"),
+            child,
+            directory,
+        }
     }
 
     /// `kill -9`, and a new process on the same data.
@@ -171,6 +187,21 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Makes it read its certificates again, and waits until it has.
+    pub async fn reload_certificates(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        let said = self.log().matches(RELOADED).count();
+        rustix::process::kill_process(pid.expect("a process"), rustix::process::Signal::HUP)
+            .expect("it takes signals");
+        let reloaded = async {
+            let mut look = tokio::time::interval(Duration::from_millis(50));
+            while self.log().matches(RELOADED).count() == said {
+                look.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reloaded).await.expect("it reads them");
     }
 
     /// Waits for the process to end by itself.
@@ -213,7 +244,8 @@ impl Drop for Server {
 }
 
 pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
-    let Setting { trunk: in_trunk, tenant, top, routes, more } = setting;
+    let Setting { trunk: in_trunk, address, sip, tenant, top, routes, more } = setting;
+    let trunk = address.clone().unwrap_or_else(|| trunk.to_string());
     let routes = routes.as_deref().unwrap_or(r#"{ prefix = "", trunk = "carrier" }"#);
     format!(
         r#"
@@ -223,6 +255,7 @@ bind = "127.0.0.1:0"
 [sip]
 udp = "127.0.0.1:0"
 tcp = "127.0.0.1:0"
+{sip}
 [media]
 bind = "127.0.0.1"
 threads = 1
