@@ -8,6 +8,7 @@ mod document;
 mod listeners;
 mod process;
 mod secret;
+mod storage;
 mod tenant;
 mod trunk;
 
@@ -22,6 +23,7 @@ use crate::speech::config::SpeechConfig;
 pub use listeners::{Http, Https, Media, Sip};
 pub use process::{Access, Callbacks, Defaults, Dns};
 pub use secret::Secret;
+pub use storage::Storage;
 pub use tenant::TenantInFile;
 pub use trunk::{Identity, NumberRule, Transport, Trunk, TrunkKind};
 
@@ -44,6 +46,7 @@ pub struct Config {
     pub media: Media,
     pub dns: Dns,
     pub defaults: Defaults,
+    pub storage: Storage,
     pub access: Access,
     pub callbacks: Callbacks,
     pub speech: SpeechConfig,
@@ -66,6 +69,7 @@ impl Default for Config {
             media: Media::default(),
             dns: Dns::default(),
             defaults: Defaults::default(),
+            storage: Storage::default(),
             access: Access::default(),
             callbacks: Callbacks::default(),
             speech: SpeechConfig::default(),
@@ -162,6 +166,7 @@ impl Config {
         }
         self.sip.check()?;
         self.defaults.check()?;
+        self.storage.check()?;
         self.access.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {
             let key = |name: &str| format!("trunk[{index}].{name}");

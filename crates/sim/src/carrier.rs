@@ -70,6 +70,7 @@ impl Carrier {
                 ..Default::default()
             },
             config.codecs.clone(),
+            config.srtp,
         )?;
         let exchange_config = ExchangeConfig {
             seed: config.seed,

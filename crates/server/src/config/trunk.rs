@@ -68,6 +68,10 @@ pub struct Trunk {
     /// What is offered and in which order; default PCMA, PCMU, G722, opus.
     #[serde(default = "default_codecs")]
     pub codecs: Vec<String>,
+    /// Whether audio is encrypted with keys in SDP: `off` (default), `optional` (where the far side takes a key) or
+    /// `required`.
+    #[serde(default)]
+    pub srtp: Srtp,
     /// Calls started per second; default 1000.
     #[serde(default = "default_rate")]
     pub calls_per_second: u32,
@@ -111,6 +115,25 @@ pub enum Transport {
     Tls,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Srtp {
+    #[default]
+    Off,
+    Optional,
+    Required,
+}
+
+impl Srtp {
+    pub fn policy(self) -> media::Srtp {
+        match self {
+            Srtp::Off => media::Srtp::Off,
+            Srtp::Optional => media::Srtp::Optional,
+            Srtp::Required => media::Srtp::Required,
+        }
+    }
+}
+
 fn default_expires() -> u32 {
     300
 }
@@ -151,6 +174,7 @@ impl Trunk {
             caller_numbers: Vec::new(),
             identity: Identity::From,
             codecs: default_codecs(),
+            srtp: Srtp::Off,
             calls_per_second: default_rate(),
             concurrent_calls: default_concurrency(),
         }
@@ -159,6 +183,15 @@ impl Trunk {
     /// The far side's host, IPv6 without brackets, and its port where one is written.
     pub fn host_and_port(&self) -> (String, Option<u16>) {
         host_and_port(self.address.as_deref().unwrap_or_default())
+    }
+
+    /// Encryption is required, and whoever reads the signalling reads its keys.
+    pub fn shows_its_keys(&self) -> bool {
+        let in_the_open = match self.transport {
+            Transport::Udp | Transport::Tcp | Transport::Auto => true,
+            Transport::Tls => false,
+        };
+        in_the_open && self.kind == TrunkKind::Sip && self.srtp == Srtp::Required
     }
 
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {

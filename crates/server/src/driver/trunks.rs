@@ -36,6 +36,7 @@ pub struct Trunk {
     /// The host in From.
     pub from_host: String,
     pub codecs: Vec<media::Codec>,
+    pub srtp: media::Srtp,
     /// Seconds that a registration is asked for, where offhook registers.
     pub register: Option<u32>,
     pub numbers: Numbers,
@@ -128,6 +129,10 @@ impl Trunks {
 
     pub fn codecs(&self, name: &TrunkName) -> Vec<media::Codec> {
         self.trunks.get(name).map(|of| of.trunk.codecs.clone()).unwrap_or_default()
+    }
+
+    pub fn srtp(&self, name: &TrunkName) -> media::Srtp {
+        self.trunks.get(name).map(|of| of.trunk.srtp).unwrap_or_default()
     }
 
     /// The trunk's host is there now; where offhook registers and the registrar is gone, the

@@ -140,6 +140,13 @@ pub async fn resolve_trunks(
                 (host, port, found.remove(name).unwrap_or_default())
             }
         };
+        if configured.shows_its_keys() {
+            tracing::warn!(
+                trunk = %configured.name,
+                "srtp is required, yet its keys travel in SIP that anybody on the way can read: \
+                 use transport = \"tls\", or a private network"
+            );
+        }
         trunks.push(Trunk {
             name: name.clone(),
             pace: Pace {
@@ -152,6 +159,7 @@ pub async fn resolve_trunks(
             targets: Targets::new(hosts, Some(certificates::peer(name))),
             credentials: credentials(configured),
             codecs: configured.codecs.iter().filter_map(|name| codec(name)).collect(),
+            srtp: configured.srtp.policy(),
             register: configured.register.then_some(configured.expires),
             numbers: numbers(configured),
             keepalive: (configured.keepalive > 0)

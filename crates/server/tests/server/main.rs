@@ -10,6 +10,8 @@ mod media;
 mod page_003;
 mod peers;
 mod queueing;
+mod sipp;
+mod srtp;
 mod stopping;
 mod support;
 mod tls;

@@ -176,14 +176,18 @@ impl Call {
             _ => None,
         });
         let (offer, leg, codecs) = (offer.await, self.media_leg(), self.codecs.clone());
-        self.media.command(media::Command::Answer { leg, offer, codecs }).unwrap();
+        self.media
+            .command(media::Command::Answer { leg, offer, codecs, srtp: media::Srtp::Off })
+            .unwrap();
         let answer = self.description().await;
         self.command(Command::Acknowledge { leg: self.leg, body: Some(Body::sdp(answer)) });
     }
 
     async fn offer(&mut self, codecs: Vec<Codec>) -> Bytes {
         let leg = self.media_leg();
-        self.media.command(media::Command::Offer { leg, codecs, dtmf: true }).unwrap();
+        self.media
+            .command(media::Command::Offer { leg, codecs, dtmf: true, srtp: media::Srtp::Off })
+            .unwrap();
         self.description().await
     }
 
