@@ -56,7 +56,7 @@ async fn a_trunk_over_tls_carries_calls_and_new_certificates_are_for_new_connect
     let mut wanted = world.notification("8899");
     wanted.play_list = vec![Entry::recording(&voice)];
     let running = world.client.notify(&wanted).await.expect("a call is accepted");
-    world.reaches(&running, "answered").await;
+    world.reaches(&running, "call.answered").await;
     std::fs::write(old.file(), new.pem()).expect("a file");
     front.show(new.acceptor(HOST));
     world.server.reload_certificates().await;
