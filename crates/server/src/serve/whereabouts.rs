@@ -1,6 +1,7 @@
 //! Where the hosts of trunks are: found at the start, and again whenever the answers of DNS run out.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use engine::vocabulary::TrunkName;
@@ -19,7 +20,7 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(3);
 const LEAST: Duration = Duration::from_secs(5);
 const MOST: Duration = Duration::from_secs(3_600);
 /// After name servers that gave no answer.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// What is known of each trunk when the start goes on; the rest comes as [`Happening::Resolved`].
 pub async fn find(
@@ -47,8 +48,11 @@ pub async fn find(
                     (Vec::new(), Duration::ZERO)
                 }
             };
-            if wanted.host.parse::<std::net::IpAddr>().is_err() {
-                tokio::spawn(keep_finding(name.clone(), wanted, locator, next, happenings));
+            if wanted.host.parse::<IpAddr>().is_err() {
+                let found = !hosts.is_empty();
+                let trunk = name.clone();
+                let search = Search { trunk, wanted, locator, found };
+                tokio::spawn(search.keep_on(next, happenings));
             }
             (name, hosts)
         });
@@ -70,26 +74,40 @@ fn wanted(trunk: &Trunk, has_tls: bool) -> Wanted {
     Wanted { host, port, transports }
 }
 
-/// What was found stays in use while name servers give no answer.
-async fn keep_finding(
+/// One trunk's host.
+struct Search {
     trunk: TrunkName,
     wanted: Wanted,
     locator: Locator,
-    mut next: Duration,
-    happenings: Happenings,
-) {
-    while !happenings.is_closed() {
-        sleep(next).await;
-        next = match locator.locate(&wanted).await {
+    /// Whether it has been found before.
+    found: bool,
+}
+
+impl Search {
+    /// What was found stays in use while name servers give no answer.
+    async fn keep_on(mut self, mut next: Duration, happenings: Happenings) {
+        while !happenings.is_closed() {
+            sleep(next).await;
+            next = self.look(&happenings).await;
+        }
+    }
+
+    /// Looks once; when to look again.
+    async fn look(&mut self, happenings: &Happenings) -> Duration {
+        let trunk = &self.trunk;
+        match self.locator.locate(&self.wanted).await {
             Ok(located) => {
+                if !std::mem::replace(&mut self.found, true) {
+                    tracing::info!(%trunk, "the trunk's host is found");
+                }
                 let hosts = located.hosts;
                 happenings.tell(Happening::Resolved { trunk: trunk.clone(), hosts });
                 located.valid_for.clamp(LEAST, MOST)
             }
             Err(error) => {
-                tracing::warn!(%trunk, %error, "the trunk's host cannot be found again");
+                tracing::warn!(%trunk, %error, "the trunk's host cannot be found");
                 AGAIN
             }
-        };
+        }
     }
 }

@@ -5,5 +5,6 @@ mod harness;
 
 mod calls;
 mod hostile;
+mod large;
 mod sipp;
 mod tls;

@@ -1,6 +1,5 @@
 //! A small name server of the tests' own: real DNS over UDP, answers written byte by byte
 //! (RFC 1035 §4), and the misbehaviour that a test asks for.
-#![allow(dead_code, reason = "two test programs share it, and each uses a part")]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
