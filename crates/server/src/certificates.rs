@@ -118,3 +118,62 @@ fn place(section: &str, key: &str, path: &Path) -> String {
 fn at(place: String, why: TlsError) -> CertificateError {
     CertificateError { place, why: why.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(config: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let own = rcgen::generate_simple_self_signed(vec!["sip.example.com".to_owned()]).unwrap();
+        let other = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(at("cert.pem"), own.cert.pem()).unwrap();
+        std::fs::write(at("other.pem"), other.serialize_pem()).unwrap();
+        std::fs::write(at("empty.pem"), "nothing").unwrap();
+        let text = config.replace("$", &directory.path().display().to_string());
+        std::fs::write(at("offhook.toml"), text).unwrap();
+        let config = Config::read(Some(&at("offhook.toml")), []).unwrap();
+        sip_tls(&config).expect_err("it is wrong").to_string()
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_named_with_what_is_wrong() {
+        let listener = |certificate: &str, key: &str| {
+            let files = format!("certificate = \"$/{certificate}\"\nkey = \"$/{key}\"");
+            said(&format!("[sip]\ntls = \"127.0.0.1:0\"\n{files}"))
+        };
+        let trunk = |more: &str| {
+            said(&format!("[[trunk]]\nname = \"t\"\naddress = \"h\"\ntransport = \"tls\"\n{more}"))
+        };
+        let table = [
+            (
+                listener("none.pem", "other.pem"),
+                ["[sip] certificate", "none.pem", "cannot be read"],
+            ),
+            (
+                listener("empty.pem", "other.pem"),
+                ["[sip] certificate", "empty.pem", "no certificate"],
+            ),
+            (listener("cert.pem", "empty.pem"), ["[sip] key", "empty.pem", "no private key"]),
+            (listener("cert.pem", "other.pem"), ["[sip]", "", "do not fit"]),
+            (
+                trunk("tls_ca = \"$/empty.pem\""),
+                ["trunk `t` tls_ca", "empty.pem", "no certificate"],
+            ),
+            (
+                trunk("tls_ca = \"$/cert.pem\"\ntls_name = \"not a name\""),
+                ["trunk `t`", "not a name", "neither a host name nor"],
+            ),
+        ];
+        for (said, parts) in table {
+            assert!(parts.iter().all(|part| said.contains(part)), "{parts:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn who_has_to_be_there_is_the_same_after_a_restart() {
+        // It lies on disk with calls: another number would leave them without a way back.
+        assert_eq!(peer(&"carrier".into()), TlsPeer(0x5803_587e_6791_c119));
+    }
+}

@@ -299,3 +299,6 @@ impl Trunks {
         tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
