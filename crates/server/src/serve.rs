@@ -1,8 +1,10 @@
 //! Puts the server together, in the order in which its parts need each other, and takes it down.
 
+mod heartbeat;
 mod interfaces;
 mod jobs;
 mod lines;
+mod memory;
 mod network;
 mod retention;
 mod simulated;
@@ -10,7 +12,7 @@ mod whereabouts;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engine::vocabulary::TrunkName;
@@ -60,6 +62,7 @@ pub struct Running {
     endpoint: sip::Endpoint,
     https_certificate: Option<Arc<ServedCertificate>>,
     driver: JoinHandle<Result<(), DriverError>>,
+    broken: Arc<OnceLock<String>>,
     callbacks: JoinHandle<()>,
     listeners: Vec<JoinHandle<()>>,
     stop_listening: watch::Sender<bool>,
@@ -90,7 +93,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let interfaces = Interfaces::bind(&app.config).await?;
     let lines = Lines::open(&app, &happenings).await?;
     let first_run = provisioner.run(&app.tenants, unix_ms()).await?;
-    let Driven { driver, sip, carriers, endpoint } =
+    let Driven { driver, broken, sip, carriers, endpoint } =
         lines.drive(&app, clock, (happenings.clone(), happened), asks, ready).await?;
 
     let config = app.config.clone();
@@ -102,7 +105,9 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     };
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
+    heartbeat::start(&app.config.data_directory, stop_callbacks.subscribe())?;
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
+    memory::start(app.store.clone(), stop_callbacks.subscribe());
     retention::start(&app, stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);
@@ -119,6 +124,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         endpoint,
         https_certificate,
         driver,
+        broken,
         callbacks,
         listeners: interfaces.serve(&app, &stop),
         app,
@@ -198,7 +204,11 @@ impl Running {
                         tracing::warn!(
                             "calls were still up at the end; the next start resolves them"
                         );
-                        Ok(Ok(()))
+                        // A process whose disk failed never says that it ended well.
+                        Ok(self
+                            .broken
+                            .get()
+                            .map_or(Ok(()), |why| Err(DriverError::Disk(why.clone()))))
                     }
                 }
             }

@@ -20,6 +20,7 @@ mod batch;
 mod callbacks;
 mod cdrs;
 mod counters;
+pub mod crash_points;
 mod error;
 mod events;
 mod idempotency;
@@ -164,6 +165,15 @@ impl Store {
         match self {
             Store::Sqlite(_) | Store::Memory(_) => false,
             Store::Postgres(postgres) => postgres.is_away(),
+        }
+    }
+
+    /// Lets go of pages that are only kept because they may be read again.
+    pub async fn release_memory(&self) -> Result<(), StoreError> {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.release_memory().await,
+            // Its pages are kept by another process, or are the data themselves.
+            Store::Postgres(_) | Store::Memory(_) => Ok(()),
         }
     }
 

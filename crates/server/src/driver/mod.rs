@@ -16,15 +16,15 @@ mod trunks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::Intent;
 use engine::vocabulary::{Now, Serial, TrunkName};
 use engine::{Engine, Reply, Ticket};
-use store::Store;
+use store::{Store, crash_point};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -119,6 +119,8 @@ pub struct Parts {
     pub asks: mpsc::Receiver<Ask>,
     pub happenings: (Happenings, mpsc::Receiver<Happening>),
     pub ready: Arc<AtomicBool>,
+    /// Why the disk refused a write, once it has.
+    pub broken: Arc<OnceLock<String>>,
     /// Rung after each commit that holds an event.
     pub doorbell: watch::Sender<u64>,
     /// The data directory: recordings of calls go below it.
@@ -152,6 +154,7 @@ pub struct Driver {
     fetched: BTreeMap<Serial, Arc<[media::Clip]>>,
     happenings: Happenings,
     ready: Arc<AtomicBool>,
+    broken: Arc<OnceLock<String>>,
     stopping: Stopping,
     /// What running calls have when the server stops.
     drain: Duration,
@@ -229,6 +232,7 @@ impl Driver {
             fetched: BTreeMap::new(),
             happenings,
             ready,
+            broken: parts.broken,
             stopping: Stopping::No,
             drain: Duration::from_secs(parts.defaults.drain_s.into()),
         };
@@ -314,6 +318,7 @@ impl Driver {
             self.engine.handle(Input::Waiting { tenant, route, calls }, now);
         }
         self.perform();
+        crash_point!("recovery_decided");
     }
 
     fn asked(&mut self, ask: Ask) {
@@ -388,6 +393,8 @@ impl Driver {
         }
         tracing::error!(%why, "the database refused a write: no call is accepted or dialled any more");
         self.ready.store(false, Ordering::Release);
+        // This is the first: a later one has returned above.
+        let _ = self.broken.set(why.clone());
         self.stopping = Stopping::Broken(why);
         self.input(Input::CommitFailed);
         // Calls that are up may finish, but not for ever.
@@ -420,7 +427,9 @@ impl Driver {
         // Where the asker has gone, the call goes on all the same.
         match (waiting, reply) {
             (Waiting::Acceptance(asker), Reply::Accepted { serial, replayed }) => {
+                crash_point!("reply_before");
                 let _ = asker.send(Ok(Accepted { serial, replayed }));
+                crash_point!("reply_after");
             }
             (Waiting::Acceptance(asker), Reply::Refused(refusal)) => {
                 let _ = asker.send(Err(refusal));

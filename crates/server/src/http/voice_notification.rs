@@ -145,11 +145,13 @@ fn refusal(code: u32, ret_msg: String) -> Response {
     Reply(Answer { ret_msg, ret_code: code.to_string(), result: None }).into_response()
 }
 
-fn wish_v2(body: &Map<String, Value>) -> Wish {
+/// What a body of v2 asks for.
+pub fn wish_v2(body: &Map<String, Value>) -> Wish {
     wish(body, PlaylistWish::List(entries(body)))
 }
 
-fn wish_v1(body: &Map<String, Value>) -> Wish {
+/// What a body of v1 asks for.
+pub fn wish_v1(body: &Map<String, Value>) -> Wish {
     let content = PlaylistWish::Content(text_field(body, "voiceContent"));
     Wish { call_data: text_field(body, "callData"), ..wish(body, content) }
 }

@@ -8,3 +8,4 @@ mod hostile;
 mod large;
 mod sipp;
 mod tls;
+mod torture;

@@ -75,12 +75,7 @@ async fn a_call_is_shown_in_every_state() {
     let waiting = world.get("/v1/calls/21").await.json();
     assert_eq!((&waiting["state"], &waiting["serial"]), (&json!("waiting"), &json!("21")));
     assert!(waiting.get("end").is_none());
-    world
-        .app
-        .store
-        .claim(store::Claim::One { tenant: crate::http::testing::TENANT, serial: Serial(21) })
-        .await
-        .unwrap();
+    world.app.store.claim(store::Claim::One { tenant: TENANT, serial: Serial(21) }).await.unwrap();
     assert_eq!(world.get("/v1/calls/21").await.json()["state"], "live");
     world.ended(intent, Outcome::CutShort, false).await;
     let over = world.get("/v1/calls/21").await.json();
