@@ -241,10 +241,7 @@ impl Machine {
             3 | 4 => self.answer(what / 8, with),
             5 => self.request(what / 8, with),
             6 => self.solo.pass(Duration::from_millis(u64::from(with) * u64::from(with))),
-            _ => {
-                let hop = Hop::new(Transport::Udp, addr(THEIRS));
-                self.solo.core.transport_failed(hop, TransportFault::Lost, self.solo.now);
-            }
+            _ => self.solo.lose(Transport::Udp),
         }
         self.look();
     }

@@ -11,10 +11,10 @@ mod legs;
 mod notes;
 mod numbers;
 mod perform;
+mod targets;
 mod trunks;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -32,10 +32,12 @@ use crate::admission::Admission;
 use crate::calls::{Accepted, Ask, CancelError, Counts};
 use crate::clips::Clips;
 use crate::config::Defaults;
+use crate::dns::Host;
 use crate::tenants::Tenants;
 
 pub use notes::Note;
 pub use numbers::{Identity, Numbers, Rule};
+pub use targets::Targets;
 pub use trunks::{Trunk, Trunks};
 
 use disk::Disk;
@@ -67,7 +69,7 @@ pub enum Happening {
     /// A trunk's host name was resolved anew.
     Resolved {
         trunk: TrunkName,
-        address: SocketAddr,
+        hosts: Vec<Host>,
     },
     /// A write that was not the driver's was refused: the store writes no more.
     DiskFailed(String),
@@ -304,7 +306,7 @@ impl Driver {
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);
         }
-        for registration in self.trunks.registrations() {
+        for registration in self.trunks.registrations(now.since_start) {
             self.tell_sip(sip::Command::Register(Box::new(registration)));
         }
         for key in natural_keys {
@@ -373,8 +375,9 @@ impl Driver {
                 });
                 self.input(Input::Fetched { serial, result });
             }
-            Happening::Resolved { trunk, address } => {
-                if let Some(registration) = self.trunks.moved(&trunk, address) {
+            Happening::Resolved { trunk, hosts } => {
+                let now = self.clock.now().since_start;
+                if let Some(registration) = self.trunks.moved(&trunk, hosts, now) {
                     self.tell_sip(sip::Command::Register(Box::new(registration)));
                 }
             }
