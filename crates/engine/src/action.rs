@@ -81,6 +81,12 @@ pub enum LegInput {
         wire: Vec<u8>,
         media: Vec<u8>,
     },
+    /// The INVITE failed before it rang, at one of the trunk's several targets or for a detail that
+    /// is put right; the next one is built.
+    Retried {
+        wire: Vec<u8>,
+        media: Vec<u8>,
+    },
     /// The first response of any kind: the far side has the INVITE.
     Trying,
     Ringing,

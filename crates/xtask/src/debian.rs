@@ -20,6 +20,8 @@ enum Probe {
     Program(&'static str),
     /// A module that python3 can load.
     PythonModule(&'static str),
+    /// A program that Debian keeps off the PATH, in a folder of its version.
+    Postgres(&'static str),
     /// A file format that sox lists.
     SoxFormat(&'static str),
 }
@@ -33,6 +35,7 @@ const NEEDS: &[Need] = &[
     need("ffmpeg", Probe::Program("ffmpeg"), "G.722 and WAV judged by a foreign codec"),
     need("opus-tools", Probe::Program("opusenc"), "Opus judged by libopus"),
     need("python3-venv", Probe::PythonModule("ensurepip"), "requests made up by schemathesis"),
+    need("postgresql", Probe::Postgres("initdb"), "the store and the server on PostgreSQL"),
     need("strace", Probe::Program("strace"), "that the disk was reached before the wire"),
 ];
 
@@ -112,6 +115,10 @@ impl Probe {
         match self {
             Self::Program(name) => on_path(name),
             Self::PythonModule(name) => python_loads(name),
+            Self::Postgres(name) => {
+                let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+                versions.flatten().any(|version| version.path().join("bin").join(name).is_file())
+            }
             Self::SoxFormat(format) => sox_lists(format),
         }
     }

@@ -14,6 +14,7 @@ pub mod licences;
 pub mod rooms;
 pub mod rubbish;
 pub mod schemathesis;
+pub mod soak;
 pub mod steps;
 pub mod test_run;
 pub mod tidy;

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use xtask::{chaos, fuzz, hygiene, rubbish, schemathesis, test_run};
+use xtask::{chaos, fuzz, hygiene, rubbish, schemathesis, soak, test_run};
 
 const USAGE: &str = "\
 cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests, 20 kills
@@ -20,10 +20,13 @@ cargo xtask fuzz [--seconds N] [--target T] [--install]
 cargo xtask rubbish [--scale N]    malformed traffic at a running server, N (10) times what the tests throw
 cargo xtask schemathesis [--cases N]
                                    20,000 or N requests made up from /v1/openapi.json (Python and PyPI)
+cargo xtask soak [--minutes N] [--cps N] [--json]
+                                   half of what the server can do, for N minutes (5); what is left of it afterwards
 ";
 
-enum Command {
+enum Command<'a> {
     Test { filter: Option<String> },
+    Soak(&'a [&'a str]),
     Hygiene { install: bool },
     Fuzz(fuzz::Plan),
     Rubbish { scale: u32 },
@@ -34,7 +37,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let passed = match parse(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let passed = match parse(&arguments) {
+        Ok(Command::Soak(arguments)) => soak::run(arguments),
         Ok(Command::Test { filter }) => test_run::run(filter.as_deref()),
         Ok(Command::Hygiene { install }) => hygiene::run(install),
         Ok(Command::Fuzz(plan)) => fuzz::run(&plan),
@@ -53,11 +58,13 @@ fn main() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn parse(arguments: &[&str]) -> Result<Command, String> {
+fn parse<'a>(arguments: &'a [&'a str]) -> Result<Command<'a>, String> {
     match arguments {
         ["test"] => Ok(Command::Test { filter: None }),
         ["test", "--filter"] => Err("--filter wants a part of a test's name".to_owned()),
         ["test", "--filter", text] => Ok(Command::Test { filter: Some((*text).to_owned()) }),
+        // What they mean `offhook bench soak` knows.
+        ["soak", arguments @ ..] => Ok(Command::Soak(arguments)),
         ["hygiene"] => Ok(Command::Hygiene { install: false }),
         ["hygiene", "--install"] => Ok(Command::Hygiene { install: true }),
         ["fuzz", options @ ..] => fuzz_plan(options).map(Command::Fuzz),
@@ -105,7 +112,7 @@ fn count(option: &str, text: &str) -> Result<u32, String> {
 }
 
 /// The program that does it parses the numbers; here only what cargo has to know is taken out.
-fn chaos_arguments(rest: &[&str]) -> Result<Command, String> {
+fn chaos_arguments<'a>(rest: &[&'a str]) -> Result<Command<'a>, String> {
     let mut arguments = Vec::new();
     let mut release = false;
     let mut words = rest.iter();
@@ -152,6 +159,8 @@ mod tests {
         assert!(
             matches!(parse(&["chaos", "--kills", "many"]), Err(fault) if fault.contains("--kills"))
         );
-        assert!(matches!(parse(&["soak"]), Err(fault) if fault.contains("soak")));
+        let soak = ["soak", "--minutes", "5"];
+        assert!(matches!(parse(&soak), Ok(Command::Soak(["--minutes", "5"]))));
+        assert!(matches!(parse(&["soap"]), Err(fault) if fault.contains("soap")));
     }
 }

@@ -165,11 +165,13 @@ impl Dial {
             (
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
                 LegInput::Challenged { wire, media },
+            ) => self.send_again(Stage::Trying, draft, (wire, media), now, out),
+            (
+                Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
+                LegInput::Retried { wire, media },
             ) => {
-                self.number += 1;
-                self.send(draft, wire, media, now, out);
-                self.stage = Stage::Trying;
-                Step::GoesOn(self)
+                let stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+                self.send_again(stage, draft, (wire, media), now, out)
             }
             (Stage::Sent { .. }, LegInput::Trying) => {
                 self.stage = Stage::Trying;
@@ -203,6 +205,7 @@ impl Dial {
                 | Stage::Choosing { .. },
                 LegInput::Prepared { .. }
                 | LegInput::Challenged { .. }
+                | LegInput::Retried { .. }
                 | LegInput::Trying
                 | LegInput::Ringing
                 | LegInput::Answered { .. }
@@ -214,6 +217,21 @@ impl Dial {
                 | LegInput::MediaFailed(_),
             ) => Step::GoesOn(self),
         }
+    }
+
+    /// A new INVITE of the same leg.
+    fn send_again(
+        mut self,
+        stage: Stage,
+        draft: &mut Draft,
+        (wire, media): (Vec<u8>, Vec<u8>),
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        self.number += 1;
+        self.send(draft, wire, media, now, out);
+        self.stage = stage;
+        Step::GoesOn(self)
     }
 
     /// The engine's answer to [`Effects::next_trunk`].

@@ -207,6 +207,7 @@ impl VoiceNotification {
                 state,
                 LegInput::Prepared { .. }
                 | LegInput::Challenged { .. }
+                | LegInput::Retried { .. }
                 | LegInput::Trying
                 | LegInput::Ringing
                 | LegInput::Answered { .. }

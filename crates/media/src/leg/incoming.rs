@@ -45,7 +45,7 @@ impl Leg {
 
     /// Decrypts where the leg is encrypted: nothing below sees a packet that has not proven itself.
     pub(crate) fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
-        let Some(protection) = &mut self.protection else { return self.rtp(datagram, out) };
+        let Some(protection) = self.secrecy.protection() else { return self.rtp(datagram, out) };
         if !self.source.may_admit(datagram.from) {
             self.counters.foreign_packets += 1;
             return;
@@ -126,7 +126,7 @@ impl Leg {
             return;
         }
         let mut clear = [0; batch::LONGEST];
-        let bytes = match &mut self.protection {
+        let bytes = match self.secrecy.protection() {
             None => datagram.bytes,
             Some(protection) => match protection.open_rtcp(datagram.bytes, &mut clear) {
                 Ok(length) => &clear[..length],

@@ -1,5 +1,7 @@
-//! `[defaults]`, `[access]`, `[callbacks]`: what holds for every tenant that says nothing else.
+//! `[defaults]`, `[admission]`, `[access]`, `[callbacks]`: what holds for the process, and for every
+//! tenant that says nothing else.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -67,6 +69,32 @@ impl Defaults {
     }
 }
 
+/// `[admission]`: when the server itself has too much to do.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admission {
+    /// `OFFHOOK__ADMISSION__PATIENCE_MS`: what accepting a call, and dialling it, may take besides the
+    /// disk, 1 to 60000; default 8. Where they take longer for a while, new requests are refused.
+    pub patience_ms: u32,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Admission { patience_ms: 8 }
+    }
+}
+
+impl Admission {
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let patience_ms = self.patience_ms;
+        if (1..=60_000).contains(&patience_ms) {
+            return Ok(());
+        }
+        let what = format!("is {patience_ms}, must be 1 to 60000");
+        Err(("admission.patience_ms".into(), what))
+    }
+}
+
 /// `[access]`: keys of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,6 +118,14 @@ impl Access {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// `[dns]`: whom trunks and callbacks are looked up with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dns {
+    /// `address:port` of name servers, such as `"192.0.2.53:53"`; default: the system's.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// `[callbacks]`: how callbacks leave.

@@ -11,10 +11,10 @@ mod legs;
 mod notes;
 mod numbers;
 mod perform;
+mod targets;
 mod trunks;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -28,13 +28,16 @@ use store::{Store, crash_point};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::calls::{Accepted, Ask, CancelError};
+use crate::admission::Admission;
+use crate::calls::{Accepted, Ask, CancelError, Counts};
 use crate::clips::Clips;
 use crate::config::Defaults;
+use crate::dns::Host;
 use crate::tenants::Tenants;
 
 pub use notes::Note;
 pub use numbers::{Identity, Numbers, Rule};
+pub use targets::Targets;
 pub use trunks::{Trunk, Trunks};
 
 use disk::Disk;
@@ -66,7 +69,7 @@ pub enum Happening {
     /// A trunk's host name was resolved anew.
     Resolved {
         trunk: TrunkName,
-        address: SocketAddr,
+        hosts: Vec<Host>,
     },
     /// A write that was not the driver's was refused: the store writes no more.
     DiskFailed(String),
@@ -109,6 +112,7 @@ pub struct Parts {
     pub engine: Engine,
     pub clock: Clock,
     pub store: Store,
+    pub admission: Admission,
     pub sip: sip::Endpoint,
     pub sip_events: mpsc::Receiver<sip::Event>,
     pub media: media::Media,
@@ -146,6 +150,7 @@ pub struct Driver {
     legs: Legs,
     notes: Notes,
     disk: Disk,
+    admission: Admission,
     waiting: BTreeMap<Ticket, Waiting>,
     last_ticket: u64,
     /// The clips of each live call.
@@ -224,7 +229,8 @@ impl Driver {
             tenants: parts.tenants,
             legs: Legs::default(),
             notes: Notes::default(),
-            disk: Disk::new(parts.store, happenings.clone(), doorbell),
+            disk: Disk::new(parts.store, parts.admission.clone(), happenings.clone(), doorbell),
+            admission: parts.admission,
             waiting: BTreeMap::new(),
             last_ticket: 0,
             fetched: BTreeMap::new(),
@@ -300,7 +306,7 @@ impl Driver {
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);
         }
-        for registration in self.trunks.registrations() {
+        for registration in self.trunks.registrations(now.since_start) {
             self.tell_sip(sip::Command::Register(Box::new(registration)));
         }
         for key in natural_keys {
@@ -332,6 +338,10 @@ impl Driver {
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
+            }
+            Ask::Count(reply) => {
+                let (calls, legs) = (self.engine.live_calls(), self.legs.len());
+                let _ = reply.send(Counts { calls, legs, sip: self.sip.counters() });
             }
         }
     }
@@ -365,8 +375,9 @@ impl Driver {
                 });
                 self.input(Input::Fetched { serial, result });
             }
-            Happening::Resolved { trunk, address } => {
-                if let Some(registration) = self.trunks.moved(&trunk, address) {
+            Happening::Resolved { trunk, hosts } => {
+                let now = self.clock.now().since_start;
+                if let Some(registration) = self.trunks.moved(&trunk, hosts, now) {
                     self.tell_sip(sip::Command::Register(Box::new(registration)));
                 }
             }

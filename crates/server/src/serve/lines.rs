@@ -16,6 +16,7 @@ use super::heartbeat::{self, Beat};
 use super::{ServeError, network, simulated};
 use crate::app::{App, unix_ms};
 use crate::calls::Ask;
+use crate::certificates;
 use crate::clips::Clips;
 use crate::driver::{
     Clock, Driver, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks,
@@ -40,6 +41,8 @@ pub struct Driven {
     pub broken: Arc<OnceLock<String>>,
     pub sip: Vec<(sip::Transport, SocketAddr)>,
     pub carriers: BTreeMap<TrunkName, sim::Carrier>,
+    /// Another handle to the endpoint that the driver commands.
+    pub endpoint: sip::Endpoint,
 }
 
 impl Lines {
@@ -53,10 +56,11 @@ impl Lines {
             let recording = config.data_directory.join(recordings::path(&unfinished.intent));
             unfinished.recorded = tokio::fs::try_exists(recording).await.unwrap_or(false);
         }
-        let (sip, sip_events) = network::start_sip(config, store, &found).await?;
+        let tls = certificates::sip_tls(config)?;
+        let (sip, sip_events) = network::start_sip(config, &tls, store, &found).await?;
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
-        let trunks = network::resolve_trunks(config, &carriers, happenings).await;
+        let trunks = network::resolve_trunks(config, &carriers, &tls, happenings).await?;
         Ok(Lines { found, last_beat, sip, sip_events, media, carriers, trunks })
     }
 
@@ -68,7 +72,7 @@ impl Lines {
         asks: mpsc::Receiver<Ask>,
         ready: Arc<AtomicBool>,
     ) -> Result<Driven, ServeError> {
-        let addresses = self.sip.local_addresses();
+        let (addresses, endpoint) = (self.sip.local_addresses(), self.sip.clone());
         let capacity = self.media.capacity();
         let limited_by = capacity.limited_by;
         tracing::info!(calls = capacity.legs, ?limited_by, "calls at the same time");
@@ -84,6 +88,7 @@ impl Lines {
             engine,
             clock,
             store: app.store.clone(),
+            admission: app.admission.clone(),
             sip: self.sip,
             sip_events: self.sip_events,
             media: self.media,
@@ -106,7 +111,7 @@ impl Lines {
         }
         let found = Found { recovery: self.found, natural_keys };
         let driver = Driver::start(parts, found);
-        Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers })
+        Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers, endpoint })
     }
 }
 

@@ -9,10 +9,12 @@ mod crash_points;
 mod database;
 mod demo;
 mod disk;
+mod dns;
 mod endings;
 mod failover;
 mod media;
 mod memory;
+mod overload;
 mod page_003;
 mod peers;
 #[path = "../../../store/tests/postgres/proxy.rs"]
@@ -23,3 +25,4 @@ mod sipp;
 mod srtp;
 mod stopping;
 mod support;
+mod tls;

@@ -115,5 +115,7 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(512)
         .pragma("wal_autocheckpoint", "0")
         .pragma("cache_size", "-16384")
+        // A commit must not fail because a temporary file finds no free descriptor.
+        .pragma("temp_store", "MEMORY")
         .disable_statement_logging()
 }

@@ -71,7 +71,8 @@ impl Driver {
         match std::mem::replace(&mut entry.stage, signalling) {
             Stage::Binding(Purpose::Dial(to)) => {
                 let serial = entry.serial;
-                match self.trunks.invite(leg, serial, &to, sdp) {
+                let now = self.clock.now().since_start;
+                match self.trunks.invite(leg, serial, &to, sdp, now) {
                     Ok(invite) => self.tell_sip(sip::Command::Prepare(Box::new(invite))),
                     Err(error) => {
                         let end = sip::End {

@@ -6,6 +6,7 @@ mod callbacks;
 mod calls;
 mod events;
 mod health;
+mod metrics;
 mod problem;
 mod recordings;
 mod tenants;
@@ -63,6 +64,7 @@ pub fn router() -> Router<App> {
         .routes(routes!(tenants::put))
         .routes(routes!(health::healthy))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
         .split_for_parts();
     let mut document = serde_json::to_value(&document).expect("the document has string keys only");
     name_problems(&mut document);

@@ -11,7 +11,9 @@ use crate::app::App;
 use crate::calls::Refusal;
 use crate::http::auth::V1Tenant;
 use crate::http::body::{CALL_BODY, V1Body};
-use crate::http::voice_notification::{Entry, PlaylistWish, Wish, idempotency, judged, request};
+use crate::http::voice_notification::{
+    BUSY_RETRY_S, Entry, PlaylistWish, Wish, idempotency, judged, request,
+};
 
 /// A call that plays a list to one number.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -80,7 +82,7 @@ pub struct Created {
         (status = 413, body = Problem),
         (status = 422, body = Problem, description = "`code` tells what to change"),
         (status = 500, body = Problem),
-        (status = 503, body = Problem, description = "the queue is full, or the server stops")
+        (status = 503, body = Problem, description = "the queue is full (`queue_full`), the server has too much to do (`busy`) or stops")
     )
 )]
 pub async fn create(
@@ -89,6 +91,10 @@ pub async fn create(
     headers: HeaderMap,
     V1Body(body): V1Body<CALL_BODY>,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
+    let Some(_under_way) = app.admission.enter() else {
+        let why = "the server has too much to do; try again in a moment";
+        return Err(Problem::unavailable("busy", why, BUSY_RETRY_S));
+    };
     if !tenant.settings.voice_notification {
         return Err(Problem::unprocessable("service_off", "voice notifications are switched off"));
     }
