@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use xtask::{chaos, hygiene, soak, test_run};
+use xtask::{chaos, fuzz, hygiene, rubbish, schemathesis, soak, test_run};
 
 const USAGE: &str = "\
 cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests, 20 kills
@@ -14,6 +14,12 @@ cargo xtask chaos [--kills N] [--seed S] [--json] [--release]
                                    the last line on stdout is JSON, the status 0 only where every promise held
 cargo xtask hygiene [--install]    house rules, licences, and cargo-deny where it is installed
                                    --install: first `cargo install --locked cargo-deny` (takes minutes)
+cargo xtask fuzz [--seconds N] [--target T] [--install]
+                                   the fuzz targets (nightly Rust and cargo-fuzz), each for 60 or N seconds
+                                   --install: first `cargo install --locked cargo-fuzz`, below target/
+cargo xtask rubbish [--scale N]    malformed traffic at a running server, N (10) times what the tests throw
+cargo xtask schemathesis [--cases N]
+                                   20,000 or N requests made up from /v1/openapi.json (Python and PyPI)
 cargo xtask soak [--minutes N] [--cps N] [--json]
                                    half of what the server can do, for N minutes (5); what is left of it afterwards
 ";
@@ -22,6 +28,9 @@ enum Command<'a> {
     Test { filter: Option<String> },
     Soak(&'a [&'a str]),
     Hygiene { install: bool },
+    Fuzz(fuzz::Plan),
+    Rubbish { scale: u32 },
+    Schemathesis { cases: u32 },
     Chaos { release: bool, arguments: Vec<String> },
     Help,
 }
@@ -33,6 +42,9 @@ fn main() -> ExitCode {
         Ok(Command::Soak(arguments)) => soak::run(arguments),
         Ok(Command::Test { filter }) => test_run::run(filter.as_deref()),
         Ok(Command::Hygiene { install }) => hygiene::run(install),
+        Ok(Command::Fuzz(plan)) => fuzz::run(&plan),
+        Ok(Command::Rubbish { scale }) => rubbish::run(scale),
+        Ok(Command::Schemathesis { cases }) => schemathesis::run(cases),
         Ok(Command::Chaos { release, arguments }) => chaos::run(release, &arguments),
         Ok(Command::Help) => {
             print!("{USAGE}");
@@ -55,11 +67,48 @@ fn parse<'a>(arguments: &'a [&'a str]) -> Result<Command<'a>, String> {
         ["soak", arguments @ ..] => Ok(Command::Soak(arguments)),
         ["hygiene"] => Ok(Command::Hygiene { install: false }),
         ["hygiene", "--install"] => Ok(Command::Hygiene { install: true }),
+        ["fuzz", options @ ..] => fuzz_plan(options).map(Command::Fuzz),
+        ["rubbish"] => Ok(Command::Rubbish { scale: 10 }),
+        ["rubbish", "--scale", scale] => {
+            count("--scale", scale).map(|scale| Command::Rubbish { scale })
+        }
+        ["schemathesis"] => Ok(Command::Schemathesis { cases: 20_000 }),
+        ["schemathesis", "--cases", cases] => {
+            count("--cases", cases).map(|cases| Command::Schemathesis { cases })
+        }
         ["chaos", rest @ ..] => chaos_arguments(rest),
         ["help" | "--help" | "-h"] => Ok(Command::Help),
         [] => Err("cargo xtask wants a command".to_owned()),
         [..] => Err(format!("cargo xtask does not know `{}`", arguments.join(" "))),
     }
+}
+
+fn fuzz_plan(options: &[&str]) -> Result<fuzz::Plan, String> {
+    let mut plan = fuzz::Plan { seconds: 60, target: None, install: false };
+    let mut rest = options;
+    while let [option, after @ ..] = rest {
+        rest = match (*option, after) {
+            ("--install", after) => {
+                plan.install = true;
+                after
+            }
+            ("--seconds", [seconds, after @ ..]) => {
+                plan.seconds = count("--seconds", seconds)?;
+                after
+            }
+            ("--target", [target, after @ ..]) => {
+                plan.target = Some((*target).to_owned());
+                after
+            }
+            (other, _) => return Err(format!("cargo xtask fuzz does not know `{other}`")),
+        };
+    }
+    Ok(plan)
+}
+
+fn count(option: &str, text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("{option} wants a number of 1 or more, not `{text}`"))
 }
 
 /// The program that does it parses the numbers; here only what cargo has to know is taken out.
@@ -93,6 +142,15 @@ mod tests {
             matches!(parse(&["test", "--filter", "sip"]), Ok(Command::Test { filter: Some(text) }) if text == "sip")
         );
         assert!(matches!(parse(&["hygiene", "--install"]), Ok(Command::Hygiene { install: true })));
+        assert!(matches!(
+            parse(&["fuzz", "--target", "sdp", "--seconds", "5"]),
+            Ok(Command::Fuzz(fuzz::Plan { seconds: 5, target: Some(target), install: false })) if target == "sdp"
+        ));
+        assert!(
+            matches!(parse(&["fuzz", "--seconds", "none"]), Err(fault) if fault.contains("none"))
+        );
+        assert!(matches!(parse(&["rubbish", "--scale", "3"]), Ok(Command::Rubbish { scale: 3 })));
+        assert!(matches!(parse(&["schemathesis", "--cases", "0"]), Err(_)));
         assert!(matches!(parse(&["test", "--filter"]), Err(fault) if fault.contains("--filter")));
         assert!(matches!(
             parse(&["chaos", "--kills", "3", "--release", "--json"]),

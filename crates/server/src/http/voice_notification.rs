@@ -157,11 +157,13 @@ fn later(ret_msg: &str, retry_after_s: u32) -> Response {
     response
 }
 
-fn wish_v2(body: &Map<String, Value>) -> Wish {
+/// What a body of v2 asks for.
+pub fn wish_v2(body: &Map<String, Value>) -> Wish {
     wish(body, PlaylistWish::List(entries(body)))
 }
 
-fn wish_v1(body: &Map<String, Value>) -> Wish {
+/// What a body of v1 asks for.
+pub fn wish_v1(body: &Map<String, Value>) -> Wish {
     let content = PlaylistWish::Content(text_field(body, "voiceContent"));
     Wish { call_data: text_field(body, "callData"), ..wish(body, content) }
 }

@@ -72,6 +72,8 @@ async fn whatever_breaks_around_the_database_each_call_has_one_record_and_rings_
                 cluster.run();
             }),
             _ => {
+                // Its token is stored while that is possible.
+                world.client.v1(reqwest::Method::GET, "/readyz").await.expect("a reply");
                 proxy.refuse();
                 timeout(PATIENCE, says_it_is_away(&world)).await.expect("calls are being stored");
                 proxy.pass();

@@ -19,6 +19,7 @@ mod peers;
 #[path = "../../../store/tests/postgres/proxy.rs"]
 mod proxy;
 mod queueing;
+mod rubbish;
 mod sipp;
 mod srtp;
 mod stopping;

@@ -11,7 +11,7 @@ mod problem;
 mod recordings;
 mod tenants;
 mod timeline;
-mod voice_notifications;
+pub mod voice_notifications;
 
 use axum::Router;
 use axum::http::header;

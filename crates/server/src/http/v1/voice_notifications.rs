@@ -98,9 +98,9 @@ pub async fn create(
     if !tenant.settings.voice_notification {
         return Err(Problem::unprocessable("service_off", "voice notifications are switched off"));
     }
-    let wanted: NewVoiceNotification = super::object(&body)?;
+    let wish = read(&body)?;
     let idempotency = idempotency(tenant.id, &headers, &body).map_err(Problem::bad_request)?;
-    let order = judged(&app, &tenant, wish(wanted))
+    let order = judged(&app, &tenant, wish)
         .map_err(|refused| Problem::unprocessable(refused.name(), refused.to_string()))?;
     match app.calls.accept(request(&app, &tenant, idempotency, order)).await {
         Ok(accepted) => Ok((
@@ -120,6 +120,11 @@ pub async fn create(
         )),
         Err(Refusal::Stopping) => Err(Problem::stopping()),
     }
+}
+
+/// What a body asks for.
+pub fn read(body: &[u8]) -> Result<Wish, Problem> {
+    super::object(body).map(wish)
 }
 
 fn wish(wanted: NewVoiceNotification) -> Wish {

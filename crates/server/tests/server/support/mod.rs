@@ -27,7 +27,9 @@ pub struct Server {
     /// Ends when the process does.
     stdout: Option<BufReader<ChildStdout>>,
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
     pub sip_udp: SocketAddr,
+    pub sip_tcp: SocketAddr,
     directory: TempDir,
 }
 
@@ -178,12 +180,18 @@ impl Server {
             let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
             panic!("no announcement ({error}); the log says:\n{log}")
         });
-        let address = |name: &str| {
-            announced[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
-        };
-        let (http, sip_udp) = (address("http"), address("sip_udp"));
-        let stdin = child.stdin.take();
-        Server { http, sip_udp, stdin, stdout: Some(stdout), child, directory }
+        let announced = |name: &str| announced[name].as_str().and_then(|text| text.parse().ok());
+        let address = |name: &str| announced(name).expect("an address");
+        Server {
+            http: address("http"),
+            https: announced("https"),
+            sip_udp: address("sip_udp"),
+            sip_tcp: address("sip_tcp"),
+            stdin: child.stdin.take(),
+            stdout: Some(stdout),
+            child,
+            directory,
+        }
     }
 
     /// `kill -9`, and a new process on the same data.

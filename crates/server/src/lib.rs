@@ -11,6 +11,8 @@ mod clips;
 mod config;
 mod demo;
 mod driver;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod recordings;
 mod serve;
@@ -85,7 +87,8 @@ struct ServeArguments {
     pin: Option<usize>,
 }
 
-fn main() -> ExitCode {
+/// The program: reads its arguments, runs the command, says how it ended.
+pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log();
     // Before the first thread is started: threads inherit it.
