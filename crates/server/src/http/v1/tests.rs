@@ -249,7 +249,7 @@ const NAMING: [(&str, &str); 9] = [
     ("/v1/recordings/{id}/reject", "/v1/recordings/100001/reject"),
     ("/v1/calls/{serial}", "/v1/calls/72"),
 ];
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "/v1/voice_notifications",
     "/v1/calls",
     "/v1/events",
@@ -260,6 +260,7 @@ const OTHERS: [&str; 12] = [
     "/v1/tenant",
     "/v1/tenants",
     "/v1/tenants/{id}",
+    "/metrics",
     "/healthz",
     "/readyz",
 ];
