@@ -1,6 +1,5 @@
 //! Puts the server together, in the order in which its parts need each other, and takes it down.
 
-mod heartbeat;
 mod interfaces;
 mod jobs;
 mod lines;
@@ -96,7 +95,6 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         ClientSettings { extra_ca: config.callbacks.extra_ca.clone(), ..ClientSettings::default() };
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
-    heartbeat::start(&app.config.data_directory, stop_callbacks.subscribe())?;
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
     retention::start(&app, stop_callbacks.subscribe());
 

@@ -12,7 +12,6 @@ use store::{NaturalKey, Recovery, crash_point};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::heartbeat::{self, Beat};
 use super::{ServeError, network, simulated};
 use crate::app::{App, unix_ms};
 use crate::calls::Ask;
@@ -25,7 +24,6 @@ use crate::recordings;
 /// Open, and carrying nothing yet.
 pub struct Lines {
     found: Recovery,
-    last_beat: Option<Beat>,
     sip: sip::Endpoint,
     sip_events: mpsc::Receiver<sip::Event>,
     media: media::Media,
@@ -45,7 +43,6 @@ pub struct Driven {
 impl Lines {
     pub async fn open(app: &App, happenings: &Happenings) -> Result<Lines, ServeError> {
         let (config, store) = (&app.config, &app.store);
-        let last_beat = heartbeat::last(&config.data_directory);
         let mut found = store.recover().await?;
         crash_point!("recovery_found");
         for unfinished in &mut found.unfinished_started {
@@ -57,11 +54,11 @@ impl Lines {
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
         let trunks = network::resolve_trunks(config, &carriers, happenings).await;
-        Ok(Lines { found, last_beat, sip, sip_events, media, carriers, trunks })
+        Ok(Lines { found, sip, sip_events, media, carriers, trunks })
     }
 
     pub async fn drive(
-        mut self,
+        self,
         app: &App,
         clock: Clock,
         happenings: (Happenings, mpsc::Receiver<Happening>),
@@ -99,11 +96,6 @@ impl Lines {
             defaults: app.config.defaults.clone(),
         };
         let natural_keys = natural_keys(app).await?;
-        for unfinished in &mut self.found.unfinished_started {
-            let sent_ms = unfinished.attempt.as_ref().map(|attempt| attempt.at_ms);
-            let beat = self.last_beat.zip(sent_ms);
-            unfinished.down_for = beat.and_then(|(beat, sent_ms)| beat.elapsed_since(sent_ms));
-        }
         let found = Found { recovery: self.found, natural_keys };
         let driver = Driver::start(parts, found);
         Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers })
