@@ -16,9 +16,7 @@ use super::{ServeError, network, simulated};
 use crate::app::{App, unix_ms};
 use crate::calls::Ask;
 use crate::clips::Clips;
-use crate::driver::{
-    Clock, Driver, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks,
-};
+use crate::driver::{self, Clock, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks};
 
 /// Open, and carrying nothing yet.
 pub struct Lines {
@@ -88,7 +86,7 @@ impl Lines {
             defaults: app.config.defaults.clone(),
         };
         let found = Found { recovery: self.found, natural_keys: natural_keys(app).await? };
-        let driver = Driver::start(parts, found);
+        let driver = driver::start(parts, found);
         Ok(Driven { driver, sip: addresses, carriers: self.carriers })
     }
 }
