@@ -17,6 +17,8 @@ mod simulator;
 mod speech;
 mod tenants;
 mod voices;
+#[cfg(test)]
+mod world;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use store::{CallbackAttempt, CallbackDue, CallbackNext, CallbackResult};
+use store::{CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult};
 use tokio::sync::{Semaphore, watch};
 
 use super::client::{Attempt, AttemptResult, CallbackClient};
@@ -21,7 +21,7 @@ use crate::app::{App, unix_ms};
 use crate::tenants::{CALLBACK_SHARED_KEY as SHARED_KEY, SignatureKind, Tenant};
 
 /// Deliveries that are read from the store at once.
-const PAGE: u32 = 128;
+pub const PAGE: u32 = 128;
 /// Deliveries in hand: on the wire or waiting for their receiver's turn.
 const IN_HAND: usize = 4_096;
 /// Deliveries on the wire to one host and port.
@@ -33,7 +33,7 @@ const WAITING_PER_RECEIVER: usize = 512;
 /// the delivery to somebody else (60 s).
 const TURN: Duration = Duration::from_secs(30);
 /// How long nothing is looked for when nothing is due and no bell rings.
-const IDLE: Duration = Duration::from_secs(30);
+pub const IDLE: Duration = Duration::from_secs(30);
 
 pub struct Delivery {
     app: App,
@@ -116,11 +116,7 @@ impl Delivery {
         let (request, attempt) = self.attempt(&due, at_ms).await;
         let (result, outcome) = judged(&attempt.result);
         let jitter = f64::from(rand::random::<i16>()) / f64::from(i16::MAX);
-        let next = match schedule::next(due.attempt_number, unix_ms(), outcome, jitter) {
-            Next::Delivered => CallbackNext::Delivered,
-            Next::RetryAt(at) => CallbackNext::RetryAt(at),
-            Next::Dead(_) => CallbackNext::Dead,
-        };
+        let next = follow_up(due.attempt_number, unix_ms(), outcome, jitter);
         let duration_ms = attempt.duration.as_millis() as u32;
         let number = due.attempt_number;
         let stored =
@@ -160,7 +156,7 @@ impl Delivery {
         let Some(body) = release::body(&due.event.kind, zone, signing.as_ref()) else {
             return not_sent(format!("nobody is told of {}", due.event.kind.name()));
         };
-        let id = format!("{}-{}", due.id.tenant.0, due.id.position);
+        let id = webhook_id(due.id);
         let request = format!(
             "POST {}\nwebhook-id: {id}\nwebhook-timestamp: {}\n\n{}",
             due.url,
@@ -209,6 +205,20 @@ impl Delivery {
         });
         receivers.insert(name, Arc::downgrade(&receiver));
         receiver
+    }
+}
+
+/// The same at every try and after every restart: the place of the event.
+pub fn webhook_id(id: CallbackId) -> String {
+    format!("{}-{}", id.tenant.0, id.position)
+}
+
+/// What the schedule says, as the store keeps it.
+pub fn follow_up(attempt: u32, ended_ms: i64, outcome: Outcome, jitter: f64) -> CallbackNext {
+    match schedule::next(attempt, ended_ms, outcome, jitter) {
+        Next::Delivered => CallbackNext::Delivered,
+        Next::RetryAt(at) => CallbackNext::RetryAt(at),
+        Next::Dead(_) => CallbackNext::Dead,
     }
 }
 

@@ -233,14 +233,23 @@ impl Driver {
     pub fn is_done(&self) -> bool {
         match self.stopping {
             Stopping::No => false,
-            Stopping::Draining => {
-                self.engine.is_idle()
-                    && self.batches.are_on_disk()
-                    && self.legs.is_empty()
-                    && self.notes.are_all_closed()
-            }
+            Stopping::Draining => self.is_idle(),
             Stopping::Broken(_) => self.engine.live_calls() == 0 && self.legs.is_empty(),
         }
+    }
+
+    /// It has been told to drain, or the disk failed.
+    #[cfg(test)]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// No call is here, and nothing is on its way to the disk.
+    pub fn is_idle(&self) -> bool {
+        self.engine.is_idle()
+            && self.batches.are_on_disk()
+            && self.legs.is_empty()
+            && self.notes.are_all_closed()
     }
 
     /// How it ended, once it is done.

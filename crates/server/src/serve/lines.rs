@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use engine::events::EventKind;
-use engine::vocabulary::{Serial, TrunkName};
+use engine::vocabulary::{TenantId, TrunkName};
 use engine::{Engine, Start};
-use store::{NaturalKey, Recovery};
+use store::{NaturalKey, Recovery, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -38,10 +38,7 @@ pub struct Driven {
 impl Lines {
     pub async fn open(app: &App, happenings: &Happenings) -> Result<Lines, ServeError> {
         let (config, store) = (&app.config, &app.store);
-        let mut found = store.recover().await?;
-        for unfinished in &mut found.unfinished_started {
-            unfinished.ringing_ms = rang_at(app, unfinished.intent.serial).await?;
-        }
+        let found = recover(store).await?;
         let (sip, sip_events) = network::start_sip(config, store, &found).await?;
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
@@ -64,8 +61,7 @@ impl Lines {
         let engine = Engine::new(Start {
             node: app.config.node,
             highest_serial: self.found.highest_serial,
-            // Twenty bits a millisecond: above every leg of an earlier run.
-            first_leg: (unix_ms() as u64) << 20,
+            first_leg: first_leg(unix_ms()),
             capacity: u32::try_from(capacity.legs).unwrap_or(u32::MAX),
         });
         let parts = Parts {
@@ -85,24 +81,42 @@ impl Lines {
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
         };
-        let found = Found { recovery: self.found, natural_keys: natural_keys(app).await? };
+        let tenants = app.tenants.all();
+        let refusing = tenants.iter().filter(|tenant| tenant.settings.refuse_duplicates);
+        let refusing: Vec<TenantId> = refusing.map(|tenant| tenant.id).collect();
+        let found = Found {
+            recovery: self.found,
+            natural_keys: natural_keys(&app.store, &refusing).await?,
+        };
         let driver = driver::start(parts, found);
         Ok(Driven { driver, sip: addresses, carriers: self.carriers })
     }
 }
 
-/// Read only where a tenant refuses duplicates: there may be very many.
-async fn natural_keys(app: &App) -> Result<Vec<NaturalKey>, ServeError> {
+/// What the last run left behind, with what only the event log remembers: whether it rang.
+pub async fn recover(store: &Store) -> Result<Recovery, StoreError> {
+    let mut found = store.recover().await?;
+    for unfinished in &mut found.unfinished_started {
+        let events = store.events_of(unfinished.intent.serial).await?;
+        let rang = events.iter().find(|(_, event)| matches!(event.kind, EventKind::Ringing { .. }));
+        unfinished.ringing_ms = rang.map(|(_, event)| event.at_ms);
+    }
+    Ok(found)
+}
+
+/// Read only for tenants that refuse duplicates: there may be very many.
+pub async fn natural_keys(
+    store: &Store,
+    refusing: &[TenantId],
+) -> Result<Vec<NaturalKey>, StoreError> {
     let mut keys = Vec::new();
-    for tenant in app.tenants.all().iter().filter(|tenant| tenant.settings.refuse_duplicates) {
-        keys.extend(app.store.natural_keys(tenant.id).await?);
+    for tenant in refusing {
+        keys.extend(store.natural_keys(*tenant).await?);
     }
     Ok(keys)
 }
 
-/// Only the event log remembers it.
-async fn rang_at(app: &App, serial: Serial) -> Result<Option<i64>, ServeError> {
-    let events = app.store.events_of(serial).await?;
-    let rang = events.iter().find(|(_, event)| matches!(event.kind, EventKind::Ringing { .. }));
-    Ok(rang.map(|(_, event)| event.at_ms))
+/// Twenty bits a millisecond: above every leg of an earlier run.
+pub fn first_leg(unix_ms: i64) -> u64 {
+    (unix_ms as u64) << 20
 }
