@@ -16,6 +16,7 @@ pub mod events;
 pub mod gate;
 pub mod intent;
 mod request;
+pub mod route;
 mod serials;
 pub mod vocabulary;
 pub mod writes;

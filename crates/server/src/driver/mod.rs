@@ -8,8 +8,10 @@
 mod batches;
 mod cause;
 mod disk;
+mod keepalive;
 mod legs;
 mod notes;
+mod numbers;
 mod perform;
 mod task;
 mod trunks;
@@ -28,8 +30,10 @@ use engine::{Engine, Reply, Ticket};
 use tokio::sync::oneshot;
 
 use crate::calls::{Accepted, Ask, CancelError};
+use crate::tenants::Tenants;
 
 pub use notes::Note;
+pub use numbers::{Identity, Numbers, Rule};
 pub use task::{Clock, Happenings, Parts, start};
 pub use trunks::{Trunk, Trunks};
 
@@ -111,6 +115,7 @@ pub struct Found {
 pub struct Desk {
     pub engine: Engine,
     pub trunks: Trunks,
+    pub tenants: Tenants,
     /// The data directory: recordings of calls go below it.
     pub directory: PathBuf,
     pub ready: Arc<AtomicBool>,
@@ -123,6 +128,7 @@ pub struct Driver {
     /// When what is heard now was heard.
     now: Now,
     trunks: Trunks,
+    tenants: Tenants,
     directory: PathBuf,
     legs: Legs,
     notes: Notes,
@@ -173,6 +179,7 @@ impl Driver {
             engine: desk.engine,
             now,
             trunks: desk.trunks,
+            tenants: desk.tenants,
             directory: desk.directory,
             legs: Legs::default(),
             notes: Notes::default(),
@@ -209,7 +216,7 @@ impl Driver {
 
     /// On the monotonic clock.
     pub fn wake_at(&self, now: Now) -> Option<Deadline> {
-        let wakes = [self.engine.wake_at(now), self.notes.wake_at()];
+        let wakes = [self.engine.wake_at(now), self.notes.wake_at(), self.trunks.wake_at()];
         wakes.into_iter().flatten().min()
     }
 
@@ -219,6 +226,7 @@ impl Driver {
         while let Some((serial, notes)) = self.notes.closed(now.since_start) {
             self.batches.add_timeline(serial, notes);
         }
+        self.probe_trunks();
         if let Some((batch, writes)) = self.batches.close_if_free(&mut self.engine) {
             self.wanted.push_back(Wanted::Commit { batch, writes });
         }
@@ -282,8 +290,8 @@ impl Driver {
         for unfinished in found.unfinished_started {
             self.engine.handle(Input::Recovered(Box::new(unfinished)), now);
         }
-        for (tenant, trunk, calls) in found.waiting {
-            self.engine.handle(Input::Waiting { tenant, trunk, calls }, now);
+        for (tenant, route, calls) in found.waiting {
+            self.engine.handle(Input::Waiting { tenant, route, calls }, now);
         }
         self.perform();
     }

@@ -29,6 +29,12 @@ impl Driver {
                 Action::HangUpStored { leg, serial, dialog } => {
                     self.hang_up_stored(leg, serial, &dialog);
                 }
+                Action::TrunkHealth { trunk, works: true } => {
+                    tracing::info!(%trunk, "the trunk takes calls again");
+                }
+                Action::TrunkHealth { trunk, works: false } => {
+                    tracing::warn!(%trunk, "the trunk asked for rest or was silent: its calls wait or go elsewhere");
+                }
                 Action::Forget { serial } => {
                     self.fetched.remove(&serial);
                 }
@@ -49,7 +55,7 @@ impl Driver {
             self.wanted.push_back(Wanted::Commit { batch, writes });
         }
         let what = match what {
-            Claim::Ready { tenant, trunk, limit } => store::Claim::Ready { tenant, trunk, limit },
+            Claim::Ready { tenant, route, limit } => store::Claim::Ready { tenant, route, limit },
             Claim::Expired { now_ms, limit } => store::Claim::Expired { now_ms, limit },
             Claim::One { tenant, serial } => store::Claim::One { tenant, serial },
         };

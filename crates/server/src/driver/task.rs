@@ -97,18 +97,20 @@ impl Clock {
 /// has been told to drain and the last call is over, or when the disk refuses a write.
 pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> {
     let (happenings, happened) = parts.happenings;
+    let tenants = parts.tenants.all();
+    let limits = tenants.iter().map(|tenant| (tenant.id, tenant.settings.limits(&parts.defaults)));
+    let limits = limits.collect();
+    let now = parts.clock.now();
     let desk = Desk {
         engine: parts.engine,
         trunks: parts.trunks,
+        tenants: parts.tenants,
         directory: parts.directory,
         ready: parts.ready,
         drain: Duration::from_secs(parts.defaults.drain_s.into()),
     };
-    let tenants = parts.tenants.all();
-    let limits = tenants.iter().map(|tenant| (tenant.id, tenant.settings.limits(&parts.defaults)));
-    let now = parts.clock.now();
     let task = Task {
-        driver: Driver::begin(desk, found, limits.collect(), now),
+        driver: Driver::begin(desk, found, limits, now),
         clock: parts.clock,
         sip: parts.sip,
         media: parts.media,

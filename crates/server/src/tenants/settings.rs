@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use engine::route::Route;
 use engine::vocabulary::{Pace, TenantLimits, TrunkName};
 use serde::{Deserialize, Serialize};
 use time::UtcOffset;
@@ -11,14 +12,18 @@ use time::UtcOffset;
 use crate::callbacks::trust::{TrustList, parse_callback_url};
 use crate::config::Defaults;
 
+use super::routes::PrefixRoute;
+
 /// A tenant's settings; what is absent takes the process's default (`[defaults]`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantSettings {
     /// Whether the voice notification interfaces are on; off: HTTP 401. Default true.
     pub voice_notification: bool,
-    /// Which trunk carries which numbers: the longest prefix wins; a number without one is refused.
-    pub routes: Vec<Route>,
+    /// Which trunks carry which numbers: the longest prefix wins; a number without one is refused.
+    pub routes: Vec<PrefixRoute>,
+    /// Follow a carrier that sends a call on (3xx) to a number that these settings let the tenant call.
+    pub redirects: bool,
     /// Where callbacks may go: `ip:port`, or a domain name; ` private` after it where it is one.
     pub trust: TrustList,
     /// Where release callbacks go when a request names no `callBackUrl`; needs its entry in `trust`.
@@ -66,6 +71,7 @@ impl Default for TenantSettings {
         TenantSettings {
             voice_notification: true,
             routes: Vec::new(),
+            redirects: false,
             trust: TrustList::default(),
             default_callback_url: None,
             signature: SignatureKind::HmacSha256,
@@ -84,14 +90,6 @@ impl Default for TenantSettings {
             speech: BTreeMap::new(),
         }
     }
-}
-
-/// Numbers that begin with `prefix` leave by `trunk`; the empty prefix is every number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    pub prefix: String,
-    pub trunk: TrunkName,
 }
 
 /// Contract §5.5 leaves open which of the two the original uses.
@@ -164,10 +162,18 @@ impl fmt::Display for TimeZone {
 }
 
 impl TenantSettings {
-    /// The trunk for a number: that of the longest prefix. `None`: the number cannot be dialled.
-    pub fn route(&self, called: &str) -> Option<&TrunkName> {
+    /// The trunks for a number: those of the longest prefix. `None`: the number cannot be dialled.
+    pub fn route(&self, called: &str) -> Option<Route> {
         let fitting = self.routes.iter().filter(|route| called.starts_with(&route.prefix));
-        fitting.max_by_key(|route| route.prefix.len()).map(|route| &route.trunk)
+        fitting.max_by_key(|route| route.prefix.len()).map(|route| route.route.clone())
+    }
+
+    /// Where a carrier may send a call on to: only where the tenant could have called itself.
+    pub fn redirect(&self, called: &str) -> Option<Route> {
+        let on_trial = self.trial_numbers.as_ref();
+        let permitted =
+            self.redirects && on_trial.is_none_or(|list| list.iter().any(|n| n == called));
+        self.route(called).filter(|_| permitted)
     }
 
     pub fn limits(&self, defaults: &Defaults) -> TenantLimits {
@@ -195,10 +201,10 @@ impl TenantSettings {
                     format!("`{}` is not at most 32 digits", route.prefix),
                 ));
             }
-            if !is_trunk(&route.trunk) {
+            if let Some(unknown) = route.route.trunks().find(|trunk| !is_trunk(trunk)) {
                 return Err((
                     format!("routes[{index}].trunk"),
-                    format!("no [[trunk]] is named `{}`", route.trunk),
+                    format!("no [[trunk]] is named `{unknown}`"),
                 ));
             }
             if self.routes[..index].iter().any(|other| other.prefix == route.prefix) {
@@ -257,7 +263,7 @@ mod tests {
             ("+441", "uk"),
             ("441", "any"),
         ] {
-            assert_eq!(settings.route(number), Some(&TrunkName::from(trunk)), "{number}");
+            assert_eq!(settings.route(number), Some(Route::from(trunk)), "{number}");
         }
         assert_eq!(TenantSettings::default().route("1"), None);
     }

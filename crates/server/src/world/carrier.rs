@@ -159,6 +159,8 @@ impl Carrier {
             | Event::Registered { .. }
             | Event::RegistrationFailed { .. }
             | Event::Unregistered { .. }
+            | Event::Trying { .. }
+            | Event::Probed { .. }
             | Event::Message(_) => {}
         }
     }

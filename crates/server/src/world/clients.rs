@@ -75,7 +75,7 @@ impl Clients {
             let (trunk, tenant) = each[place as usize % 2];
             let number = self.wants.len();
             let mut order = order(&mut Dice::new(0));
-            order.trunk = trunk.into();
+            order.route = trunk.into();
             order.called = format!("{LAST_CALLS}{place}");
             order.ring_limit_s = 20;
             let (limits, queue_timeout) = (limits(tenant), Duration::from_secs(300));
@@ -225,7 +225,7 @@ pub fn limits(tenant: TenantId) -> TenantLimits {
 
 fn order(dice: &mut Dice) -> Order {
     Order {
-        trunk: if dice.percent(70) { LINE } else { REGISTERED }.into(),
+        route: if dice.percent(70) { LINE } else { REGISTERED }.into(),
         called: format!("8899{}", dice.below(12)),
         caller_present: "2222201".into(),
         priority: Priority::new(1 + dice.below(9) as u8).expect("1 to 9"),

@@ -23,8 +23,9 @@ use super::nature::{Nature, at_once};
 use super::ports::Ports;
 use super::receiver::Receiver;
 use crate::calls::Ask;
-use crate::driver::{Desk, Driver, Found, Happening, Heard, Trunk, Trunks, Wanted};
+use crate::driver::{Desk, Driver, Found, Happening, Heard, Numbers, Trunk, Trunks, Wanted};
 use crate::serve::lines;
+use crate::tenants::Tenants;
 
 pub const SERVER: &str = "192.0.2.1:5060";
 pub const CARRIER: &str = "192.0.2.2:5060";
@@ -106,6 +107,7 @@ impl Server {
         let desk = Desk {
             engine,
             trunks: Trunks::new(trunks(challenged), b"the secret of this world"),
+            tenants: Tenants::default(),
             directory: PathBuf::new(),
             ready: Arc::default(),
             drain: Duration::from_secs(5),
@@ -328,6 +330,8 @@ fn trunks(challenged: bool) -> Vec<Trunk> {
         from_host: "192.0.2.1".to_owned(),
         codecs: vec![media::Codec::Pcma],
         register: register.then_some(600),
+        numbers: Numbers::default(),
+        keepalive: None,
     };
     vec![trunk(LINE, false), trunk(REGISTERED, true)]
 }

@@ -97,11 +97,11 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
     if settings.trial_numbers.as_ref().is_some_and(|numbers| !numbers.contains(&called)) {
         return Err(Refused::Trial);
     }
-    let trunk = settings.route(&called).ok_or(Refused::NoRoute)?.clone();
+    let route = settings.route(&called).ok_or(Refused::NoRoute)?;
     let playlist =
         entries.iter().map(|entry| material(entry, view.shelf)).collect::<Result<_, _>>()?;
     Ok(Order {
-        trunk,
+        route,
         called,
         caller_present,
         priority,
