@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::{Intent, PlayItem};
-use engine::vocabulary::{Deadline, Now, Serial, TenantId, TenantLimits, TrunkName};
+use engine::vocabulary::{Deadline, LegId, Now, Serial, TenantId, TenantLimits, TrunkName};
 use engine::{Engine, Reply, Ticket};
 use tokio::sync::oneshot;
 
@@ -135,6 +135,8 @@ pub struct Driver {
     batches: Batches,
     waiting: BTreeMap<Ticket, Waiting>,
     last_ticket: u64,
+    /// Refused legs whose end is not on disk yet: so long the far side gets no ACK.
+    refused: BTreeMap<Serial, Vec<LegId>>,
     /// The clips of each live call.
     fetched: BTreeMap<Serial, Arc<[media::Clip]>>,
     wanted: VecDeque<Wanted>,
@@ -186,6 +188,7 @@ impl Driver {
             batches: Batches::default(),
             waiting: BTreeMap::new(),
             last_ticket: 0,
+            refused: BTreeMap::new(),
             fetched: BTreeMap::new(),
             wanted: VecDeque::new(),
             ready: desk.ready,
@@ -278,6 +281,7 @@ impl Driver {
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);
         }
+        self.tell_sip(sip::Command::HoldRefusals);
         for registration in self.trunks.registrations() {
             self.tell_sip(sip::Command::Register(Box::new(registration)));
         }

@@ -36,6 +36,7 @@ impl Driver {
                     tracing::warn!(%trunk, "the trunk asked for rest or was silent: its calls wait or go elsewhere");
                 }
                 Action::Forget { serial } => {
+                    self.settle_refusals(serial);
                     self.fetched.remove(&serial);
                 }
             }

@@ -224,8 +224,14 @@ pub fn limits(tenant: TenantId) -> TenantLimits {
 }
 
 fn order(dice: &mut Dice) -> Order {
+    let route = match dice.below(10) {
+        0..=4 => LINE.to_owned(),
+        5 | 6 => REGISTERED.to_owned(),
+        7 | 8 => format!("{LINE}*2,{REGISTERED}*1"),
+        _ => format!("{LINE}*1,{REGISTERED}*0"),
+    };
     Order {
-        route: if dice.percent(70) { LINE } else { REGISTERED }.into(),
+        route: route.parse().expect("a route"),
         called: format!("8899{}", dice.below(12)),
         caller_present: "2222201".into(),
         priority: Priority::new(1 + dice.below(9) as u8).expect("1 to 9"),

@@ -38,7 +38,17 @@ pub(crate) struct Outbound {
     offer: Option<Body>,
     early: Vec<Early>,
     was_ringing: bool,
+    origin: Origin,
     state: State,
+}
+
+/// Who wrote the INVITE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// This process, or an earlier one before any challenge.
+    Fresh,
+    /// An earlier process, in answer to a challenge.
+    StoredLogin,
 }
 
 #[derive(Debug)]
@@ -255,6 +265,12 @@ impl Outbound {
     }
 
     fn refused(mut self: Box<Self>, response: &Response, stack: &mut Stack) -> Option<Leg> {
+        // Credentials that were good once: the far side is through with that INVITE, and a new one
+        // would ring a second time.
+        if self.origin == Origin::StoredLogin && matches!(response.status, 401 | 407) {
+            let reason = "the far side does not know the INVITE that was sent again";
+            return self.over(EndedBy::Peer, reason, stack);
+        }
         if !self.auth.challenged(response, self.to.addr.ip()) {
             let end = end_of_refusal(response, EndedBy::Peer, self.was_ringing);
             ended(stack, self.leg, end);
@@ -266,6 +282,7 @@ impl Outbound {
         let via = stack.via(self.to, branch);
         self.invite = invite::with_credentials(&self.invite, &via, self.cseq, &login);
         self.key = key(branch);
+        self.origin = Origin::Fresh;
         self.early.clear();
         self.state = State::Prepared;
         let wire = self.wire();

@@ -103,6 +103,9 @@ impl Driver {
         let (cause, sip_status) = (cause::of(end), end.status);
         let has_media = matches!(entry.stage, Stage::Signalling { media: true, .. });
         let serial = entry.serial;
+        if sip_status.is_some() {
+            self.refused.entry(serial).or_default().push(leg);
+        }
         let then = self.then(serial, end);
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.stage = Stage::Closing(Closing { cause, sip_status, then });
@@ -120,6 +123,14 @@ impl Driver {
             self.tell_media(media::Command::Close { leg: to_media(leg) });
         } else {
             self.closed(leg, None);
+        }
+    }
+
+    /// How the legs of this call ended is on disk, or its next attempt is: refusals may be
+    /// acknowledged. Until then an INVITE that is sent again after a crash meets the same refusal.
+    pub(in crate::driver) fn settle_refusals(&mut self, serial: Serial) {
+        for leg in self.refused.remove(&serial).unwrap_or_default() {
+            self.tell_sip(sip::Command::Settle { leg: to_sip(leg) });
         }
     }
 

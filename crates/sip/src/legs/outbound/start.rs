@@ -1,6 +1,6 @@
 //! How a dialled leg begins: prepared anew, or taken over from an earlier process.
 
-use super::{Outbound, State, key};
+use super::{Origin, Outbound, State, key};
 use crate::{
     Credentials, Destination, EndedBy, Event, HangUpCause, Invite, Wire,
     auth_client::AuthClient,
@@ -44,6 +44,7 @@ impl Outbound {
             offer: invite.body,
             early: Vec::new(),
             was_ringing: false,
+            origin: Origin::Fresh,
             state: State::Prepared,
         };
         let wire = outbound.wire();
@@ -53,8 +54,8 @@ impl Outbound {
 
     /// After a restart: the stored INVITE again, as if just sent.
     pub fn resume(wire: Wire, credentials: Option<Credentials>, stack: &mut Stack) -> Option<Leg> {
-        let mut outbound = Outbound::stored(wire, credentials, stack)?;
-        outbound.start(stack);
+        let outbound = Outbound::stored(wire, credentials, stack)?;
+        stack.repeat_client(outbound.client());
         Some(Leg::Outbound(Box::new(outbound)))
     }
 
@@ -101,6 +102,7 @@ impl Outbound {
             offer: read.body,
             early: Vec::new(),
             was_ringing: false,
+            origin: if read.has_login { Origin::StoredLogin } else { Origin::Fresh },
             state: State::Calling,
         })
     }
