@@ -11,21 +11,8 @@ use store::{CallbackAttempt, CallbackNext, CallbackState, CallbackStatus, Store}
 use super::World;
 use super::carrier::{Dialog, Fate};
 use super::clients::{LAST_CALLS, TENANTS};
-use super::link::header;
 use super::nature::at_once;
 use crate::callbacks::delivery::webhook_id;
-
-/// No INVITE leaves before its attempt is on disk.
-pub fn may_leave(message: &[u8], store: &Store) {
-    let text = String::from_utf8_lossy(message);
-    if !text.starts_with("INVITE ") || header(&text, "To").contains(";tag=") {
-        return;
-    }
-    let serial = serial_of(header(&text, "Call-ID"));
-    let events = at_once(store.events_of(serial)).expect("it is readable");
-    let on_disk = events.iter().any(|(_, event)| matches!(event.kind, EventKind::Dialling { .. }));
-    assert!(on_disk, "the INVITE of {serial} leaves before its attempt is on disk");
-}
 
 /// To be asked when all is quiet.
 pub fn hold(world: &World) {
@@ -178,10 +165,4 @@ fn tries_are_in_order(state: &CallbackState, attempts: &[CallbackAttempt]) {
             }
         }
     }
-}
-
-/// Our Call-IDs begin with the serial.
-fn serial_of(call_id: &str) -> Serial {
-    let serial = call_id.split('-').next().and_then(|serial| serial.parse().ok());
-    Serial(serial.unwrap_or_else(|| panic!("no serial in {call_id}")))
 }

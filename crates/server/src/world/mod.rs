@@ -20,6 +20,7 @@ mod receiver;
 mod script;
 mod seeds;
 mod server;
+mod witness;
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use nature::{Nature, at_once};
 use receiver::{Mood, Receiver};
 use script::{BAD, Blow, down_time, longest_absence, script};
 use server::{Around, Fuse, Server};
+use witness::Witness;
 
 /// After the last blow every call is over within this time: the longest wait in the queue, the longest
 /// call, and what SIP takes to give up.
@@ -48,6 +50,7 @@ pub struct World {
     link: Link,
     carrier: Carrier,
     receiver: Receiver,
+    witness: Witness,
     clients: Clients,
     store: Store,
     /// `None` while it is down; then a restart stands among the blows.
@@ -71,6 +74,7 @@ impl World {
             link: Link::default(),
             carrier: Carrier::new(carrier_seed, challenges, &nature),
             receiver: Receiver::default(),
+            witness: Witness::default(),
             clients: Clients::new(calls, &mut nature.dice),
             store: Store::memory(),
             server: None,
@@ -166,6 +170,7 @@ impl World {
             nature: &mut self.nature,
             link: &mut self.link,
             receiver: &mut self.receiver,
+            witness: &mut self.witness,
         });
         let is_over = server.is_dead() || server.has_ended();
         self.clients.listen(&mut self.nature);
@@ -217,8 +222,12 @@ impl World {
     }
 
     fn start_server(&mut self) {
-        let mut around =
-            Around { nature: &mut self.nature, link: &mut self.link, receiver: &mut self.receiver };
+        let mut around = Around {
+            nature: &mut self.nature,
+            link: &mut self.link,
+            receiver: &mut self.receiver,
+            witness: &mut self.witness,
+        };
         self.server = Some(Server::start(self.store.clone(), self.challenges, &mut around));
     }
 

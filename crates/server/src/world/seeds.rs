@@ -55,7 +55,6 @@ fn fault_of(seed: u64) -> Option<String> {
 }
 
 fn lived(seed: u64) -> (u64, Option<String>) {
-    let t = std::time::Instant::now();
     let mut world = World::new(seed);
     let panic = catch_unwind(AssertUnwindSafe(|| world.run())).err();
     let fault = panic.map(|panic| {
@@ -64,7 +63,6 @@ fn lived(seed: u64) -> (u64, Option<String>) {
         println!("--- seed {seed}\n{}", world.last_lines());
         text.unwrap_or_default()
     });
-    println!("TIME {seed} {:?} {:?}", t.elapsed(), world.nature.now);
     (world.sum(), fault)
 }
 

@@ -17,11 +17,11 @@ use super::agenda::Agenda;
 use super::clients::{STRICT, TENANTS, limits};
 use super::courier::{Courier, Posted};
 use super::disk::Disk;
-use super::invariants;
 use super::link::{Link, Side};
 use super::nature::{Nature, at_once};
 use super::ports::Ports;
 use super::receiver::Receiver;
+use super::witness::Witness;
 use crate::calls::Ask;
 use crate::driver::{Desk, Driver, Found, Happening, Heard, Numbers, Trunk, Trunks, Wanted};
 use crate::serve::lines;
@@ -44,6 +44,7 @@ pub struct Around<'a> {
     pub nature: &'a mut Nature,
     pub link: &'a mut Link,
     pub receiver: &'a mut Receiver,
+    pub witness: &'a mut Witness,
 }
 
 pub struct Server {
@@ -90,6 +91,7 @@ impl Fuse {
 
 impl Server {
     pub fn start(store: Store, challenged: bool, around: &mut Around) -> Server {
+        around.witness.server_starts();
         let nature = &mut *around.nature;
         let recovery = at_once(lines::recover(&store)).expect("the store in memory is readable");
         let natural_keys = at_once(lines::natural_keys(&store, &[STRICT])).expect("likewise");
@@ -185,6 +187,7 @@ impl Server {
         self.core.handle_timeout(around.nature.instant());
         self.collect(around);
         while let Some(received) = self.socket.pop_front() {
+            around.witness.server_hears(&received.bytes);
             self.core.received(received, around.nature.instant());
             self.collect(around);
         }
@@ -305,7 +308,7 @@ impl Server {
                     if !self.fuse.burn() {
                         return;
                     }
-                    invariants::may_leave(&message.bytes, &self.store);
+                    around.witness.server_sends(&message.bytes, &self.store);
                     around.link.send(Side::Carrier, message, around.nature);
                 }
                 Output::Event(event) => self.sip_events.push_back(event),
@@ -329,7 +332,7 @@ fn trunks(challenged: bool) -> Vec<Trunk> {
         }),
         from_host: "192.0.2.1".to_owned(),
         codecs: vec![media::Codec::Pcma],
-        register: register.then_some(600),
+        register: register.then_some(3_600),
         numbers: Numbers::default(),
         keepalive: None,
     };
