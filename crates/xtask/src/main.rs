@@ -4,17 +4,20 @@
 
 use std::process::ExitCode;
 
-use xtask::{hygiene, test_run};
+use xtask::{hygiene, test_run, world};
 
 const USAGE: &str = "\
 cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests
                                    --filter: only the tests whose name contains TEXT, without format check and lints
+cargo xtask world [--seeds N] [--from N]
+                                   the simulated world (T-9): N seeds, 5000 where none are asked for; failing seeds are printed
 cargo xtask hygiene [--install]    house rules, licences, and cargo-deny where it is installed
                                    --install: first `cargo install --locked cargo-deny` (takes minutes)
 ";
 
 enum Command {
     Test { filter: Option<String> },
+    World { seeds: u64, from: u64 },
     Hygiene { install: bool },
     Help,
 }
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let passed = match parse(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(Command::Test { filter }) => test_run::run(filter.as_deref()),
+        Ok(Command::World { seeds, from }) => world::run(seeds, from),
         Ok(Command::Hygiene { install }) => hygiene::run(install),
         Ok(Command::Help) => {
             print!("{USAGE}");
@@ -41,12 +45,26 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
         ["test"] => Ok(Command::Test { filter: None }),
         ["test", "--filter"] => Err("--filter wants a part of a test's name".to_owned()),
         ["test", "--filter", text] => Ok(Command::Test { filter: Some((*text).to_owned()) }),
+        ["world", options @ ..] => world(options),
         ["hygiene"] => Ok(Command::Hygiene { install: false }),
         ["hygiene", "--install"] => Ok(Command::Hygiene { install: true }),
         ["help" | "--help" | "-h"] => Ok(Command::Help),
         [] => Err("cargo xtask wants a command".to_owned()),
         [..] => Err(format!("cargo xtask does not know `{}`", arguments.join(" "))),
     }
+}
+
+fn world(options: &[&str]) -> Result<Command, String> {
+    let (mut seeds, mut from) = (world::NIGHTLY, 1);
+    for option in options.chunks(2) {
+        let (name, value) = match option {
+            [name @ ("--seeds" | "--from"), value] => (*name, value.parse()),
+            [..] => return Err(format!("cargo xtask world does not know `{}`", option.join(" "))),
+        };
+        let value = value.map_err(|_| format!("{name} wants a number"))?;
+        if name == "--seeds" { seeds = value } else { from = value }
+    }
+    Ok(Command::World { seeds, from })
 }
 
 #[cfg(test)]
@@ -59,6 +77,11 @@ mod tests {
         assert!(
             matches!(parse(&["test", "--filter", "sip"]), Ok(Command::Test { filter: Some(text) }) if text == "sip")
         );
+        assert!(matches!(
+            parse(&["world", "--seeds", "7"]),
+            Ok(Command::World { seeds: 7, from: 1 })
+        ));
+        assert!(matches!(parse(&["world", "--seeds"]), Err(fault) if fault.contains("--seeds")));
         assert!(matches!(parse(&["hygiene", "--install"]), Ok(Command::Hygiene { install: true })));
         assert!(matches!(parse(&["test", "--filter"]), Err(fault) if fault.contains("--filter")));
         assert!(matches!(parse(&["soak"]), Err(fault) if fault.contains("soak")));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use store::{CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::client::{Attempt, AttemptResult, CallbackClient};
 use super::release::{self, Signing};
@@ -40,6 +40,8 @@ pub struct Delivery {
     client: CallbackClient,
     in_hand: Arc<Semaphore>,
     receivers: Mutex<BTreeMap<String, Weak<Receiver>>>,
+    /// Rung when an attempt has been stored: its next try may be the first that is due.
+    stored: Notify,
 }
 
 /// One host and port.
@@ -51,7 +53,7 @@ struct Receiver {
 impl Delivery {
     pub fn new(app: App, client: CallbackClient) -> Arc<Delivery> {
         let in_hand = Arc::new(Semaphore::new(IN_HAND));
-        Arc::new(Delivery { app, client, in_hand, receivers: Mutex::default() })
+        Arc::new(Delivery { app, client, in_hand, receivers: Mutex::default(), stored: Notify::new() })
     }
 
     /// Runs until `stop` says so, and until what is on the wire then has been stored.
@@ -77,6 +79,7 @@ impl Delivery {
                 () = tokio::time::sleep(wait) => {}
                 // An error means that the driver is gone; then `stop` follows.
                 _ = doorbell.changed() => {}
+                () = self.stored.notified() => {}
                 _ = stop.changed() => {}
             }
         }
@@ -124,6 +127,7 @@ impl Delivery {
         if let Err(error) = self.app.store.callback_attempt(stored).await {
             tracing::error!(%error, "a callback's attempt could not be stored; it is made again");
         }
+        self.stored.notify_one();
     }
 
     /// What was sent, for the record, and what came of it.
