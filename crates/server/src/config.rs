@@ -8,6 +8,7 @@ mod document;
 mod listeners;
 mod process;
 mod secret;
+mod storage;
 mod tenant;
 mod trunk;
 
@@ -22,6 +23,7 @@ use crate::speech::config::SpeechConfig;
 pub use listeners::{Http, Https, Media, Sip};
 pub use process::{Access, Callbacks, Defaults};
 pub use secret::Secret;
+pub use storage::Storage;
 pub use tenant::TenantInFile;
 pub use trunk::{Identity, NumberRule, Transport, Trunk, TrunkKind};
 
@@ -42,6 +44,7 @@ pub struct Config {
     pub sip: Sip,
     pub media: Media,
     pub defaults: Defaults,
+    pub storage: Storage,
     pub access: Access,
     pub callbacks: Callbacks,
     pub speech: SpeechConfig,
@@ -63,6 +66,7 @@ impl Default for Config {
             sip: Sip::default(),
             media: Media::default(),
             defaults: Defaults::default(),
+            storage: Storage::default(),
             access: Access::default(),
             callbacks: Callbacks::default(),
             speech: SpeechConfig::default(),
@@ -153,6 +157,7 @@ impl Config {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
         self.defaults.check()?;
+        self.storage.check()?;
         self.access.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {
             let key = |name: &str| format!("trunk[{index}].{name}");

@@ -15,6 +15,7 @@ mod recordings;
 mod serve;
 mod simulator;
 mod speech;
+mod storage;
 mod tenants;
 mod voices;
 #[cfg(test)]

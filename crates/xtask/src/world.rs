@@ -22,5 +22,4 @@ pub fn run(seeds: u64, from: u64) -> bool {
     }
 }
 
-const TEST: &str =
-    "world::seeds::promises_hold_in_random_worlds_and_each_world_repeats_itself";
+const TEST: &str = "world::seeds::promises_hold_in_random_worlds_and_each_world_repeats_itself";

@@ -53,7 +53,13 @@ struct Receiver {
 impl Delivery {
     pub fn new(app: App, client: CallbackClient) -> Arc<Delivery> {
         let in_hand = Arc::new(Semaphore::new(IN_HAND));
-        Arc::new(Delivery { app, client, in_hand, receivers: Mutex::default(), stored: Notify::new() })
+        Arc::new(Delivery {
+            app,
+            client,
+            in_hand,
+            receivers: Mutex::default(),
+            stored: Notify::new(),
+        })
     }
 
     /// Runs until `stop` says so, and until what is on the wire then has been stored.

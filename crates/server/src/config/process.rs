@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::Secret;
+use crate::tenants::Retention;
 
 /// `[defaults]`: limits of tenants that set none of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,6 +25,8 @@ pub struct Defaults {
     pub calls_per_second: u32,
     /// `OFFHOOK__DEFAULTS__CONCURRENT_CALLS`: of a tenant; default 10000.
     pub concurrent_calls: u32,
+    /// `OFFHOOK__DEFAULTS__RETENTION__RECORDS_DAYS` and the like: how long calls are kept.
+    pub retention: Retention,
 }
 
 impl Default for Defaults {
@@ -36,6 +39,7 @@ impl Default for Defaults {
             drain_s: 300,
             calls_per_second: 1000,
             concurrent_calls: 10_000,
+            retention: Retention::default(),
         }
     }
 }
@@ -59,7 +63,7 @@ impl Defaults {
                 ));
             }
         }
-        Ok(())
+        self.retention.check().map_err(|(key, what)| (format!("defaults.{key}"), what))
     }
 }
 

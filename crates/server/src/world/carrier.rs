@@ -159,6 +159,7 @@ impl Carrier {
             | Event::Registered { .. }
             | Event::RegistrationFailed { .. }
             | Event::Unregistered { .. }
+            | Event::Retried { .. }
             | Event::Trying { .. }
             | Event::Probed { .. }
             | Event::Message(_) => {}

@@ -86,6 +86,7 @@ impl Ports {
                 remote: None,
                 direction: media::sdp::Direction::SendRecv,
                 ptime: None,
+                srtp: None,
             },
         };
         vec![(self.say_at(leg, nature), event)]

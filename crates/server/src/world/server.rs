@@ -335,6 +335,7 @@ fn trunks(challenged: bool) -> Vec<Trunk> {
         register: register.then_some(3_600),
         numbers: Numbers::default(),
         keepalive: None,
+        srtp: media::Srtp::Off,
     };
     vec![trunk(LINE, false), trunk(REGISTERED, true)]
 }

@@ -9,5 +9,7 @@ mod media;
 mod page_003;
 mod peers;
 mod queueing;
+mod sipp;
+mod srtp;
 mod stopping;
 mod support;

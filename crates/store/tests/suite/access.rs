@@ -4,10 +4,10 @@ use engine::vocabulary::TenantId;
 use serde_json::json;
 use store::{StoreError, Tenant, Token, TokenKind};
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{T0, TENANT};
 
-on_both_backends!(
+on_every_store!(
     a_tenant_is_found_by_id_and_key,
     an_app_key_belongs_to_one_tenant,
     tokens_expire,
