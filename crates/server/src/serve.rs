@@ -2,7 +2,7 @@
 
 mod interfaces;
 mod jobs;
-mod lines;
+pub mod lines;
 mod network;
 mod retention;
 mod simulated;

@@ -312,6 +312,14 @@ pub enum Command {
         credentials: Option<Credentials>,
         cause: HangUpCause,
     },
+    /// From now on the ACK of a refused INVITE over UDP waits for `Settle`: a far side that has not been
+    /// acknowledged keeps its transaction, and the same INVITE, sent again after a crash, meets the same
+    /// refusal instead of ringing anew. Challenges are acknowledged at once.
+    HoldRefusals,
+    /// How this leg ended is on disk: the refusal may be acknowledged.
+    Settle {
+        leg: LegId,
+    },
     /// Answer OPTIONS and new INVITEs with 503 from now on; calls that are up go on.
     Drain,
 }

@@ -161,6 +161,8 @@ impl Core {
                 let stack = &mut self.stack;
                 self.outside.respond(request, status, &headers, body.as_ref(), stack);
             }
+            Command::HoldRefusals => self.stack.hold_refusals(),
+            Command::Settle { leg } => self.stack.settle_refusal(leg),
             Command::Drain => self.outside.is_draining = true,
         }
     }

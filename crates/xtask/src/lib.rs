@@ -15,3 +15,4 @@ pub mod steps;
 pub mod test_run;
 pub mod tidy;
 pub mod workspace;
+pub mod world;

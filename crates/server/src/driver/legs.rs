@@ -113,7 +113,7 @@ impl Driver {
     }
 
     pub(super) fn note(&mut self, serial: Serial, kind: NoteKind) {
-        self.notes.add(serial, self.clock.now().unix_ms, kind);
+        self.notes.add(serial, self.now.unix_ms, kind);
     }
 
     fn note_leg(&mut self, leg: LegId, kind: NoteKind) {

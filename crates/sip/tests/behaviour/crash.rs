@@ -52,6 +52,57 @@ fn a_resumed_call_may_still_be_challenged() {
 }
 
 #[test]
+fn an_invite_of_an_earlier_process_is_sent_again_for_a_few_seconds_only() {
+    let (wire, _) = stored();
+    let mut solo = Solo::new(Policy::default());
+    solo.command(Command::Resume { wire, credentials: None });
+    solo.pass(Duration::from_secs(4));
+    assert_eq!(solo.sent_kinds(), ["INVITE"; 4]);
+    solo.pass(Duration::from_secs(27));
+    assert!(solo.sent().is_empty(), "the far side may have forgotten it, and would ring anew");
+    solo.pass(Duration::from_secs(2));
+    assert_eq!(solo.said(), ["ended by Timeout(NoResponse)"]);
+}
+
+#[test]
+fn credentials_that_were_good_before_the_crash_are_not_renewed() {
+    let login = Credentials { username: "u".to_owned(), password: "p".to_owned(), realm: None };
+    let mut before = Solo::new(Policy::default());
+    let sent = before.dial(Invite { credentials: Some(login.clone()), ..invite(1) });
+    let extra = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
+    before.receive(&reply(&sent, 401, "b", extra, ""));
+    let wire = before.events.iter().find_map(|event| match event {
+        Event::Challenged { wire, .. } => Some(wire.clone()),
+        _ => None,
+    });
+
+    let mut solo = Solo::new(Policy::default());
+    let wire = wire.unwrap();
+    solo.command(Command::Resume { wire, credentials: Some(login) });
+    let again = solo.one();
+    solo.receive(&reply(&again, 401, "b", extra, ""));
+    assert_eq!(solo.sent_kinds(), ["ACK"], "no new INVITE: it would ring a second time");
+    assert_eq!(solo.said(), ["ended by Peer"]);
+    solo.assert_empty();
+}
+
+#[test]
+fn a_refusal_is_acknowledged_once_the_caller_has_it_on_disk() {
+    let mut solo = Solo::new(Policy::default());
+    solo.command(Command::HoldRefusals);
+    let sent = solo.dial(invite(1));
+    let busy = reply(&sent, 486, "b", "", "");
+    solo.receive(&busy);
+    solo.receive(&busy);
+    assert_eq!(solo.said(), ["ended by Peer 486"]);
+    assert!(solo.sent().is_empty(), "not on disk yet");
+    solo.command(Command::Settle { leg: LegId(1) });
+    solo.receive(&busy);
+    assert_eq!(solo.sent_kinds(), ["ACK", "ACK"]);
+    solo.assert_empty();
+}
+
+#[test]
 fn abandon_cancels_on_the_stored_branch() {
     let (wire, sent) = stored();
     let mut solo = Solo::new(Policy::default());

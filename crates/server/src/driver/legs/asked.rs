@@ -73,6 +73,9 @@ impl Driver {
 
     pub(in crate::driver) fn dial(&mut self, leg: LegId) {
         crash_point!("invite_before");
+        if let Some(serial) = self.legs.serial(leg) {
+            self.settle_refusals(serial);
+        }
         self.tell_sip(sip::Command::Send { leg: to_sip(leg) });
     }
 
