@@ -1,8 +1,10 @@
 //! Puts the server together, in the order in which its parts need each other, and takes it down.
 
+mod descriptors;
 mod interfaces;
 mod jobs;
 pub mod lines;
+mod memory;
 mod network;
 mod retention;
 mod simulated;
@@ -18,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::{Access, Sealer};
+use crate::admission::Admission;
 use crate::app::{App, unix_ms};
 use crate::callbacks::client::{CallbackClient, ClientSettings};
 use crate::callbacks::delivery::Delivery;
@@ -96,6 +99,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
+    memory::start(app.store.clone(), stop_callbacks.subscribe());
     retention::start(&app, stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);
@@ -223,6 +227,7 @@ async fn open_app(
     Ok(App {
         store: store.clone(),
         calls,
+        admission: Admission::new(Duration::from_millis(config.admission.patience_ms.into())),
         config: Arc::new(config),
         access: Arc::new(access),
         tenants: Default::default(),

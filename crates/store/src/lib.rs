@@ -168,6 +168,15 @@ impl Store {
         }
     }
 
+    /// Lets go of pages that are only kept because they may be read again.
+    pub async fn release_memory(&self) -> Result<(), StoreError> {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.release_memory().await,
+            // Its pages are kept by another process, or are the data themselves.
+            Store::Postgres(_) | Store::Memory(_) => Ok(()),
+        }
+    }
+
     /// Writes what is queued, then accepts nothing more and lets go of the database.
     pub async fn close(&self) {
         match self {

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use crate::chaos;
 use crate::debian;
+use crate::schemathesis;
 use crate::steps::{Outcome, Steps};
 use crate::workspace::cargo;
 
@@ -16,6 +17,9 @@ pub fn run(filter: Option<&str>) -> bool {
         let mut format = cargo();
         format.args(["fmt", "--all", "--check"]);
         steps.command("format", format);
+        let mut format = cargo();
+        format.args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]);
+        steps.command("format of fuzz", format);
         let mut lints = cargo();
         lints.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
         steps.command("lints", lints);
@@ -23,6 +27,7 @@ pub fn run(filter: Option<&str>) -> bool {
     if ready {
         let passed = steps.step("tests", || tests(filter));
         if passed && filter.is_none() {
+            steps.step("schemathesis", || schemathesis::attempt(schemathesis::FEW));
             let kills = ["--kills".to_owned(), chaos::KILLS_IN_TEST.to_string()];
             steps.command("chaos", chaos::command(false, &kills));
         }

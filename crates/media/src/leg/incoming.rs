@@ -44,7 +44,7 @@ impl Leg {
     }
 
     /// Decrypts where the leg is encrypted: nothing below sees a packet that has not proven itself.
-    fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
+    pub(crate) fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
         let Some(protection) = &mut self.protection else { return self.rtp(datagram, out) };
         if !self.source.may_admit(datagram.from) {
             self.counters.foreign_packets += 1;
@@ -110,7 +110,7 @@ impl Leg {
         }
     }
 
-    fn rtcp(&mut self, datagram: &Datagram<'_>) {
+    pub(crate) fn rtcp(&mut self, datagram: &Datagram<'_>) {
         let expected = match self.source.moved_to() {
             None => {
                 self.agreement().and_then(|agreement| agreement.remote_rtcp) == Some(datagram.from)

@@ -96,6 +96,8 @@ bind = "127.0.0.1:0"
 [sip]
 udp = "127.0.0.1:0"
 tcp = "127.0.0.1:0"
+[admission]
+patience_ms = 60000
 [media]
 bind = "127.0.0.1"
 threads = 1

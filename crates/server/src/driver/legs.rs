@@ -14,6 +14,7 @@ use engine::vocabulary::{LegId, Serial};
 
 use super::Driver;
 use super::notes::NoteKind;
+use crate::admission::UnderWay;
 
 #[derive(Debug, Default)]
 pub struct Legs(BTreeMap<LegId, Leg>);
@@ -29,6 +30,8 @@ pub struct Leg {
     codec: String,
     /// The timeline has been told whether audio flows.
     told_audio: bool,
+    /// Until its INVITE is out.
+    dialling: Option<UnderWay>,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,10 @@ impl Legs {
         self.0.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn add(&mut self, id: LegId, serial: Serial, stage: Stage) {
         let leg = Leg {
             serial,
@@ -82,6 +89,7 @@ impl Legs {
             described: false,
             codec: String::new(),
             told_audio: false,
+            dialling: None,
         };
         self.0.insert(id, leg);
     }

@@ -30,7 +30,8 @@ use engine::{Engine, Reply, Ticket};
 use store::crash_point;
 use tokio::sync::oneshot;
 
-use crate::calls::{Accepted, Ask, CancelError};
+use crate::admission::Admission;
+use crate::calls::{Accepted, Ask, CancelError, Counts};
 use crate::tenants::Tenants;
 
 pub use notes::Note;
@@ -103,6 +104,12 @@ pub enum Wanted {
     HangUpAll {
         after: Duration,
     },
+    /// Answer with these numbers and the counters of `sip`.
+    Count {
+        calls: usize,
+        legs: usize,
+        asker: oneshot::Sender<Counts>,
+    },
 }
 
 /// What the last run left on disk.
@@ -115,6 +122,7 @@ pub struct Found {
 /// What a driver is made of, besides the tasks around it.
 pub struct Desk {
     pub engine: Engine,
+    pub admission: Admission,
     pub trunks: Trunks,
     pub tenants: Tenants,
     /// The data directory: recordings of calls go below it.
@@ -126,6 +134,7 @@ pub struct Desk {
 
 pub struct Driver {
     engine: Engine,
+    admission: Admission,
     /// When what is heard now was heard.
     now: Now,
     trunks: Trunks,
@@ -180,6 +189,7 @@ impl Driver {
     ) -> Driver {
         let mut driver = Driver {
             engine: desk.engine,
+            admission: desk.admission,
             now,
             trunks: desk.trunks,
             tenants: desk.tenants,
@@ -323,6 +333,10 @@ impl Driver {
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
+            }
+            Ask::Count(asker) => {
+                let (calls, legs) = (self.engine.live_calls(), self.legs.len());
+                self.wanted.push_back(Wanted::Count { calls, legs, asker });
             }
         }
     }

@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 
 use super::disk::Disk;
 use super::{Desk, Driver, DriverError, Found, Happening, Heard, Trunks, Wanted};
-use crate::calls::Ask;
+use crate::admission::Admission;
+use crate::calls::{Ask, Counts};
 use crate::clips::Clips;
 use crate::config::Defaults;
 use crate::tenants::Tenants;
@@ -59,6 +60,7 @@ pub struct Parts {
     pub engine: Engine,
     pub clock: Clock,
     pub store: Store,
+    pub admission: Admission,
     pub sip: sip::Endpoint,
     pub sip_events: mpsc::Receiver<sip::Event>,
     pub media: media::Media,
@@ -105,6 +107,7 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
     let now = parts.clock.now();
     let desk = Desk {
         engine: parts.engine,
+        admission: parts.admission.clone(),
         trunks: parts.trunks,
         tenants: parts.tenants,
         directory: parts.directory,
@@ -118,7 +121,7 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
         media: parts.media,
         clips: parts.clips,
         broken: parts.broken,
-        disk: Disk::new(parts.store, happenings.clone(), parts.doorbell),
+        disk: Disk::new(parts.store, parts.admission, happenings.clone(), parts.doorbell),
         happenings,
     };
     let inbox = Inbox { happened, sip_events: parts.sip_events, asks: parts.asks };
@@ -204,6 +207,10 @@ impl Task {
                 Wanted::Commit { batch, writes } => self.disk.commit(batch, writes),
                 Wanted::Claim { claim, what } => self.disk.claim(claim, what),
                 Wanted::HangUpAll { after } => self.hang_up_all(after),
+                Wanted::Count { calls, legs, asker } => {
+                    // Whoever asked may have gone.
+                    let _ = asker.send(Counts { calls, legs, sip: self.sip.counters() });
+                }
             }
         }
     }

@@ -76,6 +76,7 @@ impl Lines {
             engine,
             clock,
             store: app.store.clone(),
+            admission: app.admission.clone(),
             sip: self.sip,
             sip_events: self.sip_events,
             media: self.media,

@@ -22,7 +22,8 @@ use super::nature::{Nature, at_once};
 use super::ports::Ports;
 use super::receiver::Receiver;
 use super::witness::Witness;
-use crate::calls::Ask;
+use crate::admission::Admission;
+use crate::calls::{Ask, Counts};
 use crate::driver::{Desk, Driver, Found, Happening, Heard, Numbers, Trunk, Trunks, Wanted};
 use crate::serve::lines;
 use crate::tenants::Tenants;
@@ -108,6 +109,7 @@ impl Server {
         });
         let desk = Desk {
             engine,
+            admission: Admission::new(Duration::from_secs(1)),
             trunks: Trunks::new(trunks(challenged), b"the secret of this world"),
             tenants: Tenants::default(),
             directory: PathBuf::new(),
@@ -296,6 +298,10 @@ impl Server {
                 Wanted::HangUpAll { after } => {
                     let at = around.nature.now + after;
                     self.happens.put(at, Happens::Heard(Happening::HangUpAll));
+                }
+                Wanted::Count { calls, legs, asker } => {
+                    // Nobody in this world asks for it.
+                    let _ = asker.send(Counts { calls, legs, sip: self.core.counters() });
                 }
             }
         }

@@ -2,16 +2,24 @@
 
 mod callbacks;
 mod carriers;
+#[path = "../../../store/tests/postgres/cluster.rs"]
+mod cluster;
 mod crash;
 mod crash_points;
+mod database;
 mod demo;
 mod disk;
 mod endings;
 mod failover;
 mod media;
+mod memory;
+mod overload;
 mod page_003;
 mod peers;
+#[path = "../../../store/tests/postgres/proxy.rs"]
+mod proxy;
 mod queueing;
+mod rubbish;
 mod sipp;
 mod srtp;
 mod stopping;

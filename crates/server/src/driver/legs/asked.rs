@@ -15,6 +15,9 @@ impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
         let (codecs, srtp) = (self.trunks.codecs(&to.trunk), self.trunks.srtp(&to.trunk));
         self.add_leg(leg, serial, Stage::Binding(Purpose::Dial(to)));
+        if let Some(entry) = self.legs.0.get_mut(&leg) {
+            entry.dialling = Some(self.admission.dialling());
+        }
         self.tell_media(media::Command::Offer { leg: to_media(leg), codecs, dtmf: true, srtp });
     }
 
@@ -73,6 +76,9 @@ impl Driver {
 
     pub(in crate::driver) fn dial(&mut self, leg: LegId) {
         crash_point!("invite_before");
+        if let Some(entry) = self.legs.0.get_mut(&leg) {
+            entry.dialling = None;
+        }
         if let Some(serial) = self.legs.serial(leg) {
             self.settle_refusals(serial);
         }

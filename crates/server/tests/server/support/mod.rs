@@ -27,7 +27,9 @@ pub struct Server {
     /// Ends when the process does.
     stdout: Option<BufReader<ChildStdout>>,
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
     pub sip_udp: SocketAddr,
+    pub sip_tcp: SocketAddr,
     directory: TempDir,
 }
 
@@ -65,6 +67,8 @@ pub struct Setting {
     pub routes: Option<String>,
     /// Further tables.
     pub more: String,
+    /// Of `[admission]`; without it a minute: a test machine that is slow is not overloaded.
+    pub patience_ms: Option<u32>,
 }
 
 impl World {
@@ -176,12 +180,18 @@ impl Server {
             let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
             panic!("no announcement ({error}); the log says:\n{log}")
         });
-        let address = |name: &str| {
-            announced[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
-        };
-        let (http, sip_udp) = (address("http"), address("sip_udp"));
-        let stdin = child.stdin.take();
-        Server { http, sip_udp, stdin, stdout: Some(stdout), child, directory }
+        let announced = |name: &str| announced[name].as_str().and_then(|text| text.parse().ok());
+        let address = |name: &str| announced(name).expect("an address");
+        Server {
+            http: address("http"),
+            https: announced("https"),
+            sip_udp: address("sip_udp"),
+            sip_tcp: address("sip_tcp"),
+            stdin: child.stdin.take(),
+            stdout: Some(stdout),
+            child,
+            directory,
+        }
     }
 
     /// `kill -9`, and a new process on the same data.
@@ -301,7 +311,8 @@ fn command(launch: &Launch) -> Command {
 }
 
 pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
-    let Setting { trunk: in_trunk, tenant, top, routes, more, .. } = setting;
+    let Setting { trunk: in_trunk, tenant, top, routes, more, patience_ms, .. } = setting;
+    let patience_ms = patience_ms.unwrap_or(60_000);
     let routes = routes.as_deref().unwrap_or(r#"{ prefix = "", trunk = "carrier" }"#);
     format!(
         r#"
@@ -314,6 +325,8 @@ tcp = "127.0.0.1:0"
 [media]
 bind = "127.0.0.1"
 threads = 1
+[admission]
+patience_ms = {patience_ms}
 [[trunk]]
 name = "carrier"
 address = "{trunk}"
