@@ -254,7 +254,7 @@ fn a_resumed_invite_that_nobody_answers_is_reported_as_unknown() {
 #[test]
 fn an_invite_that_grew_old_while_its_clips_were_fetched_is_taken_back() {
     let mut world = World::new();
-    let unfinished = found(&world, 31_000, false);
+    let unfinished = found(&world, 24_000, false);
     let serial = unfinished.intent.serial;
     world.input(Input::Recovered(Box::new(unfinished)));
     assert_eq!(world.wants(), ["fetch"]);
