@@ -23,6 +23,8 @@ mod speech;
 mod storage;
 mod tenants;
 mod voices;
+#[cfg(test)]
+mod world;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

@@ -1,10 +1,9 @@
 //! Puts the server together, in the order in which its parts need each other, and takes it down.
 
 mod descriptors;
-mod heartbeat;
 mod interfaces;
 mod jobs;
-mod lines;
+pub mod lines;
 mod memory;
 mod network;
 mod retention;
@@ -107,7 +106,6 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     };
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
-    heartbeat::start(&app.config.data_directory, stop_callbacks.subscribe())?;
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
     memory::start(app.store.clone(), stop_callbacks.subscribe());
     retention::start(&app, stop_callbacks.subscribe());

@@ -6,27 +6,23 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use engine::events::EventKind;
-use engine::vocabulary::{Serial, TrunkName};
+use engine::vocabulary::{TenantId, TrunkName};
 use engine::{Engine, Start};
-use store::{NaturalKey, Recovery, crash_point};
+use store::{NaturalKey, Recovery, Store, StoreError, crash_point};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::heartbeat::{self, Beat};
 use super::{ServeError, network, simulated};
 use crate::app::{App, unix_ms};
 use crate::calls::Ask;
 use crate::certificates;
 use crate::clips::Clips;
-use crate::driver::{
-    Clock, Driver, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks,
-};
+use crate::driver::{self, Clock, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks};
 use crate::recordings;
 
 /// Open, and carrying nothing yet.
 pub struct Lines {
     found: Recovery,
-    last_beat: Option<Beat>,
     sip: sip::Endpoint,
     sip_events: mpsc::Receiver<sip::Event>,
     media: media::Media,
@@ -48,11 +44,8 @@ pub struct Driven {
 impl Lines {
     pub async fn open(app: &App, happenings: &Happenings) -> Result<Lines, ServeError> {
         let (config, store) = (&app.config, &app.store);
-        let last_beat = heartbeat::last(&config.data_directory);
-        let mut found = store.recover().await?;
-        crash_point!("recovery_found");
+        let mut found = recover(store).await?;
         for unfinished in &mut found.unfinished_started {
-            unfinished.ringing_ms = rang_at(app, unfinished.intent.serial).await?;
             let recording = config.data_directory.join(recordings::path(&unfinished.intent));
             unfinished.recorded = tokio::fs::try_exists(recording).await.unwrap_or(false);
         }
@@ -61,11 +54,11 @@ impl Lines {
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
         let trunks = network::resolve_trunks(config, &carriers, &tls, happenings).await?;
-        Ok(Lines { found, last_beat, sip, sip_events, media, carriers, trunks })
+        Ok(Lines { found, sip, sip_events, media, carriers, trunks })
     }
 
     pub async fn drive(
-        mut self,
+        self,
         app: &App,
         clock: Clock,
         happenings: (Happenings, mpsc::Receiver<Happening>),
@@ -79,8 +72,7 @@ impl Lines {
         let engine = Engine::new(Start {
             node: app.config.node,
             highest_serial: self.found.highest_serial,
-            // Twenty bits a millisecond: above every leg of an earlier run.
-            first_leg: (unix_ms() as u64) << 20,
+            first_leg: first_leg(unix_ms()),
             capacity: u32::try_from(capacity.legs).unwrap_or(u32::MAX),
         });
         let broken = Arc::new(OnceLock::new());
@@ -103,30 +95,43 @@ impl Lines {
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
         };
-        let natural_keys = natural_keys(app).await?;
-        for unfinished in &mut self.found.unfinished_started {
-            let sent_ms = unfinished.attempt.as_ref().map(|attempt| attempt.at_ms);
-            let beat = self.last_beat.zip(sent_ms);
-            unfinished.down_for = beat.and_then(|(beat, sent_ms)| beat.elapsed_since(sent_ms));
-        }
-        let found = Found { recovery: self.found, natural_keys };
-        let driver = Driver::start(parts, found);
+        let tenants = app.tenants.all();
+        let refusing = tenants.iter().filter(|tenant| tenant.settings.refuse_duplicates);
+        let refusing: Vec<TenantId> = refusing.map(|tenant| tenant.id).collect();
+        let found = Found {
+            recovery: self.found,
+            natural_keys: natural_keys(&app.store, &refusing).await?,
+        };
+        let driver = driver::start(parts, found);
         Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers, endpoint })
     }
 }
 
-/// Read only where a tenant refuses duplicates: there may be very many.
-async fn natural_keys(app: &App) -> Result<Vec<NaturalKey>, ServeError> {
+/// What the last run left behind, with what only the event log remembers: whether it rang.
+pub async fn recover(store: &Store) -> Result<Recovery, StoreError> {
+    let mut found = store.recover().await?;
+    crash_point!("recovery_found");
+    for unfinished in &mut found.unfinished_started {
+        let events = store.events_of(unfinished.intent.serial).await?;
+        let rang = events.iter().find(|(_, event)| matches!(event.kind, EventKind::Ringing { .. }));
+        unfinished.ringing_ms = rang.map(|(_, event)| event.at_ms);
+    }
+    Ok(found)
+}
+
+/// Read only for tenants that refuse duplicates: there may be very many.
+pub async fn natural_keys(
+    store: &Store,
+    refusing: &[TenantId],
+) -> Result<Vec<NaturalKey>, StoreError> {
     let mut keys = Vec::new();
-    for tenant in app.tenants.all().iter().filter(|tenant| tenant.settings.refuse_duplicates) {
-        keys.extend(app.store.natural_keys(tenant.id).await?);
+    for tenant in refusing {
+        keys.extend(store.natural_keys(*tenant).await?);
     }
     Ok(keys)
 }
 
-/// Only the event log remembers it.
-async fn rang_at(app: &App, serial: Serial) -> Result<Option<i64>, ServeError> {
-    let events = app.store.events_of(serial).await?;
-    let rang = events.iter().find(|(_, event)| matches!(event.kind, EventKind::Ringing { .. }));
-    Ok(rang.map(|(_, event)| event.at_ms))
+/// Twenty bits a millisecond: above every leg of an earlier run.
+pub fn first_leg(unix_ms: i64) -> u64 {
+    (unix_ms as u64) << 20
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use engine::action::{Dialled, LegInput, PlayId, Then};
 use engine::cdr::Cause;
-use engine::vocabulary::{Deadline, LegId, Serial};
+use engine::vocabulary::{LegId, Serial};
 use store::crash_point;
 
 use super::{Purpose, Reoffer, Stage, to_media, to_sip};
@@ -27,17 +27,12 @@ impl Driver {
         serial: Serial,
         wire: &[u8],
         sdp: Vec<u8>,
-        resend_until: Deadline,
     ) {
         match sip::Wire::from_bytes(wire) {
             // Over a connection the same bytes are a new request: only a datagram is a retransmission.
             Ok(wire) if wire.transport.is_reliable() => self.take_back(leg, serial, wire),
             Ok(wire) => {
-                self.add_leg(
-                    leg,
-                    serial,
-                    Stage::Binding(Purpose::Resume(Box::new(wire), resend_until)),
-                );
+                self.add_leg(leg, serial, Stage::Binding(Purpose::Resume(Box::new(wire))));
                 let what = "the INVITE that was out is sent again".into();
                 self.note(serial, NoteKind::Recovered { what });
                 let sdp = Bytes::from(sdp);
@@ -84,6 +79,9 @@ impl Driver {
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.dialling = None;
         }
+        if let Some(serial) = self.legs.serial(leg) {
+            self.settle_refusals(serial);
+        }
         self.tell_sip(sip::Command::Send { leg: to_sip(leg) });
     }
 
@@ -99,7 +97,7 @@ impl Driver {
                 entry.stage = Stage::Closing(Cause::HungUp.into());
                 self.tell_media(media::Command::Close { leg: to_media(leg) });
             }
-            Stage::Binding(Purpose::Resume(wire, _)) => {
+            Stage::Binding(Purpose::Resume(wire)) => {
                 let wire = wire.clone();
                 entry.stage = Stage::Signalling { media: true, reoffer: Reoffer::No };
                 self.tell_sip(sip::Command::Abandon { wire });

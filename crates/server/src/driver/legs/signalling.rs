@@ -51,7 +51,7 @@ impl Driver {
                 );
                 self.trunk_registered(id, false);
                 // A refusal is an answer; who gives none is left for the trunk's next target.
-                let now = self.clock.now().since_start;
+                let now = self.now.since_start;
                 if failure.status.is_none()
                     && let Some(registration) = self.trunks.registrar_failed(id, now)
                 {
@@ -83,7 +83,7 @@ impl Driver {
         let reason = match why {
             sip::Retry::SessionInterval => "the far side wants a longer session interval".into(),
             sip::Retry::NextTarget { failed, why } => {
-                let now = self.clock.now().since_start;
+                let now = self.now.since_start;
                 self.trunks.target_failed(failed, why, now);
                 format!(
                     "{} {}: {why}; the next target is tried",
@@ -132,6 +132,9 @@ impl Driver {
         let (cause, sip_status) = (cause::of(end), end.status);
         let has_media = matches!(entry.stage, Stage::Signalling { media: true, .. });
         let serial = entry.serial;
+        if sip_status.is_some() {
+            self.refused.entry(serial).or_default().push(leg);
+        }
         let then = self.then(serial, end);
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.stage = Stage::Closing(Closing { cause, sip_status, then });
@@ -149,6 +152,14 @@ impl Driver {
             self.tell_media(media::Command::Close { leg: to_media(leg) });
         } else {
             self.closed(leg, None);
+        }
+    }
+
+    /// How the legs of this call ended is on disk, or its next attempt is: refusals may be
+    /// acknowledged. Until then an INVITE that is sent again after a crash meets the same refusal.
+    pub(in crate::driver) fn settle_refusals(&mut self, serial: Serial) {
+        for leg in self.refused.remove(&serial).unwrap_or_default() {
+            self.tell_sip(sip::Command::Settle { leg: to_sip(leg) });
         }
     }
 
@@ -205,7 +216,7 @@ impl Driver {
 
     fn trunk_probed(&mut self, id: sip::ProbeId, outcome: sip::ProbeOutcome) {
         let answered = matches!(outcome, sip::ProbeOutcome::Answered { .. });
-        let now = self.clock.now().since_start;
+        let now = self.now.since_start;
         if let Some((trunk, pace, up)) = self.trunks.probed(id, answered, now) {
             tracing::warn!(%trunk, up, ?outcome, "OPTIONS: the trunk's state has changed");
             self.input(Input::Trunk { trunk, pace, up });
@@ -214,7 +225,7 @@ impl Driver {
 
     /// Asks the trunks that are due.
     pub(in crate::driver) fn probe_trunks(&mut self) {
-        for probe in self.trunks.probes(self.clock.now().since_start) {
+        for probe in self.trunks.probes(self.now.since_start) {
             self.tell_sip(sip::Command::Probe(Box::new(probe)));
         }
     }
