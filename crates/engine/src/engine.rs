@@ -336,7 +336,7 @@ impl Engine {
                 since_start: due,
                 unix_ms: now.unix_ms - (now.since_start - due).as_millis() as i64,
             };
-            self.fire(serial, at);
+            self.fire(serial, at, now.since_start - due);
         }
         if self.expiry_at.is_some_and(|due| due <= now.since_start) {
             self.expiry_at = None;
@@ -347,13 +347,14 @@ impl Engine {
         self.keys.forget_old(now);
     }
 
-    fn fire(&mut self, serial: Serial, at: Now) {
+    /// `late`: how long ago the timer was due.
+    fn fire(&mut self, serial: Serial, at: Now, late: Duration) {
         let Some(call) = self.calls.get_mut(&serial) else { return };
         call.timer = None;
         if call.unwritten.as_ref().is_some_and(|unwritten| unwritten.until <= at.since_start) {
             self.flush_intent(serial, at);
         }
-        self.run(serial, CallInput::Tick, at);
+        self.run(serial, CallInput::Tick { late }, at);
     }
 
     fn insert(

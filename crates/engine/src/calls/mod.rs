@@ -27,8 +27,10 @@ pub enum CallInput {
     Cancel,
     /// The server stops.
     Interrupt,
-    /// The room's own deadline.
-    Tick,
+    /// The room's own deadline, so long after it was due.
+    Tick {
+        late: Duration,
+    },
 }
 
 /// What a room wants, in order.

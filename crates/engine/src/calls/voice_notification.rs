@@ -112,10 +112,12 @@ impl VoiceNotification {
             CallInput::Trunk(trunk) => self.trunk_chosen(state, trunk, now, out),
             CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
             CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
-            CallInput::Tick if state.until().is_some_and(|until| now.since_start >= until) => {
-                self.overdue(state, now, out)
+            CallInput::Tick { late }
+                if state.until().is_some_and(|until| now.since_start >= until) =>
+            {
+                self.overdue(state, late, now, out)
             }
-            CallInput::Tick => state,
+            CallInput::Tick { .. } => state,
         };
     }
 
@@ -324,13 +326,13 @@ impl VoiceNotification {
     }
 
     /// The state's own deadline has come.
-    fn overdue(&mut self, state: State, now: Now, out: &mut Effects) -> State {
+    fn overdue(&mut self, state: State, late: Duration, now: Now, out: &mut Effects) -> State {
         match state {
             State::Waiting { .. } | State::Fetching { .. } => {
                 self.over(Outcome::Failed, None, now, out)
             }
             State::Restoring { found, .. } => self.abandon(*found, now, out),
-            State::Dialling(dial) => self.dialled(dial.overdue(now, out), now, out),
+            State::Dialling(dial) => self.dialled(dial.overdue(late, now, out), now, out),
             State::Playing { leg, .. } => self.hang_up(leg, Outcome::CutShort, None, now, out),
             State::Ending { outcome, cause, .. } => {
                 let end = cause.map(|cause| LegEnd { cause, sip_status: None, media: None });
