@@ -2,6 +2,7 @@
 
 use crate::cdr::{Cause, MediaSummary};
 use crate::intent::{Intent, PlayItem};
+use crate::quotas::Used;
 use crate::request::{Reply, Request, Ticket};
 use crate::vocabulary::{LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
 use crate::writes::{Unfinished, Write};
@@ -43,6 +44,11 @@ pub enum Input {
     TenantLimits {
         tenant: TenantId,
         limits: TenantLimits,
+    },
+    /// What the store counted of the tenant's day; after its limits.
+    UsedToday {
+        tenant: TenantId,
+        used: Used,
     },
     Trunk {
         trunk: TrunkName,

@@ -15,10 +15,12 @@ mod engine;
 pub mod events;
 pub mod gate;
 pub mod intent;
+mod quotas;
 mod request;
 mod serials;
 pub mod vocabulary;
 pub mod writes;
 
 pub use engine::{Engine, NaturalKey, Start};
-pub use request::{Refusal, Reply, Request, Ticket};
+pub use quotas::Used;
+pub use request::{Quota, Refusal, Reply, Request, Ticket};

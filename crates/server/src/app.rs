@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::access::Access;
 use crate::calls::Calls;
 use crate::config::Config;
+use crate::new_prefixes::NewPrefixes;
 use crate::speech::speaker::Speaker;
 use crate::tenants::Tenants;
 use crate::voices::VoiceLibrary;
@@ -22,6 +23,7 @@ pub struct App {
     pub tenants: Tenants,
     pub voices: Arc<VoiceLibrary>,
     pub speaker: Speaker,
+    pub new_prefixes: Arc<NewPrefixes>,
     /// Changes whenever events have been committed: wakes long polls, and is never the truth.
     pub doorbell: watch::Sender<u64>,
 }

@@ -5,6 +5,7 @@
 //! are refused: a mistyped limit must not silently become the default.
 
 mod document;
+mod fraud;
 mod listeners;
 mod process;
 mod secret;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 use crate::speech::config::SpeechConfig;
 
+pub use fraud::Fraud;
 pub use listeners::{Http, Https, Media, Sip};
 pub use process::{Access, Callbacks, Defaults};
 pub use secret::Secret;
@@ -43,6 +45,7 @@ pub struct Config {
     pub media: Media,
     pub defaults: Defaults,
     pub access: Access,
+    pub fraud: Fraud,
     pub callbacks: Callbacks,
     pub speech: SpeechConfig,
     /// `[[trunk]]`. None: one trunk of kind `sim`, named `sim`, so that a first start can call.
@@ -64,6 +67,7 @@ impl Default for Config {
             media: Media::default(),
             defaults: Defaults::default(),
             access: Access::default(),
+            fraud: Fraud::default(),
             callbacks: Callbacks::default(),
             speech: SpeechConfig::default(),
             trunks: vec![Trunk::sim()],
@@ -154,6 +158,7 @@ impl Config {
         }
         self.defaults.check()?;
         self.access.check()?;
+        self.fraud.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {
             let key = |name: &str| format!("trunk[{index}].{name}");
             trunk.check().map_err(|(name, what)| (key(name), what))?;

@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod driver;
 mod http;
+mod new_prefixes;
 mod recordings;
 mod serve;
 mod simulator;

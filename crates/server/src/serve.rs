@@ -24,6 +24,7 @@ use crate::callbacks::tls;
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::driver::{Clock, DriverError, Happening, Happenings};
+use crate::new_prefixes::NewPrefixes;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::tenants::{FirstRun, Provisioner};
 use crate::voices::VoiceLibrary;
@@ -214,6 +215,7 @@ async fn open_app(
         Speaker::open(settings, tls::client_config(config.callbacks.extra_ca.as_deref())?)?;
     Ok(App {
         store: store.clone(),
+        new_prefixes: Arc::new(NewPrefixes::new(store.clone(), config.fraud.alarm_digits)),
         calls,
         config: Arc::new(config),
         access: Arc::new(access),

@@ -19,6 +19,10 @@ impl Engine {
         }
         let Request { tenant, limits, idempotency, queue_timeout, order } = request;
         self.backlog.limit_tenant(tenant, limits);
+        self.quotas.limit(tenant, limits.daily);
+        if let Some((quota, retry_after_s)) = self.quotas.reached(tenant, now) {
+            return self.refuse(ticket, Refusal::DailyLimit { quota, retry_after_s });
+        }
         let admission =
             self.backlog.admit(tenant, &order.trunk, limits.queue_length, now.since_start);
         let why = match admission {
@@ -28,6 +32,7 @@ impl Engine {
             Admission::Start => None,
             Admission::Wait(why) => Some(why),
         };
+        self.quotas.accepted(tenant, now);
         let serial = self.serials.next(now.unix_ms);
         if let Some(idempotency) = &idempotency {
             self.keys.remember(idempotency.clone(), serial, now);

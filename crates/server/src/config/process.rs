@@ -24,6 +24,10 @@ pub struct Defaults {
     pub calls_per_second: u32,
     /// `OFFHOOK__DEFAULTS__CONCURRENT_CALLS`: of a tenant; default 10000.
     pub concurrent_calls: u32,
+    /// `OFFHOOK__DEFAULTS__CALLS_PER_DAY`: of a tenant; the next is refused. Default: no limit.
+    pub calls_per_day: Option<u32>,
+    /// `OFFHOOK__DEFAULTS__MINUTES_PER_DAY`: talked by a tenant; the next call is refused. Default: no limit.
+    pub minutes_per_day: Option<u32>,
 }
 
 impl Default for Defaults {
@@ -36,6 +40,8 @@ impl Default for Defaults {
             drain_s: 300,
             calls_per_second: 1000,
             concurrent_calls: 10_000,
+            calls_per_day: None,
+            minutes_per_day: None,
         }
     }
 }

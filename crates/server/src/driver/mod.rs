@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::Intent;
-use engine::vocabulary::{Now, Serial, TrunkName};
-use engine::{Engine, Reply, Ticket};
+use engine::vocabulary::{Now, Serial, TenantId, TrunkName};
+use engine::{Engine, Reply, Ticket, Used};
 use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -45,7 +45,6 @@ const HAPPENINGS: usize = 1 << 17;
 const INPUTS_PER_TURN: usize = 256;
 
 /// What comes back from what the driver asked for.
-#[derive(Debug)]
 pub enum Happening {
     Media(media::Event),
     Committed {
@@ -72,6 +71,22 @@ pub enum Happening {
     Drain,
 }
 
+impl Happening {
+    /// Without what it carries: numbers and call data are not for the log.
+    fn name(&self) -> &'static str {
+        match self {
+            Happening::Media(_) => "media",
+            Happening::Committed { .. } => "committed",
+            Happening::Claimed { .. } => "claimed",
+            Happening::Fetched { .. } => "fetched",
+            Happening::Resolved { .. } => "resolved",
+            Happening::DiskFailed(_) => "disk failed",
+            Happening::HangUpAll => "hang up all",
+            Happening::Drain => "drain",
+        }
+    }
+}
+
 /// The sender that media threads and tasks use.
 #[derive(Clone)]
 pub struct Happenings(mpsc::Sender<Happening>);
@@ -86,7 +101,8 @@ impl Happenings {
     /// deadlines then end the call.
     pub fn tell(&self, happening: Happening) {
         if let Err(mpsc::error::TrySendError::Full(lost)) = self.0.try_send(happening) {
-            tracing::error!(?lost, "the driver is {HAPPENINGS} happenings behind; one is lost");
+            let lost = lost.name();
+            tracing::error!(lost, "the driver is {HAPPENINGS} happenings behind; one is lost");
         }
     }
 
@@ -127,6 +143,8 @@ pub struct Found {
     pub recovery: store::Recovery,
     /// Unfinished calls of tenants that refuse duplicates.
     pub natural_keys: Vec<store::NaturalKey>,
+    /// Of tenants that a day limits.
+    pub used_today: Vec<(TenantId, Used)>,
 }
 
 pub struct Driver {
@@ -277,11 +295,14 @@ impl Driver {
 
     /// Trunks, then what the last run left behind.
     fn begin(&mut self, found: Found, tenants: &Tenants, defaults: &Defaults) {
-        let Found { recovery: found, natural_keys } = found;
+        let Found { recovery: found, natural_keys, used_today } = found;
         let now = self.clock.now();
         for tenant in tenants.all() {
             let (tenant, limits) = (tenant.id, tenant.settings.limits(defaults));
             self.engine.handle(Input::TenantLimits { tenant, limits }, now);
+        }
+        for (tenant, used) in used_today {
+            self.engine.handle(Input::UsedToday { tenant, used }, now);
         }
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);
@@ -313,6 +334,12 @@ impl Driver {
             Ask::Cancel(tenant, serial, reply) => {
                 let ticket = self.ticket(Waiting::Cancel(reply));
                 self.input(Input::Cancel { ticket, tenant, serial });
+            }
+            Ask::Limit(tenant, limits, used) => {
+                self.input(Input::TenantLimits { tenant, limits });
+                if let Some(used) = used {
+                    self.input(Input::UsedToday { tenant, used });
+                }
             }
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use engine::cdr::{Cdr, Outcome};
 use engine::events::{Event, EventKind};
 use engine::intent::Intent;
-use engine::vocabulary::{Serial, TenantId};
+use engine::vocabulary::{Serial, TenantId, TenantLimits};
 use engine::writes::Write;
 use serde_json::{Value, json};
 use store::{Store, VoiceStatus};
@@ -22,6 +22,7 @@ use crate::access::{Access, Sealer, sha256};
 use crate::app::{App, unix_ms};
 use crate::calls::{Accepted, Ask, Calls, CancelError, Note, Refusal, Request};
 use crate::config::Config;
+use crate::new_prefixes::NewPrefixes;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::tenants::{Route, Tenant, TenantSettings, Tenants};
 use crate::voices::{NewTemplate, Upload, VoiceLibrary};
@@ -39,8 +40,12 @@ pub struct World {
     pub asked: Arc<Mutex<Vec<Request>>>,
     /// What the desk answers next; without any it accepts.
     pub answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
+    pub limited: Limited,
     _directory: TempDir,
 }
+
+/// The limits that the engine was told of.
+pub type Limited = Arc<Mutex<Vec<(TenantId, TenantLimits, Option<engine::Used>)>>>;
 
 /// A reply as a test looks at it.
 #[derive(Debug)]
@@ -112,8 +117,11 @@ impl World {
         let (calls, asks, ready) = Calls::channel(store.clone(), 16);
         ready.store(true, std::sync::atomic::Ordering::Relaxed);
         let (asked, answers) = (Arc::default(), Arc::default());
-        tokio::spawn(desk(asks, Arc::clone(&asked), Arc::clone(&answers)));
+        let limited = Limited::default();
+        let desk = desk(asks, Arc::clone(&asked), Arc::clone(&answers), Arc::clone(&limited));
+        tokio::spawn(desk);
         let app = App {
+            new_prefixes: Arc::new(NewPrefixes::new(store.clone(), 3)),
             store,
             calls,
             config: Arc::new(config),
@@ -124,7 +132,7 @@ impl World {
             doorbell: watch::Sender::new(0),
         };
         let router = super::router(app.clone());
-        World { app, router, token, other_token, asked, answers, _directory: directory }
+        World { app, router, token, other_token, asked, answers, limited, _directory: directory }
     }
 
     /// Replaces the tenant's settings, as a restart with another file would.
@@ -246,6 +254,7 @@ async fn desk(
     mut asks: tokio::sync::mpsc::Receiver<Ask>,
     asked: Arc<Mutex<Vec<Request>>>,
     answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
+    limited: Limited,
 ) {
     while let Some(ask) = asks.recv().await {
         match ask {
@@ -264,6 +273,9 @@ async fn desk(
                     _ => Err(CancelError::NotFound),
                 };
                 let _ = reply.send(answer);
+            }
+            Ask::Limit(tenant, limits, used) => {
+                limited.lock().unwrap().push((tenant, limits, used))
             }
             Ask::LiveNotes(serial, reply) => {
                 let note = json!({"at_ms": 1, "note": "recovered", "what": serial.0.to_string()});

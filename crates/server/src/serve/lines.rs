@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use engine::events::EventKind;
-use engine::vocabulary::{Serial, TrunkName};
-use engine::{Engine, Start};
+use engine::vocabulary::{Serial, TenantId, TrunkName};
+use engine::{Engine, Start, Used};
 use store::{NaturalKey, Recovery};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -87,7 +87,11 @@ impl Lines {
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
         };
-        let found = Found { recovery: self.found, natural_keys: natural_keys(app).await? };
+        let found = Found {
+            recovery: self.found,
+            natural_keys: natural_keys(app).await?,
+            used_today: used_today(app).await?,
+        };
         let driver = Driver::start(parts, found);
         Ok(Driven { driver, sip: addresses, carriers: self.carriers })
     }
@@ -100,6 +104,16 @@ async fn natural_keys(app: &App) -> Result<Vec<NaturalKey>, ServeError> {
         keys.extend(app.store.natural_keys(tenant.id).await?);
     }
     Ok(keys)
+}
+
+/// Counted only where a tenant's day is limited.
+async fn used_today(app: &App) -> Result<Vec<(TenantId, Used)>, ServeError> {
+    let mut all = Vec::new();
+    for tenant in app.tenants.all() {
+        let used = tenant.used_today(&app.store, &app.config.defaults, unix_ms()).await?;
+        all.extend(used.map(|used| (tenant.id, used)));
+    }
+    Ok(all)
 }
 
 /// Only the event log remembers it.

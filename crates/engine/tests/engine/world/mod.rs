@@ -7,7 +7,7 @@ use engine::cdr::Cdr;
 use engine::events::{Event, EventKind};
 use engine::intent::{Idempotency, IdempotencyKey, Intent, Order, OrderKind, PlayItem};
 use engine::vocabulary::{
-    CallKind, LegId, Now, Pace, Priority, Serial, TenantId, TenantLimits, TrunkName,
+    CallKind, DailyLimits, LegId, Now, Pace, Priority, Serial, TenantId, TenantLimits, TrunkName,
 };
 use engine::writes::Write;
 use engine::{Engine, Reply, Request, Start, Ticket};
@@ -33,7 +33,12 @@ pub fn pace(calls_per_second: u32, concurrent_calls: u32) -> Pace {
 }
 
 pub fn limits(pace: Pace) -> TenantLimits {
-    TenantLimits { pace, queue_length: 100, refuse_duplicates: false }
+    TenantLimits {
+        pace,
+        queue_length: 100,
+        refuse_duplicates: false,
+        daily: DailyLimits::default(),
+    }
 }
 
 pub fn order() -> Order {

@@ -11,6 +11,8 @@ pub enum Refused {
     Called,
     #[error("called begins with no prefix that is routed to a trunk for this tenant")]
     NoRoute,
+    #[error("called is in a premium range, which is not open to this tenant")]
+    Premium,
     #[error("the tenant has no access code, so that its calls could show no number")]
     TenantNotEnabled,
     #[error(
@@ -63,7 +65,7 @@ impl Refused {
     /// `retCode` (contract §5.1, decisions.md "Voice notification").
     pub fn code(&self) -> u32 {
         match self {
-            Refused::CalledMissing | Refused::Called | Refused::NoRoute => 5,
+            Refused::CalledMissing | Refused::Called | Refused::NoRoute | Refused::Premium => 5,
             Refused::TenantNotEnabled => 6,
             Refused::CallData => 2,
             Refused::CallerPresent => 7,
@@ -93,6 +95,7 @@ impl Refused {
         match self {
             Refused::CalledMissing | Refused::Called => "called",
             Refused::NoRoute => "no_route",
+            Refused::Premium => "premium",
             Refused::TenantNotEnabled => "tenant_not_enabled",
             Refused::CallData => "call_data",
             Refused::CallerPresent => "caller",
