@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Setting {
     pub tenant: String,
     /// Before all tables.
     pub top: String,
+    /// `RUST_LOG`; empty: the default.
+    pub log: String,
 }
 
 impl World {
@@ -67,7 +69,7 @@ impl World {
             .await
             .expect("a receiver starts");
         let config = config(&setting, trunk, callbacks.address());
-        let server = Server::start(&config);
+        let server = Server::logging(&config, &setting.log);
         let client = server.client();
         let voice_id = client.upload_recording(&Recording::wav(tone(440.0, 1.0))).await;
         let voice_id = voice_id.expect("an upload is taken");
@@ -125,12 +127,17 @@ impl World {
 
 impl Server {
     pub fn start(config: &str) -> Server {
-        let directory = TempDir::new().expect("a directory");
-        std::fs::write(directory.path().join("offhook.toml"), config).expect("a file");
-        Server::run_in(directory)
+        Server::logging(config, "")
     }
 
-    fn run_in(directory: TempDir) -> Server {
+    /// `level`: `RUST_LOG`; empty: the default.
+    pub fn logging(config: &str, level: &str) -> Server {
+        let directory = TempDir::new().expect("a directory");
+        std::fs::write(directory.path().join("offhook.toml"), config).expect("a file");
+        Server::run_in(directory, level)
+    }
+
+    fn run_in(directory: TempDir, level: &str) -> Server {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -139,6 +146,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_offhook"))
             .args(["serve", "--announce"])
             .current_dir(directory.path())
+            .env("RUST_LOG", if level.is_empty() { "info" } else { level })
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -157,12 +165,21 @@ impl Server {
     }
 
     /// `kill -9`, and a new process on the same data.
-    pub fn kill_and_restart(mut self) -> Server {
+    pub fn kill_and_restart(self) -> Server {
+        Server::run_in(self.killed(), "")
+    }
+
+    /// The same; between the two `change` has the directory of `offhook.toml` for itself.
+    pub async fn kill_change_and_restart(self, change: impl AsyncFnOnce(&Path)) -> Server {
+        let directory = self.killed();
+        change(directory.path()).await;
+        Server::run_in(directory, "")
+    }
+
+    fn killed(mut self) -> TempDir {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
-        let directory =
-            std::mem::replace(&mut self.directory, TempDir::new().expect("a directory"));
-        Server::run_in(directory)
+        std::mem::replace(&mut self.directory, TempDir::new().expect("a directory"))
     }
 
     pub fn pid(&self) -> u32 {
@@ -182,6 +199,11 @@ impl Server {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
+    /// Where the server keeps everything.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("offhook-data")
+    }
+
     pub fn recording(&self, wire_name: &str) -> PathBuf {
         let below = wire_name.strip_prefix("Y:/").expect("a wire name");
         self.directory.path().join("offhook-data/recordings").join(below)
@@ -197,7 +219,7 @@ impl Drop for Server {
 }
 
 pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
-    let Setting { trunk: in_trunk, tenant, top } = setting;
+    let Setting { trunk: in_trunk, tenant, top, log: _ } = setting;
     format!(
         r#"
 {top}
