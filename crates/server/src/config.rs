@@ -22,7 +22,7 @@ use crate::speech::config::SpeechConfig;
 
 pub use fraud::Fraud;
 pub use listeners::{Http, Https, Media, Sip};
-pub use process::{Access, Callbacks, Defaults};
+pub use process::{Access, Callbacks, Defaults, Recordings};
 pub use secret::Secret;
 pub use tenant::TenantInFile;
 pub use trunk::{Transport, Trunk, TrunkKind};
@@ -46,6 +46,7 @@ pub struct Config {
     pub defaults: Defaults,
     pub access: Access,
     pub fraud: Fraud,
+    pub recordings: Recordings,
     pub callbacks: Callbacks,
     pub speech: SpeechConfig,
     /// `[[trunk]]`. None: one trunk of kind `sim`, named `sim`, so that a first start can call.
@@ -68,6 +69,7 @@ impl Default for Config {
             defaults: Defaults::default(),
             access: Access::default(),
             fraud: Fraud::default(),
+            recordings: Recordings::default(),
             callbacks: Callbacks::default(),
             speech: SpeechConfig::default(),
             trunks: vec![Trunk::sim()],

@@ -25,6 +25,7 @@ use crate::calls::Calls;
 use crate::config::Config;
 use crate::driver::{Clock, DriverError, Happening, Happenings};
 use crate::new_prefixes::NewPrefixes;
+use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::tenants::{FirstRun, Provisioner};
 use crate::voices::VoiceLibrary;
@@ -213,12 +214,15 @@ async fn open_app(
     let settings = SpeakerSettings::in_directory(config.data_directory.join("speech"));
     let speaker =
         Speaker::open(settings, tls::client_config(config.callbacks.extra_ca.as_deref())?)?;
+    let access = Arc::new(access);
+    let (directory, encrypt) = (config.data_directory.clone(), config.recordings.encrypt);
     Ok(App {
         store: store.clone(),
+        vault: Vault::new(Arc::clone(&access), store.clone(), directory, encrypt),
         new_prefixes: Arc::new(NewPrefixes::new(store.clone(), config.fraud.alarm_digits)),
         calls,
         config: Arc::new(config),
-        access: Arc::new(access),
+        access,
         tenants: Default::default(),
         voices: Arc::new(voices),
         speaker,

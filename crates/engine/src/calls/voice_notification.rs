@@ -103,6 +103,8 @@ impl VoiceNotification {
         room.state = if let Some((dialog, at_ms)) = found.answered {
             room.draft.alerting_ms.get_or_insert(at_ms);
             room.draft.talking_ms = Some(at_ms);
+            // What was said before the crash is in its file.
+            room.draft.recorded = room.draft.intent.order.record;
             out.act(Action::HangUpStored { leg, serial, dialog });
             State::Ending { leg, outcome: Outcome::Interrupted, cause: None, until }
         } else if is_young(&attempt, now) {

@@ -40,7 +40,12 @@ fn a_stranger_gets_nothing_and_is_not_recorded() {
         let (answer, _) = world.answered(B);
         world.send(Command::Remote { leg: A, sdp: answer });
         world.send(Command::Listen { leg: A, sink: ear.sink() });
-        world.send(Command::Record { leg: A, path: path.clone(), mode: RecordMode::Received });
+        world.send(Command::Record {
+            leg: A,
+            path: path.clone(),
+            mode: RecordMode::Received,
+            seal: None,
+        });
         // Both have heard their own far side before the stranger comes.
         for leg in [A, B] {
             world.wait("Flow", |event| match event {

@@ -94,6 +94,21 @@ impl Access {
     }
 }
 
+/// `[recordings]`: recordings of calls.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recordings {
+    /// `OFFHOOK__RECORDINGS__ENCRYPT`: new ones are encrypted on disk, each under a key of its own that stands sealed
+    /// in the database. Default true. What is there already is read either way.
+    pub encrypt: bool,
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        Recordings { encrypt: true }
+    }
+}
+
 /// `[callbacks]`: how callbacks leave.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

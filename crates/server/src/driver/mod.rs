@@ -13,14 +13,13 @@ mod trunks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::Intent;
-use engine::vocabulary::{Now, Serial, TenantId, TrunkName};
+use engine::vocabulary::{LegId, Now, Serial, TenantId, TrunkName};
 use engine::{Engine, Reply, Ticket, Used};
 use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,6 +28,7 @@ use tokio::task::JoinHandle;
 use crate::calls::{Accepted, Ask, CancelError};
 use crate::clips::Clips;
 use crate::config::Defaults;
+use crate::recordings::Vault;
 use crate::tenants::Tenants;
 
 pub use notes::Note;
@@ -64,6 +64,11 @@ pub enum Happening {
         trunk: TrunkName,
         address: SocketAddr,
     },
+    /// The key of a recording could not be stored.
+    RecordingLost {
+        leg: LegId,
+        reason: String,
+    },
     /// A write that was not the driver's was refused: the store writes no more.
     DiskFailed(String),
     /// A second order to stop, or the end of the time to drain.
@@ -80,6 +85,7 @@ impl Happening {
             Happening::Claimed { .. } => "claimed",
             Happening::Fetched { .. } => "fetched",
             Happening::Resolved { .. } => "resolved",
+            Happening::RecordingLost { .. } => "recording lost",
             Happening::DiskFailed(_) => "disk failed",
             Happening::HangUpAll => "hang up all",
             Happening::Drain => "drain",
@@ -132,8 +138,7 @@ pub struct Parts {
     pub ready: Arc<AtomicBool>,
     /// Rung after each commit that holds an event.
     pub doorbell: watch::Sender<u64>,
-    /// The data directory: recordings of calls go below it.
-    pub directory: PathBuf,
+    pub vault: Vault,
     pub tenants: Tenants,
     pub defaults: Defaults,
 }
@@ -154,7 +159,7 @@ pub struct Driver {
     media: media::Media,
     trunks: Trunks,
     clips: Clips,
-    directory: PathBuf,
+    vault: Vault,
     legs: Legs,
     notes: Notes,
     disk: Disk,
@@ -231,7 +236,7 @@ impl Driver {
             media: parts.media,
             trunks: parts.trunks,
             clips: parts.clips,
-            directory: parts.directory,
+            vault: parts.vault,
             legs: Legs::default(),
             notes: Notes::default(),
             disk: Disk::new(parts.store, happenings.clone(), doorbell),
@@ -382,6 +387,7 @@ impl Driver {
                     self.tell_sip(sip::Command::Register(Box::new(registration)));
                 }
             }
+            Happening::RecordingLost { leg, reason } => self.recording_lost(leg, reason),
             Happening::DiskFailed(why) => self.disk_failed(why),
             Happening::Drain => {
                 self.ready.store(false, Ordering::Release);

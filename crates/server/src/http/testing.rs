@@ -23,6 +23,7 @@ use crate::app::{App, unix_ms};
 use crate::calls::{Accepted, Ask, Calls, CancelError, Note, Refusal, Request};
 use crate::config::Config;
 use crate::new_prefixes::NewPrefixes;
+use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::tenants::{Route, Tenant, TenantSettings, Tenants};
 use crate::voices::{NewTemplate, Upload, VoiceLibrary};
@@ -120,12 +121,15 @@ impl World {
         let limited = Limited::default();
         let desk = desk(asks, Arc::clone(&asked), Arc::clone(&answers), Arc::clone(&limited));
         tokio::spawn(desk);
+        let access = Arc::new(access);
+        let at = directory.path().to_path_buf();
         let app = App {
+            vault: Vault::new(Arc::clone(&access), store.clone(), at, true),
             new_prefixes: Arc::new(NewPrefixes::new(store.clone(), 3)),
             store,
             calls,
             config: Arc::new(config),
-            access: Arc::new(access),
+            access,
             tenants,
             voices: Arc::new(voices),
             speaker: Speaker::open(speech, tls).unwrap(),

@@ -83,7 +83,7 @@ impl Lines {
             happenings,
             ready,
             doorbell: app.doorbell.clone(),
-            directory: app.config.data_directory.clone(),
+            vault: app.vault.clone(),
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
         };

@@ -210,11 +210,11 @@ async fn a_seal_key_is_replaced_while_the_old_one_still_opens() {
         let client = Client::new(format!("http://{}", world.server.http), &key, &secret);
         let client = client.expect("a client");
         // A call that fails at once is called back all the same, and needs nothing to play.
-        let template = Template { name: "greeting".into(), text: "Hello.".into() };
+        let template = Template { name: "greeting".into(), text: "Hello ${TXT_8}.".into() };
         let template = client.create_voice_template(&template).await.expect("a template");
         let mut wanted = world.notification("1503");
         wanted.caller_present = None;
-        wanted.play_list = vec![Entry::template(&template, [""; 0])];
+        wanted.play_list = vec![Entry::template(&template, ["you"])];
         let serial = client.notify(&wanted).await.expect("accepted");
         tokio::time::timeout(PATIENCE, world.released(&serial)).await.expect("a callback")
     };

@@ -1,14 +1,16 @@
 //! What the engine asks of a leg.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use engine::action::{Dialled, LegInput, PlayId};
 use engine::cdr::Cause;
+use engine::intent::Intent;
 use engine::vocabulary::{LegId, Serial};
 
 use super::{Reoffer, Stage, Then, to_media, to_sip};
-use crate::driver::Driver;
 use crate::driver::notes::NoteKind;
-use crate::recordings;
+use crate::driver::{Driver, Happening};
 
 impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
@@ -106,17 +108,46 @@ impl Driver {
     }
 
     pub(in crate::driver) fn record(&mut self, leg: LegId) {
-        let intent = self.legs.serial(leg).and_then(|serial| self.engine.intent(serial));
+        let intent = self.legs.serial(leg).and_then(|serial| self.engine.intent(serial)).cloned();
         let Some(intent) = intent else { return };
-        let path = self.directory.join(recordings::path(intent));
-        let parent = path.parent().unwrap_or(&self.directory);
+        let mode = media::RecordMode::Both;
+        let new = match self.vault.begin(&intent, mode) {
+            Ok(new) => new,
+            Err(error) => return self.recording_failed(leg, error.to_string()),
+        };
+        let parent = new.path.parent().unwrap_or(Path::new(""));
         if let Err(error) = std::fs::create_dir_all(parent) {
             let reason = format!("{}: {error}", parent.display());
-            self.note_leg(leg, NoteKind::RecordingFailed { reason });
-            return self.leg_input(leg, LegInput::RecordingFailed);
+            return self.recording_failed(leg, reason);
         }
-        let mode = media::RecordMode::Both;
-        self.tell_media(media::Command::Record { leg: to_media(leg), path, mode });
+        if let Some(sealed_key) = new.sealed_key {
+            self.keep_key(leg, intent, sealed_key);
+        }
+        let (path, seal) = (new.path, new.seal);
+        self.tell_media(media::Command::Record { leg: to_media(leg), path, mode, seal });
+    }
+
+    /// The recording runs meanwhile; without its key it would be noise, so it fails with it.
+    fn keep_key(&self, leg: LegId, intent: Intent, sealed_key: Vec<u8>) {
+        let (vault, happenings) = (self.vault.clone(), self.happenings.clone());
+        tokio::spawn(async move {
+            if let Err(error) = vault.keep(&intent, sealed_key).await {
+                let reason = error.to_string();
+                happenings.send(Happening::RecordingLost { leg, reason }).await;
+            }
+        });
+    }
+
+    pub(in crate::driver) fn recording_lost(&mut self, leg: LegId, reason: String) {
+        if self.legs.serial(leg).is_some() {
+            self.tell_media(media::Command::StopRecording { leg: to_media(leg) });
+            self.recording_failed(leg, reason);
+        }
+    }
+
+    fn recording_failed(&mut self, leg: LegId, reason: String) {
+        self.note_leg(leg, NoteKind::RecordingFailed { reason });
+        self.leg_input(leg, LegInput::RecordingFailed);
     }
 
     fn signalling(&mut self, leg: LegId, serial: Serial) {

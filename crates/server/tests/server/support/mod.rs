@@ -199,11 +199,6 @@ impl Server {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// Where the server keeps everything.
-    pub fn data(&self) -> PathBuf {
-        self.directory.path().join("offhook-data")
-    }
-
     pub fn recording(&self, wire_name: &str) -> PathBuf {
         let below = wire_name.strip_prefix("Y:/").expect("a wire name");
         self.directory.path().join("offhook-data/recordings").join(below)

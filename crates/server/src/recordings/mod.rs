@@ -1,14 +1,30 @@
-//! Where the recording of a call lies, and what the interfaces call it.
+//! Where the recording of a call lies, what the interfaces call it, and how it is kept from other eyes.
+
+mod pieces;
+mod sealed;
+mod vault;
 
 use std::path::PathBuf;
 
 use engine::intent::Intent;
 use time::{Date, OffsetDateTime};
 
-/// The file of a call's recording, relative to the data directory. It depends on the intent alone,
+pub use vault::{OpenError, Vault};
+
+/// The plain file of a call's recording, relative to the data directory. It depends on the intent alone,
 /// so that it is the same before the call, after a crash, and in its record.
 pub fn path(intent: &Intent) -> PathBuf {
     PathBuf::from("recordings").join(below_share(intent))
+}
+
+/// The encrypted file of a call's recording; a call has this one or the plain one.
+pub fn sealed_path(intent: &Intent) -> PathBuf {
+    PathBuf::from("recordings").join(format!("{}.sealed", below_share(intent)))
+}
+
+/// The name under which the key of the encrypted file is sealed in the store. Without it the file is noise.
+pub fn key_name(intent: &Intent) -> String {
+    format!("recording/{}", intent.serial)
 }
 
 /// `recordfile` of the callbacks: `Y:/<vdn>/mobileAgent/<yyyymmdd>/<epoch>-<serial>.wav`.
