@@ -1,9 +1,12 @@
 //! What the engine hears and what it wants done; between them it only decides.
 
+use std::time::Duration;
+
 use crate::cdr::{Cause, MediaSummary};
 use crate::intent::{Intent, PlayItem};
 use crate::quotas::Used;
 use crate::request::{Reply, Request, Ticket};
+use crate::route::Route;
 use crate::vocabulary::{LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
 use crate::writes::{Unfinished, Write};
 
@@ -60,7 +63,7 @@ pub enum Input {
     /// Calls that wait on disk, counted at start.
     Waiting {
         tenant: TenantId,
-        trunk: TrunkName,
+        route: Route,
         calls: u32,
     },
     Committed(BatchNumber),
@@ -84,6 +87,8 @@ pub enum LegInput {
         wire: Vec<u8>,
         media: Vec<u8>,
     },
+    /// The first response of any kind: the far side has the INVITE.
+    Trying,
     Ringing,
     Answered {
         dialog: Vec<u8>,
@@ -102,7 +107,27 @@ pub enum LegInput {
         cause: Cause,
         sip_status: Option<u16>,
         media: Option<MediaSummary>,
+        then: Then,
     },
+}
+
+/// What the far side's refusal asks for besides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Then {
+    #[default]
+    Nothing,
+    /// The trunk wants no INVITE for so long (503 with Retry-After, RFC 3261 §21.5.4).
+    Rest(Duration),
+    /// It is to be tried elsewhere (3xx), and the tenant's rules allow that.
+    Redirect(Redirect),
+}
+
+/// Where a call is sent on to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    pub called: String,
+    /// The trunks that the tenant's routes name for it.
+    pub route: Route,
 }
 
 /// One `Play`, so that a late end of an earlier one meets nobody.
@@ -179,6 +204,11 @@ pub enum Action {
         serial: Serial,
         dialog: Vec<u8>,
     },
+    /// A trunk asked for rest or was silent too often (false), or works again (true).
+    TrunkHealth {
+        trunk: TrunkName,
+        works: bool,
+    },
     /// The record is on disk: let go of clips and notes.
     Forget {
         serial: Serial,
@@ -200,7 +230,7 @@ pub struct Dialled {
 pub enum Claim {
     Ready {
         tenant: TenantId,
-        trunk: TrunkName,
+        route: Route,
         limit: u32,
     },
     /// Calls whose time in the queue is over.

@@ -9,22 +9,28 @@ use std::time::Duration;
 
 use crate::action::{Claim, ClaimId};
 use crate::events::Waiting;
+use crate::route::{Hop, Route};
 use crate::vocabulary::{Pace, TenantId, TenantLimits, TrunkName};
 
 mod pacer;
+mod trunk;
 use pacer::Pacer;
+pub use trunk::Seen;
+use trunk::Trunk;
 
 /// The most that one claim takes, so that tenants on one trunk take turns.
 const CLAIM_LIMIT: u32 = 32;
 
-type QueueKey = (TenantId, TrunkName);
+type QueueKey = (TenantId, Route);
 
 #[derive(Debug)]
 pub struct Backlog {
     tenants: BTreeMap<TenantId, Pacer>,
     trunks: BTreeMap<TrunkName, Trunk>,
     queues: BTreeMap<QueueKey, Queue>,
-    claims: BTreeMap<ClaimId, (QueueKey, u32)>,
+    claims: BTreeMap<ClaimId, Claimed>,
+    /// What each hop of a route with weights has had too little (above 0) or too much of.
+    shares: BTreeMap<Route, Vec<i64>>,
     last_claim: ClaimId,
     /// The queue that was served last: the next round begins behind it.
     served: Option<QueueKey>,
@@ -34,10 +40,12 @@ pub struct Backlog {
     draining: bool,
 }
 
+/// A claim that is out: its calls leave by `trunk`.
 #[derive(Debug)]
-struct Trunk {
-    pacer: Pacer,
-    up: bool,
+struct Claimed {
+    key: QueueKey,
+    trunk: TrunkName,
+    limit: u32,
 }
 
 #[derive(Debug, Default)]
@@ -48,9 +56,9 @@ struct Queue {
     claim: Option<ClaimId>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    Start,
+    Start(TrunkName),
     Wait(Waiting),
     Full { retry_after_s: u32 },
 }
@@ -62,6 +70,7 @@ impl Backlog {
             trunks: BTreeMap::new(),
             queues: BTreeMap::new(),
             claims: BTreeMap::new(),
+            shares: BTreeMap::new(),
             last_claim: ClaimId(0),
             served: None,
             running: 0,
@@ -75,10 +84,12 @@ impl Backlog {
     }
 
     pub fn set_trunk(&mut self, trunk: TrunkName, pace: Pace, up: bool) {
-        let entry =
-            self.trunks.entry(trunk).or_insert_with(|| Trunk { pacer: Pacer::new(pace), up });
-        entry.pacer.pace = pace;
-        entry.up = up;
+        self.trunks.entry(trunk).or_insert_with(|| Trunk::new(pace, up)).set(pace, up);
+    }
+
+    /// What a call showed of its trunk; `Some` where the trunk leaves the service or returns to it.
+    pub fn seen(&mut self, trunk: &TrunkName, seen: Seen, now: Duration) -> Option<bool> {
+        self.trunks.get_mut(trunk)?.seen(seen, now)
     }
 
     /// Nothing is claimed any more.
@@ -90,38 +101,36 @@ impl Backlog {
     pub fn admit(
         &mut self,
         tenant: TenantId,
-        trunk: &TrunkName,
+        route: &Route,
         queue_length: u32,
         now: Duration,
     ) -> Admission {
-        let key = (tenant, trunk.clone());
+        let key = (tenant, route.clone());
         let ahead = self
             .queues
             .get(&key)
             .map_or(0, |queue| queue.waiting + u32::from(queue.claim.is_some()));
         let behind = (ahead > 0).then_some(Waiting::BehindOthers { waiting: ahead });
-        let why = self.obstacle(tenant, trunk, now).or(behind);
-        let Some(why) = why else {
-            self.start(tenant, trunk, 1, now);
-            return Admission::Start;
-        };
-        let waiting: u32 = self
-            .queues
-            .range((tenant, TrunkName::from(""))..)
-            .take_while(|((t, _), _)| *t == tenant)
-            .map(|(_, q)| q.waiting)
-            .sum();
+        let why = self.obstacle(tenant, route, now).or(behind);
+        let free = if why.is_none() { self.free_hop(route, now) } else { None };
+        if let Some(trunk) = free {
+            self.start(tenant, &trunk, 1, now);
+            return Admission::Start(trunk);
+        }
+        let why = why.unwrap_or(Waiting::TrunkRate);
+        let of_tenant = self.queues.iter().filter(|((of, _), _)| *of == tenant);
+        let waiting: u32 = of_tenant.map(|(_, queue)| queue.waiting).sum();
         if waiting >= queue_length {
             let per_second =
                 self.tenants.get(&tenant).map_or(1, |p| p.pace.calls_per_second.max(1));
             return Admission::Full { retry_after_s: (waiting / per_second).clamp(1, 60) };
         }
-        self.add_waiting(tenant, trunk.clone(), 1);
+        self.add_waiting(tenant, route.clone(), 1);
         Admission::Wait(why)
     }
 
-    pub fn add_waiting(&mut self, tenant: TenantId, trunk: TrunkName, calls: u32) {
-        let queue = self.queues.entry((tenant, trunk)).or_default();
+    pub fn add_waiting(&mut self, tenant: TenantId, route: Route, calls: u32) {
+        let queue = self.queues.entry((tenant, route)).or_default();
         queue.waiting += calls;
         if queue.claim.is_some() {
             queue.arrived_since_claim += calls;
@@ -129,8 +138,8 @@ impl Backlog {
     }
 
     /// A call that was taken out of the backlog on its own (cancelled, expired).
-    pub fn remove_waiting(&mut self, tenant: TenantId, trunk: &TrunkName) {
-        let key = (tenant, trunk.clone());
+    pub fn remove_waiting(&mut self, tenant: TenantId, route: &Route) {
+        let key = (tenant, route.clone());
         if let Some(queue) = self.queues.get_mut(&key) {
             queue.waiting = queue.waiting.saturating_sub(1);
             if queue.waiting == 0 && queue.claim.is_none() {
@@ -144,14 +153,38 @@ impl Backlog {
         self.start(tenant, trunk, 1, now);
     }
 
-    pub fn ended(&mut self, tenant: TenantId, trunk: &TrunkName) {
+    pub fn ended(&mut self, tenant: TenantId, trunk: &TrunkName, now: Duration) {
         self.running = self.running.saturating_sub(1);
         if let Some(pacer) = self.tenants.get_mut(&tenant) {
             pacer.release(1);
         }
         if let Some(trunk) = self.trunks.get_mut(trunk) {
-            trunk.pacer.release(1);
+            trunk.ended(now);
         }
+    }
+
+    /// The trunk `from` failed a call: the next one of its route that it has not tried, is in service
+    /// and has a slot. The call has been let through once, so the rate does not hold it up again.
+    pub fn move_on(
+        &mut self,
+        route: &Route,
+        tried: &[TrunkName],
+        from: &TrunkName,
+        now: Duration,
+    ) -> Option<TrunkName> {
+        let free = |hop: &&Hop| {
+            let trunk = self.trunks.get(&hop.trunk);
+            !tried.contains(&hop.trunk)
+                && trunk.is_some_and(|of| of.is_open(now) && of.pacer.free_slots() > 0)
+        };
+        let next = route.hops().iter().filter(free).max_by_key(|hop| hop.weight)?.trunk.clone();
+        if let Some(last) = self.trunks.get_mut(from) {
+            last.ended(now);
+        }
+        if let Some(trunk) = self.trunks.get_mut(&next) {
+            trunk.start(1, now);
+        }
+        Some(next)
     }
 
     pub fn nothing_waits(&self) -> bool {
@@ -177,29 +210,34 @@ impl Backlog {
     }
 
     fn claim(&mut self, key: QueueKey, now: Duration) -> Option<(ClaimId, Claim)> {
-        let (tenant, trunk) = key.clone();
-        let free = self.free(tenant, &trunk, now);
-        let queue = self.queues.get_mut(&key)?;
-        let limit = free.min(queue.waiting).min(CLAIM_LIMIT);
+        let (tenant, route) = key.clone();
+        let most = self.tenants.get(&tenant)?.may_start(now);
+        let most = most.min(self.capacity.saturating_sub(self.running));
+        let waiting = self.queues.get(&key)?.waiting;
+        let limit = most.min(waiting).min(CLAIM_LIMIT);
         if limit == 0 {
             return None;
         }
+        let trunk = self.free_hop(&route, now)?;
+        let limit = limit.min(self.trunks.get(&trunk)?.may_start(now));
         self.last_claim.0 += 1;
+        let queue = self.queues.get_mut(&key)?;
         queue.claim = Some(self.last_claim);
         queue.arrived_since_claim = 0;
-        self.claims.insert(self.last_claim, (key.clone(), limit));
-        self.served = Some(key);
         self.start(tenant, &trunk, limit, now);
-        Some((self.last_claim, Claim::Ready { tenant, trunk, limit }))
+        self.claims.insert(self.last_claim, Claimed { key: key.clone(), trunk, limit });
+        self.served = Some(key);
+        Some((self.last_claim, Claim::Ready { tenant, route, limit }))
     }
 
-    /// The answer to a claim: `got` calls start, the rest of what was counted is given back.
-    pub fn claimed(&mut self, claim: ClaimId, got: u32) {
-        let Some((key, limit)) = self.claims.remove(&claim) else { return };
+    /// The answer to a claim: `got` calls start over the trunk that is returned, the rest of what was
+    /// counted is given back.
+    pub fn claimed(&mut self, claim: ClaimId, got: u32, now: Duration) -> Option<TrunkName> {
+        let Claimed { key, trunk, limit } = self.claims.remove(&claim)?;
         for _ in got..limit {
-            self.ended(key.0, &key.1);
+            self.ended(key.0, &trunk, now);
         }
-        let Some(queue) = self.queues.get_mut(&key) else { return };
+        let queue = self.queues.get_mut(&key)?;
         queue.claim = None;
         // Fewer than asked for: the store has no more, whatever the count says.
         queue.waiting =
@@ -207,6 +245,7 @@ impl Backlog {
         if queue.waiting == 0 {
             self.queues.remove(&key);
         }
+        Some(trunk)
     }
 
     /// When a waiting call could start for a reason that is only the clock.
@@ -215,46 +254,71 @@ impl Backlog {
             return None;
         }
         let waiting = self.queues.iter().filter(|(_, q)| q.waiting > 0 && q.claim.is_none());
-        waiting.filter_map(|((tenant, trunk), _)| self.opens_at(*tenant, trunk, now)).min()
+        waiting.filter_map(|((tenant, route), _)| self.opens_at(*tenant, route, now)).min()
     }
 
     /// `None` where something else than the clock is in the way.
-    fn opens_at(&self, tenant: TenantId, trunk: &TrunkName, now: Duration) -> Option<Duration> {
+    fn opens_at(&self, tenant: TenantId, route: &Route, now: Duration) -> Option<Duration> {
         let tenant = self.tenants.get(&tenant)?;
-        let trunk = self.trunks.get(trunk)?;
-        let free = trunk.up
-            && self.running < self.capacity
-            && tenant.free_slots() > 0
-            && trunk.pacer.free_slots() > 0;
-        free.then(|| tenant.next_start().max(trunk.pacer.next_start()).max(now))
-    }
-
-    fn free(&self, tenant: TenantId, trunk: &TrunkName, now: Duration) -> u32 {
-        let (Some(tenant), Some(trunk)) = (self.tenants.get(&tenant), self.trunks.get(trunk))
-        else {
-            return 0;
-        };
-        if !trunk.up {
-            return 0;
+        if self.running >= self.capacity || tenant.free_slots() == 0 {
+            return None;
         }
-        let free = self.capacity.saturating_sub(self.running);
-        free.min(tenant.may_start(now)).min(trunk.pacer.may_start(now))
+        let opens = self.level(route, now).filter_map(|(_, trunk)| trunk.opens_at()).min()?;
+        Some(tenant.next_start().max(opens).max(now))
     }
 
-    fn obstacle(&self, tenant: TenantId, trunk: &TrunkName, now: Duration) -> Option<Waiting> {
-        let Some(trunk) = self.trunks.get(trunk).filter(|trunk| trunk.up) else {
+    /// The hops that may be used now: those with a weight, or where none of them is in service those
+    /// without. Where nothing is, all of them: one will come back.
+    fn level<'a>(
+        &'a self,
+        route: &'a Route,
+        now: Duration,
+    ) -> impl Iterator<Item = (usize, &'a Trunk)> {
+        let trunk = |hop: &Hop| self.trunks.get(&hop.trunk);
+        let open = |hop: &&Hop| trunk(hop).is_some_and(|trunk| trunk.is_open(now));
+        let first = route.hops().iter().filter(|hop| hop.weight > 0).any(|hop| open(&hop));
+        let any = route.hops().iter().any(|hop| open(&hop));
+        let fits = move |hop: &Hop| !any || (hop.weight > 0) == first;
+        let hops = route.hops().iter().enumerate().filter(move |(_, hop)| fits(hop));
+        hops.filter_map(|(index, hop)| Some((index, self.trunks.get(&hop.trunk)?)))
+    }
+
+    /// The trunk that the next call over this route leaves by: among those that may start one, each
+    /// gets its share of the calls in turn (smooth weighted round robin).
+    fn free_hop(&mut self, route: &Route, now: Duration) -> Option<TrunkName> {
+        let free = self.level(route, now).filter(|(_, trunk)| trunk.may_start(now) > 0);
+        let free: Vec<usize> = free.map(|(index, _)| index).collect();
+        if let [] | [_] = free[..] {
+            return free.first().map(|index| route.hops()[*index].trunk.clone());
+        }
+        let weight = |index: usize| i64::from(route.hops()[index].weight.max(1));
+        let fresh = || vec![0; route.hops().len()];
+        let shares = self.shares.entry(route.clone()).or_insert_with(fresh);
+        for index in &free {
+            shares[*index] += weight(*index);
+        }
+        // The first of equals.
+        let chosen = free.iter().copied().rev().max_by_key(|index| shares[*index])?;
+        shares[chosen] -= free.iter().map(|index| weight(*index)).sum::<i64>();
+        Some(route.hops()[chosen].trunk.clone())
+    }
+
+    fn obstacle(&self, tenant: TenantId, route: &Route, now: Duration) -> Option<Waiting> {
+        let open = |(_, trunk): &(usize, &Trunk)| trunk.is_open(now);
+        if !self.level(route, now).any(|hop| open(&hop)) {
             return Some(Waiting::TrunkDown);
-        };
+        }
         let Some(tenant) = self.tenants.get(&tenant) else { return Some(Waiting::TenantRate) };
+        let mut trunks = self.level(route, now).filter(open);
         if self.draining || self.running >= self.capacity {
             Some(Waiting::ServerFull)
         } else if tenant.free_slots() == 0 {
             Some(Waiting::TenantConcurrency)
-        } else if trunk.pacer.free_slots() == 0 {
+        } else if self.level(route, now).all(|(_, trunk)| trunk.pacer.free_slots() == 0) {
             Some(Waiting::TrunkConcurrency)
         } else if tenant.may_start(now) == 0 {
             Some(Waiting::TenantRate)
-        } else if trunk.pacer.may_start(now) == 0 {
+        } else if trunks.all(|(_, trunk)| trunk.may_start(now) == 0) {
             Some(Waiting::TrunkRate)
         } else {
             None
@@ -267,7 +331,7 @@ impl Backlog {
             pacer.start(calls, now);
         }
         if let Some(trunk) = self.trunks.get_mut(trunk) {
-            trunk.pacer.start(calls, now);
+            trunk.start(calls, now);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::intent::Intent;
-use crate::vocabulary::{CallKind, Now};
+use crate::vocabulary::{CallKind, Now, TrunkName};
 
 /// How a call ended, in words that do not depend on the interface that asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,8 +80,10 @@ pub enum Cause {
     NotFound,
     /// The party's phone cannot be reached now.
     Unavailable,
-    /// The trunk refused, was silent or broke.
+    /// The trunk was silent, broke, or said that it cannot serve the call now (5xx).
     TrunkFailed,
+    /// The trunk does not take this call: credentials, a number it does not like, its own rules.
+    TrunkRefused,
     /// The two sides have no codec or transport in common, or the media could not be set up.
     MediaFailed,
     /// We ended it ourselves.
@@ -96,6 +98,9 @@ pub enum Cause {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cdr {
     pub intent: Intent,
+    /// The trunk that it was dialled over last.
+    #[serde(default)]
+    pub trunk: Option<TrunkName>,
     /// The INVITE was on disk and left.
     pub dialled_ms: Option<i64>,
     pub alerting_ms: Option<i64>,
@@ -160,6 +165,8 @@ const DIGITS_KEPT: usize = 128;
 #[derive(Debug, Clone)]
 pub struct Draft {
     pub intent: Intent,
+    /// The trunk that it is dialled over.
+    pub trunk: Option<TrunkName>,
     pub dialled_ms: Option<i64>,
     pub alerting_ms: Option<i64>,
     pub talking_ms: Option<i64>,
@@ -171,7 +178,7 @@ pub struct Draft {
 }
 
 /// How a leg ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegEnd {
     pub cause: Cause,
     pub sip_status: Option<u16>,
@@ -182,6 +189,7 @@ impl Draft {
     pub fn new(intent: Intent) -> Draft {
         Draft {
             intent,
+            trunk: None,
             dialled_ms: None,
             alerting_ms: None,
             talking_ms: None,
@@ -212,6 +220,7 @@ impl Draft {
         };
         Cdr {
             intent: self.intent.clone(),
+            trunk: self.dialled_ms.and(self.trunk.clone()),
             dialled_ms: self.dialled_ms,
             alerting_ms: self.alerting_ms,
             talking_ms: self.talking_ms,

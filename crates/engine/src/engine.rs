@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::action::{Action, BatchNumber, Claim, ClaimId, Input};
-use crate::backlog::Backlog;
+use crate::action::{Action, BatchNumber, Claim, ClaimId, Input, LegInput, Then};
+use crate::backlog::{Backlog, Seen};
 use crate::calls::{CallInput, Effect, Effects, Room};
 use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome};
 use crate::events::{Event, EventKind};
@@ -18,9 +18,10 @@ use crate::gate::Gate;
 use crate::intent::{Idempotency, Intent, Order};
 use crate::quotas::Quotas;
 use crate::request::{Refusal, Reply, Ticket};
+use crate::route::Route;
 use crate::serials::Serials;
-use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId};
-use crate::writes::Write;
+use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId, TrunkName};
+use crate::writes::{Unfinished, Write};
 
 mod accepting;
 mod recent_keys;
@@ -54,7 +55,7 @@ pub struct Engine {
     backlog: Backlog,
     quotas: Quotas,
     calls: BTreeMap<Serial, Call>,
-    legs: BTreeMap<LegId, Serial>,
+    legs: BTreeMap<LegId, Owner>,
     timers: BTreeSet<(Deadline, Serial)>,
     /// Claims that are out for another reason than to start calls.
     asked: BTreeMap<ClaimId, Asked>,
@@ -76,6 +77,8 @@ enum Mode {
 
 struct Call {
     room: Room,
+    /// The trunk whose slot it takes.
+    trunk: TrunkName,
     timer: Option<Deadline>,
     legs: Vec<LegId>,
     unwritten: Option<Unwritten>,
@@ -90,6 +93,12 @@ struct Unwritten {
     started: bool,
     tickets: Vec<(Ticket, bool)>,
     until: Deadline,
+}
+
+/// Whose leg it is, and over which trunk.
+struct Owner {
+    serial: Serial,
+    trunk: TrunkName,
 }
 
 enum Asked {
@@ -174,27 +183,16 @@ impl Engine {
             Input::Cancel { ticket, tenant, serial } => self.cancel(ticket, tenant, serial, now),
             Input::Claimed { claim, calls } => self.claimed(claim, calls, now),
             Input::Fetched { serial, result } => self.run(serial, CallInput::Fetched(result), now),
-            Input::Leg { leg, input } => {
-                if let Some(serial) = self.legs.get(&leg) {
-                    self.run(*serial, CallInput::Leg(leg, input), now);
-                }
-            }
+            Input::Leg { leg, input } => self.leg(leg, input, now),
             Input::TenantLimits { tenant, limits } => {
                 self.backlog.limit_tenant(tenant, limits);
                 self.quotas.limit(tenant, limits.daily);
             }
             Input::UsedToday { tenant, used } => self.quotas.seed(tenant, used, now),
             Input::Trunk { trunk, pace, up } => self.backlog.set_trunk(trunk, pace, up),
-            Input::Recovered(found) => {
-                let (tenant, serial) = (found.intent.tenant, found.intent.serial);
-                self.backlog.adopt(tenant, &found.intent.order.trunk, now.since_start);
-                let mut effects = Effects::new(self.last_leg);
-                let room = Room::recover(*found, now, &mut effects);
-                self.insert(serial, room, None);
-                self.apply(serial, effects, now);
-            }
-            Input::Waiting { tenant, trunk, calls } => {
-                self.backlog.add_waiting(tenant, trunk, calls);
+            Input::Recovered(found) => self.recovered(*found, now),
+            Input::Waiting { tenant, route, calls } => {
+                self.backlog.add_waiting(tenant, route, calls);
                 self.watch_expiry(now);
             }
             Input::Committed(batch) => self.gate.committed(batch),
@@ -206,6 +204,39 @@ impl Engine {
                 }
             }
             Input::HangUpAll => self.interrupt_all(now),
+        }
+    }
+
+    /// What a leg says of its trunk, then what it says to its call.
+    fn leg(&mut self, leg: LegId, input: LegInput, now: Now) {
+        let Some(Owner { serial, trunk }) = self.legs.get(&leg) else { return };
+        let (serial, trunk) = (*serial, trunk.clone());
+        if let Some(seen) = seen_of_trunk(&input) {
+            self.trunk_seen(trunk, seen, now);
+        }
+        self.run(serial, CallInput::Leg(leg, input), now);
+    }
+
+    fn trunk_seen(&mut self, trunk: TrunkName, seen: Seen, now: Now) {
+        if let Some(works) = self.backlog.seen(&trunk, seen, now.since_start) {
+            self.gate.now(Action::TrunkHealth { trunk, works });
+        }
+    }
+
+    fn recovered(&mut self, found: Unfinished, now: Now) {
+        let (tenant, serial) = (found.intent.tenant, found.intent.serial);
+        // A call without an attempt was never dialled: any of its trunks will do.
+        let dialled = found.attempt.as_ref().map(|attempt| attempt.trunk.clone());
+        let route = &found.intent.order.route;
+        let Some(trunk) = dialled.or_else(|| route.trunks().next().cloned()) else { return };
+        self.backlog.adopt(tenant, &trunk, now.since_start);
+        let undialled = found.attempt.is_none();
+        let mut effects = Effects::new(self.last_leg);
+        let room = Room::recover(found, now, &mut effects);
+        self.insert(serial, room, trunk.clone(), None);
+        self.apply(serial, effects, now);
+        if undialled {
+            self.run(serial, CallInput::Start(trunk), now);
         }
     }
 
@@ -238,9 +269,12 @@ impl Engine {
     fn claimed(&mut self, claim: ClaimId, calls: Vec<Intent>, now: Now) {
         match self.asked.remove(&claim) {
             None => {
-                self.backlog.claimed(claim, calls.len() as u32);
+                let count = calls.len() as u32;
+                let Some(trunk) = self.backlog.claimed(claim, count, now.since_start) else {
+                    return;
+                };
                 for intent in calls {
-                    self.start_claimed(intent, now);
+                    self.start_claimed(intent, &trunk, now);
                 }
             }
             Some(Asked::Expired) => {
@@ -267,7 +301,7 @@ impl Engine {
         }
     }
 
-    fn start_claimed(&mut self, intent: Intent, now: Now) {
+    fn start_claimed(&mut self, intent: Intent, trunk: &TrunkName, now: Now) {
         let serial = intent.serial;
         let refused = if intent.queue_deadline_ms <= now.unix_ms {
             Some(Outcome::QueueTimeout)
@@ -277,17 +311,17 @@ impl Engine {
             None
         };
         if let Some(outcome) = refused {
-            self.backlog.ended(intent.tenant, &intent.order.trunk);
+            self.backlog.ended(intent.tenant, trunk, now.since_start);
             self.record(Draft::new(intent).finish(outcome, None, now), now);
             return;
         }
-        self.insert(serial, Room::new(intent, now), None);
-        self.run(serial, CallInput::Start, now);
+        self.insert(serial, Room::new(intent, now), trunk.clone(), None);
+        self.run(serial, CallInput::Start(trunk.clone()), now);
     }
 
     /// A call that ends in the queue: no room ever saw it.
     fn end_waiting(&mut self, intent: Intent, outcome: Outcome, now: Now) {
-        self.backlog.remove_waiting(intent.tenant, &intent.order.trunk);
+        self.backlog.remove_waiting(intent.tenant, &intent.order.route);
         self.record(Draft::new(intent).finish(outcome, None, now), now);
     }
 
@@ -341,8 +375,14 @@ impl Engine {
         self.run(serial, CallInput::Tick, at);
     }
 
-    fn insert(&mut self, serial: Serial, room: Room, unwritten: Option<Unwritten>) {
-        let call = Call { room, timer: None, legs: Vec::new(), unwritten, answered: None };
+    fn insert(
+        &mut self,
+        serial: Serial,
+        room: Room,
+        trunk: TrunkName,
+        unwritten: Option<Unwritten>,
+    ) {
+        let call = Call { room, trunk, timer: None, legs: Vec::new(), unwritten, answered: None };
         self.calls.insert(serial, call);
     }
 
@@ -387,6 +427,9 @@ impl Engine {
                     self.gate.act(serial, action);
                 }
                 Effect::AfterCommit(action) => self.gate.after_commit(serial, action),
+                Effect::NextTrunk { route, tried, silent } => {
+                    self.next_trunk(serial, &route, &tried, silent, now);
+                }
                 Effect::Over(cdr) => {
                     self.flush_intent(serial, now);
                     self.over(serial, *cdr, now);
@@ -410,10 +453,32 @@ impl Engine {
         else {
             return;
         };
-        self.legs.insert(*leg, serial);
         if let Some(call) = self.calls.get_mut(&serial) {
             call.legs.push(*leg);
+            self.legs.insert(*leg, Owner { serial, trunk: call.trunk.clone() });
         }
+    }
+
+    fn next_trunk(
+        &mut self,
+        serial: Serial,
+        route: &Route,
+        tried: &[TrunkName],
+        silent: bool,
+        now: Now,
+    ) {
+        let Some(last) = self.calls.get(&serial).map(|call| call.trunk.clone()) else { return };
+        if silent {
+            self.trunk_seen(last.clone(), Seen::Silent, now);
+        }
+        // Nothing is dialled any more once the server stops.
+        let running = self.mode == Mode::Running;
+        let next = running.then(|| self.backlog.move_on(route, tried, &last, now.since_start));
+        let next = next.flatten();
+        if let (Some(next), Some(call)) = (&next, self.calls.get_mut(&serial)) {
+            call.trunk = next.clone();
+        }
+        self.run(serial, CallInput::Trunk(next), now);
     }
 
     fn set_timer(&mut self, serial: Serial) {
@@ -483,7 +548,7 @@ impl Engine {
         for leg in &call.legs {
             self.legs.remove(leg);
         }
-        self.backlog.ended(cdr.intent.tenant, &cdr.intent.order.trunk);
+        self.backlog.ended(cdr.intent.tenant, &call.trunk, now.since_start);
         if let Some(at) = call.answered {
             self.quotas.hung_up(cdr.intent.tenant, at, now);
         }
@@ -514,7 +579,7 @@ impl Engine {
             match action {
                 Action::Reply { ticket, .. } => self.refuse(ticket, Refusal::Stopping),
                 Action::Acknowledge { leg } => {
-                    unacknowledged.extend(self.legs.get(&leg).copied());
+                    unacknowledged.extend(self.legs.get(&leg).map(|owner| owner.serial));
                 }
                 hang_up @ Action::HangUp { .. } => self.gate.now(hang_up),
                 Action::Write(_)
@@ -527,6 +592,7 @@ impl Engine {
                 | Action::Resume { .. }
                 | Action::Abandon { .. }
                 | Action::HangUpStored { .. }
+                | Action::TrunkHealth { .. }
                 | Action::Forget { .. } => {}
             }
         }
@@ -564,6 +630,27 @@ impl Engine {
         for serial in serials {
             self.interrupt(serial, now);
         }
+    }
+}
+
+/// `None` where it says nothing about the trunk.
+fn seen_of_trunk(input: &LegInput) -> Option<Seen> {
+    match input {
+        LegInput::Trying
+        | LegInput::Challenged { .. }
+        | LegInput::Ringing
+        | LegInput::Answered { .. } => Some(Seen::Works),
+        LegInput::Ended { then: Then::Rest(rest), .. } => Some(Seen::WantsRest(*rest)),
+        LegInput::Ended { sip_status: Some(_), .. } => Some(Seen::Works),
+        LegInput::Ended { cause: Cause::TrunkFailed, .. } => Some(Seen::Silent),
+        LegInput::Ended { .. }
+        | LegInput::Prepared { .. }
+        | LegInput::PlayStarted
+        | LegInput::PlayFinished { .. }
+        | LegInput::Digit(_)
+        | LegInput::RecordingStarted
+        | LegInput::RecordingFailed
+        | LegInput::MediaFailed(_) => None,
     }
 }
 

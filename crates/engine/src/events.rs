@@ -33,6 +33,11 @@ pub enum EventKind {
         trunk: TrunkName,
         attempt: u32,
     },
+    /// The far side sends the call on, and the tenant's rules allow it.
+    Redirected {
+        leg: LegId,
+        to: String,
+    },
     Ringing {
         leg: LegId,
     },
@@ -104,6 +109,7 @@ impl EventKind {
             EventKind::Accepted { .. } => "call.accepted",
             EventKind::Queued { .. } => "call.queued",
             EventKind::Dialling { .. } => "call.dialling",
+            EventKind::Redirected { .. } => "call.redirected",
             EventKind::Ringing { .. } => "call.ringing",
             EventKind::Answered { .. } => "call.answered",
             EventKind::PlayStarted { .. } => "call.play_started",

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::vocabulary::{CallKind, Priority, Serial, TenantId, TrunkName};
+use crate::route::Route;
+use crate::vocabulary::{CallKind, Priority, Serial, TenantId};
 
 /// An accepted call: everything needed to make it, also after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +20,8 @@ pub struct Intent {
 /// What the caller of the interface ordered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// The trunk that the tenant's routes name for `called`.
-    pub trunk: TrunkName,
+    /// The trunks that the tenant's routes name for `called`.
+    pub route: Route,
     pub called: String,
     /// The number shown to the called party (`callerPresent`).
     pub caller_present: String,

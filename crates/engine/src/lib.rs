@@ -17,6 +17,7 @@ pub mod gate;
 pub mod intent;
 mod quotas;
 mod request;
+pub mod route;
 mod serials;
 pub mod vocabulary;
 pub mod writes;

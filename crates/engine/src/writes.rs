@@ -43,6 +43,9 @@ pub struct Unfinished {
     pub ringing_ms: Option<i64>,
     /// The last attempt, where the call was dialled.
     pub attempt: Option<Attempt>,
+    /// The last attempt of each earlier leg, over trunks that failed it: what became of it there is
+    /// not known either.
+    pub earlier: Vec<Attempt>,
     /// The dialog of the 2xx and when it came, where it was answered.
     pub answered: Option<(Vec<u8>, i64)>,
 }

@@ -25,7 +25,7 @@ pub use listeners::{Http, Https, Media, Sip};
 pub use process::{Access, Callbacks, Defaults, Recordings};
 pub use secret::Secret;
 pub use tenant::TenantInFile;
-pub use trunk::{Transport, Trunk, TrunkKind};
+pub use trunk::{Identity, NumberRule, Transport, Trunk, TrunkKind};
 
 /// The port that SIP stands for (RFC 3261 §19.1.2).
 const SIP_PORT: u16 = 5060;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::config::{Config, Secret, TenantInFile};
 use crate::serve::{self, Running, ServeError};
-use crate::tenants::{Route, TenantSettings};
+use crate::tenants::{PrefixRoute, TenantSettings};
 
 const TENANT: TenantId = TenantId(1);
 const APP_KEY: &str = "demo";
@@ -274,7 +274,7 @@ fn config(data: &Path, receiver: &CallbackReceiver, secret: &str) -> Result<Conf
         callback_shared_key: None,
         suspended: false,
         settings: TenantSettings {
-            routes: vec![Route { prefix: String::new(), trunk: sim }],
+            routes: vec![PrefixRoute { prefix: String::new(), route: sim.into() }],
             trust: crate::callbacks::trust::TrustList(vec![trust]),
             record: true,
             ..TenantSettings::default()

@@ -2,8 +2,10 @@
 
 mod provision;
 mod registry;
+mod routes;
 mod settings;
 
 pub use provision::{CALLBACK_SHARED_KEY, FirstRun, Provisioner};
 pub use registry::{BadSettings, Tenant, Tenants};
-pub use settings::{Review, Route, SignatureKind, TenantSettings};
+pub use routes::PrefixRoute;
+pub use settings::{Barred, Review, SignatureKind, TenantSettings};

@@ -16,6 +16,10 @@ pub enum Behaviour {
     Press { wait: Duration, digits: String },
     /// Rings for `ring`, then refuses with `status` (300 to 699).
     Refuse { ring: Duration, status: u16 },
+    /// Refuses at once with 503 and asks for so long a rest (Retry-After).
+    Overloaded { retry_after: Duration },
+    /// Sends the call on (302) to another number of the same carrier.
+    Redirect { to: String },
     /// Rings until the caller gives up.
     NoAnswer,
     /// Says `100 Trying` and nothing more until the caller gives up.

@@ -197,10 +197,12 @@ impl Exchange {
             // The carrier dials and registers nowhere.
             Event::Prepared { .. }
             | Event::Challenged { .. }
+            | Event::Trying { .. }
             | Event::Provisional { .. }
             | Event::Answered { .. }
             | Event::Registered { .. }
             | Event::RegistrationFailed { .. }
+            | Event::Probed { .. }
             | Event::Unregistered { .. } => {}
         }
     }

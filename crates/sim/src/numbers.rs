@@ -61,6 +61,12 @@ pub const RESERVED: &[Reserved] = &[
     row("1016ss", "answers, is gone after ss seconds: no audio, no answer to BYE", |s| {
         Behaviour::Vanish { after: seconds(s) }
     }),
+    row("1017ss", "refuses with 503 and Retry-After: ss", |s| Behaviour::Overloaded {
+        retry_after: seconds(s),
+    }),
+    row("1018d…", "sends the call on (302) to the number d…", |digits| Behaviour::Redirect {
+        to: digits.to_owned(),
+    }),
     row("1020", "no response at all (over UDP; over TCP as 1010)", |_| Behaviour::Dead),
     row("1480", "rings until the caller gives up", |_| Behaviour::NoAnswer),
     row(
@@ -150,6 +156,8 @@ mod tests {
         check("100405", press(s(5), "1"));
         check("100512*#", press(s(1), "12*#"));
         check("100702", Behaviour::EarlyMedia { ring: s(2) });
+        check("101707", Behaviour::Overloaded { retry_after: s(7) });
+        check("10188899", Behaviour::Redirect { to: "8899".into() });
         check("1480", Behaviour::NoAnswer);
         check("1486", Behaviour::Refuse { ring: s(0), status: 486 });
         check("1603", Behaviour::Refuse { ring: s(0), status: 603 });

@@ -148,7 +148,16 @@ impl Phone {
 
     /// Refuses the call; `status` is 300 to 699.
     pub async fn refuse(&mut self, status: u16) -> Result<(), Over> {
-        let (leg, reason, headers) = (self.leg, None, Vec::new());
+        self.refuse_saying(status, Vec::new()).await
+    }
+
+    /// The same with headers of one's own: Retry-After, Contact.
+    pub async fn refuse_saying(
+        &mut self,
+        status: u16,
+        headers: Vec<(String, String)>,
+    ) -> Result<(), Over> {
+        let (leg, reason) = (self.leg, None);
         self.log.status = Some(status);
         self.sip(Command::Refuse { leg, status, reason, headers })?;
         self.until_over().await

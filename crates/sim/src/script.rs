@@ -60,6 +60,14 @@ async fn act(behaviour: &Behaviour, phone: &mut Phone) -> Result<(), Over> {
             phone.ring_for(*ring).await?;
             phone.refuse(*status).await
         }
+        Behaviour::Overloaded { retry_after } => {
+            let rest = retry_after.as_secs().to_string();
+            phone.refuse_saying(503, vec![("Retry-After".to_owned(), rest)]).await
+        }
+        Behaviour::Redirect { to } => {
+            let contact = format!("<sip:{to}@carrier.invalid>");
+            phone.refuse_saying(302, vec![("Contact".to_owned(), contact)]).await
+        }
         Behaviour::NoAnswer => {
             phone.ring()?;
             phone.until_over().await

@@ -1,6 +1,6 @@
 //! What the caller asks of the core.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 
@@ -25,6 +25,11 @@ impl LegId {
 /// One registration at a registrar; chosen by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegistrationId(pub u64);
+
+/// One question whether a peer is alive; chosen by the caller. A later one with the same id takes
+/// the place of the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeId(pub u64);
 
 /// A request outside any dialog that waits for [`Command::Respond`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,6 +134,22 @@ pub struct Registration {
     pub expires: u32,
 }
 
+/// One OPTIONS outside any dialog (RFC 3261 §11).
+#[derive(Clone, Debug)]
+pub struct Probe {
+    pub id: ProbeId,
+    pub destination: Destination,
+    pub request_uri: Uri,
+    pub from: Address,
+    /// Given up after so long; more than 32 s (Timer F) has no effect.
+    pub timeout: Duration,
+}
+
+impl Probe {
+    /// Long enough for a request that was lost three times, and short for whoever waits.
+    pub const TIMEOUT: Duration = Duration::from_secs(5);
+}
+
 /// Why a leg is hung up: a Reason header (RFC 3326) and, where an INVITE is still to be refused,
 /// its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +226,8 @@ pub enum Command {
         leg: LegId,
         body: Option<Body>,
     },
-    /// A final refusal of an inbound leg; `status` is 300 to 699, else 500 is sent.
+    /// A final refusal of an inbound leg; `status` is 300 to 699, else 500 is sent. With 3xx a header
+    /// `Contact` says where to.
     Refuse {
         leg: LegId,
         status: u16,
@@ -242,6 +264,8 @@ pub enum Command {
     Unregister {
         id: RegistrationId,
     },
+    /// Ask a peer whether it is alive; answered by `Probed`.
+    Probe(Box<Probe>),
     /// Answer a request that policy let through. `status` is 200 to 699, else 500 is sent.
     Respond {
         request: RequestId,

@@ -17,6 +17,7 @@ use crate::{
     legs::{self, Input, Leg, Outbound, Verb},
     message::Source,
     outside::Outside,
+    probes::Probes,
     registrations::Registrations,
     stack::Stack,
     timers::TimerKey,
@@ -81,6 +82,7 @@ pub struct Core {
     stack: Stack,
     legs: HashMap<LegId, Entry>,
     registrations: Registrations,
+    probes: Probes,
     outside: Outside,
     inbound_legs: u64,
 }
@@ -104,6 +106,7 @@ impl Core {
             stack,
             legs: HashMap::new(),
             registrations: Registrations::default(),
+            probes: Probes::default(),
             outside: Outside::default(),
             inbound_legs,
         }
@@ -145,6 +148,7 @@ impl Core {
             Command::Info { leg, body } => self.tell(leg, Verb::Info(body)),
             Command::Register(wanted) => self.registrations.register(*wanted, &mut self.stack),
             Command::Unregister { id } => self.registrations.unregister(id, &mut self.stack),
+            Command::Probe(probe) => self.probes.ask(*probe, &mut self.stack),
             Command::Respond { request, status, headers, body } => {
                 let stack = &mut self.stack;
                 self.outside.respond(request, status, &headers, body.as_ref(), stack);
@@ -199,6 +203,7 @@ impl Core {
                 TimerKey::Server(id, timer) => self.stack.server_due(id, timer, at),
                 TimerKey::Leg(leg, timer) => self.with_leg(leg, Input::Due { timer, at }),
                 TimerKey::Registration(id) => self.registrations.due(id, &mut self.stack),
+                TimerKey::Probe(id) => self.probes.due(id, &mut self.stack),
                 TimerKey::Unanswered(id) => self.outside.unanswered(id, &mut self.stack),
             }
         }
@@ -240,6 +245,7 @@ impl Core {
             Owner::Registration(id) => {
                 self.registrations.request_failed(id, failure, &mut self.stack);
             }
+            Owner::Probe(id) => self.probes.request_failed(id, key, failure, &mut self.stack),
             Owner::Nobody(_) => {}
         }
     }
@@ -293,6 +299,7 @@ impl Core {
                         q850: None,
                         retry_after: None,
                         was_ringing: false,
+                        contacts: Vec::new(),
                     };
                     self.stack.event(Event::Ended { leg: id, end });
                 }

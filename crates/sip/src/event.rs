@@ -5,7 +5,8 @@ use std::{net::SocketAddr, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    Address, Body, DialogSnapshot, FlowId, LegId, RegistrationId, RequestId, Transport, Wire,
+    Address, Body, DialogSnapshot, FlowId, LegId, ProbeId, RegistrationId, RequestId, Transport,
+    Uri, Wire,
 };
 
 /// Everything that happens to legs and registrations.
@@ -20,6 +21,11 @@ pub enum Event {
     Challenged {
         leg: LegId,
         wire: Box<Wire>,
+    },
+    /// The first response of any kind, 100 included, to an INVITE of a dialled leg: once for each
+    /// INVITE that was sent, before what else the response causes.
+    Trying {
+        leg: LegId,
     },
     /// 101 to 199; each fork shows its own.
     Provisional {
@@ -86,6 +92,11 @@ pub enum Event {
     Unregistered {
         id: RegistrationId,
     },
+    /// What came of a `Probe`.
+    Probed {
+        id: ProbeId,
+        outcome: ProbeOutcome,
+    },
     /// A request outside any dialog that policy let through; answer with `Respond` within 30 s.
     Request(Box<OutsideRequest>),
     /// Every message on the wire, for timelines.
@@ -106,6 +117,19 @@ pub struct End {
     pub retry_after: Option<u32>,
     /// Whether a 18x was seen (dialled) or sent (inbound).
     pub was_ringing: bool,
+    /// Where a 3xx sent us, in its order of preference (`q`, RFC 3261 §8.1.3.4); at most 8.
+    pub contacts: Vec<Uri>,
+}
+
+/// What came of the question whether a peer is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// A final response, whatever it says: 200 as well as 405 proves that somebody is there.
+    Answered { status: u16 },
+    /// Nothing final within the time of the probe.
+    NoResponse,
+    /// Nobody takes a connection there, or none of our listeners reaches it.
+    Unreachable,
 }
 
 /// Who ended it.

@@ -87,6 +87,7 @@ mod legs;
 mod message;
 mod outside;
 mod policy;
+mod probes;
 mod random;
 mod registrations;
 mod reply;
@@ -102,16 +103,16 @@ mod writer;
 
 pub use address::{Address, AddressError, Uri};
 pub use command::{
-    Body, Command, Destination, FlowId, HangUpCause, Invite, LegId, Registration, RegistrationId,
-    RequestId, Transport,
+    Body, Command, Destination, FlowId, HangUpCause, Invite, LegId, Probe, ProbeId, Registration,
+    RegistrationId, RequestId, Transport,
 };
 pub use core::{Core, CoreConfig, CoreListener, Output, Received, Transmit};
 pub use counters::Counters;
 pub use credentials::Credentials;
 pub use endpoint::{Busy, Endpoint, EndpointConfig, Limits, Listener, StartError};
 pub use event::{
-    Direction, End, EndTimer, EndedBy, Event, IncomingCall, OutsideRequest, RegistrationFailure,
-    TapRecord,
+    Direction, End, EndTimer, EndedBy, Event, IncomingCall, OutsideRequest, ProbeOutcome,
+    RegistrationFailure, TapRecord,
 };
 pub use framing::{FrameError, Framed, Framer};
 pub use policy::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use sipx_sip::{HeaderName, Headers, Method, TypedHeader, Via};
 
-use crate::{Body, Destination, Transport, core::Received};
+use crate::{Body, Destination, Transport, Uri, core::Received};
 
 /// Where a message came from and on which socket.
 #[derive(Clone, Copy, Debug)]
@@ -201,6 +201,34 @@ pub(crate) fn retry_after(headers: &Headers) -> Option<u32> {
     let value = text(headers, &HeaderName::RetryAfter)?;
     let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
+}
+
+/// Where a redirection leads, by falling `q` (1 where it is missing, RFC 3261 §20.10), in the order
+/// of the message where that is the same. Contacts that are no SIP or tel address are left out.
+pub(crate) fn contacts(headers: &Headers) -> Vec<Uri> {
+    let values = split_values(&texts(headers, &HeaderName::Contact));
+    let mut found: Vec<(u16, Uri)> = values
+        .iter()
+        .filter_map(|value| {
+            let address = sipx_sip::Address::parse(value.as_bytes(), "contact").ok()?;
+            Some((preference(value), Uri::from_parsed(&address.uri).ok()?))
+        })
+        .collect();
+    found.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
+    found.into_iter().take(MAX_CONTACTS).map(|(_, uri)| uri).collect()
+}
+
+/// Contacts of a redirection that are reported.
+const MAX_CONTACTS: usize = 8;
+
+/// The `q` parameter of a Contact in thousandths.
+fn preference(contact: &str) -> u16 {
+    let params = contact.rsplit_once('>').map_or(contact, |(_, params)| params);
+    let q = params.split(';').find_map(|param| {
+        let (name, value) = param.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())?
+    });
+    q.map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0) as u16)
 }
 
 /// Every header except credentials, for callers that want to look at one.

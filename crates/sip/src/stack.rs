@@ -101,6 +101,15 @@ impl Stack {
             .map(|listener| listener.bound)
     }
 
+    /// The destination with its listener filled in; `None` where none of ours fits it.
+    pub fn resolved(&self, destination: Destination) -> Option<Destination> {
+        let local = match destination.local {
+            Some(local) => self.is_bound(local, destination.transport).then_some(local),
+            None => self.local_for(destination.addr, destination.transport),
+        };
+        local.map(|local| Destination { local: Some(local), ..destination })
+    }
+
     /// Whether a listener is bound to exactly this address.
     pub fn is_bound(&self, local: SocketAddr, transport: Transport) -> bool {
         let mut listeners = self.config.listeners.iter();

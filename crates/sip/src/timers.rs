@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{LegId, RegistrationId, RequestId};
+use crate::{LegId, ProbeId, RegistrationId, RequestId};
 
 /// Round-trip estimate (RFC 3261 §17.1.1.1).
 pub(crate) const T1: Duration = Duration::from_millis(500);
@@ -23,6 +23,8 @@ pub(crate) enum TimerKey {
     Server(crate::transactions::ServerId, ServerTimer),
     Leg(LegId, LegTimer),
     Registration(RegistrationId),
+    /// A peer that has not answered a probe.
+    Probe(ProbeId),
     /// A request that the caller never answered.
     Unanswered(RequestId),
 }

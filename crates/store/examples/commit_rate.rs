@@ -126,7 +126,7 @@ async fn recover_queue(
     let start = Instant::now();
     let mut claimed = 0;
     loop {
-        let claim = Claim::Ready { tenant: TenantId(170), trunk: "carrier".into(), limit: 100 };
+        let claim = Claim::Ready { tenant: TenantId(170), route: "carrier".into(), limit: 100 };
         match store.claim(claim).await?.len() {
             0 => break,
             some => claimed += some,
@@ -145,7 +145,7 @@ fn intent(serial: u64) -> Intent {
         created_ms: serial as i64,
         queue_deadline_ms: serial as i64 + 3_600_000,
         order: Order {
-            trunk: "carrier".into(),
+            route: "carrier".into(),
             called: format!("{:08}", 88_000_000 + serial % 1_000_000),
             caller_present: "95599".into(),
             priority: Priority::LAST,
@@ -177,6 +177,7 @@ fn attempt(serial: u64) -> Attempt {
 
 fn cdr(intent: Intent) -> Cdr {
     Cdr {
+        trunk: Some("carrier".into()),
         dialled_ms: Some(2),
         alerting_ms: Some(3),
         talking_ms: Some(5),

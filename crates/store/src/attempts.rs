@@ -1,10 +1,11 @@
-//! The last dial attempt of each unfinished call, and the dialog of its 2xx.
+//! The dial attempts of each unfinished call, and the dialog of its 2xx.
 //!
-//! One row per call: a restart resolves the last INVITE only, so a later attempt replaces the row
-//! of the one before.
+//! One row per leg: a restart resolves the last INVITE of each, so a later attempt of the same leg (with
+//! credentials) replaces the row of the one before.
 
 use std::collections::BTreeMap;
 
+use engine::intent::Intent;
 use engine::vocabulary::{LegId, Serial, TrunkName};
 use engine::writes::{Attempt, Unfinished};
 use sqlx::Row as _;
@@ -16,14 +17,15 @@ use crate::sqlite::multi_row::{Bind, MultiRow, Values};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE attempts (
-    serial INTEGER PRIMARY KEY,
-    leg    INTEGER NOT NULL,
+    leg    INTEGER PRIMARY KEY,
+    serial INTEGER NOT NULL,
     trunk  TEXT NOT NULL,
     number INTEGER NOT NULL,
     at_ms  INTEGER NOT NULL,
     wire   BLOB NOT NULL,
     media  BLOB NOT NULL
 );
+CREATE INDEX attempts_of_call ON attempts (serial);
 CREATE TABLE answers (
     serial INTEGER PRIMARY KEY,
     leg    INTEGER NOT NULL,
@@ -69,7 +71,7 @@ impl Bind for Answer {
     }
 }
 
-/// The calls that were dialled, by serial.
+/// The calls that were dialled, by serial; each with its last attempt and those of its earlier legs.
 pub(crate) async fn unfinished(
     connection: &mut SqliteConnection,
 ) -> Result<Vec<Unfinished>, StoreError> {
@@ -79,11 +81,20 @@ pub(crate) async fn unfinished(
                 answers.at_ms AS answered_ms, answers.dialog
          FROM attempts JOIN intents USING (serial)
          LEFT JOIN answers ON answers.serial = attempts.serial AND answers.leg = attempts.leg
-         ORDER BY attempts.serial",
+         ORDER BY attempts.serial, attempts.number",
     )
     .fetch_all(connection)
     .await?;
-    rows.iter().map(decode).collect()
+    let mut calls: Vec<Unfinished> = Vec::new();
+    for row in &rows {
+        let mut call = decode(row)?;
+        if let Some(before) = calls.pop_if(|before| before.intent.serial == call.intent.serial) {
+            call.earlier = before.earlier;
+            call.earlier.extend(before.attempt);
+        }
+        calls.push(call);
+    }
+    Ok(calls)
 }
 
 /// Removes attempts and answers of calls that are over.
@@ -113,19 +124,20 @@ fn decode(row: &SqliteRow) -> Result<Unfinished, StoreError> {
         (Some(dialog), Some(at_ms)) => Some((dialog, at_ms)),
         (None, _) | (_, None) => None,
     };
-    Ok(Unfinished { intent, ringing_ms: None, attempt: Some(attempt), answered })
+    let (attempt, earlier) = (Some(attempt), Vec::new());
+    Ok(Unfinished { intent, ringing_ms: None, attempt, answered, earlier })
 }
 
 /// Both tables in memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attempts {
-    attempts: BTreeMap<Serial, Attempt>,
+    attempts: BTreeMap<(Serial, LegId), Attempt>,
     answers: BTreeMap<Serial, Answer>,
 }
 
 impl Attempts {
     pub(crate) fn insert(&mut self, attempt: &Attempt) {
-        self.attempts.insert(attempt.serial, attempt.clone());
+        self.attempts.insert((attempt.serial, attempt.leg), attempt.clone());
     }
 
     pub(crate) fn answer(&mut self, answer: Answer) {
@@ -133,30 +145,41 @@ impl Attempts {
     }
 
     pub(crate) fn remove(&mut self, serial: Serial) {
-        self.attempts.remove(&serial);
+        let of_call = self.of(serial).map(|attempt| (serial, attempt.leg)).collect::<Vec<_>>();
+        for key in of_call {
+            self.attempts.remove(&key);
+        }
         self.answers.remove(&serial);
     }
 
     pub(crate) fn dialled(&self, serial: Serial) -> bool {
-        self.attempts.contains_key(&serial)
+        self.of(serial).next().is_some()
     }
 
     pub(crate) fn remove_orphans(&mut self, unfinished: impl Fn(Serial) -> bool) {
-        self.attempts.retain(|serial, _| unfinished(*serial));
+        self.attempts.retain(|(serial, _), _| unfinished(*serial));
         self.answers.retain(|serial, _| unfinished(*serial));
     }
 
     pub(crate) fn unfinished(&self, intents: &intents::Intents) -> Vec<Unfinished> {
-        let unfinished = |attempt: &Attempt| {
-            let (intent, _) = intents.rows.get(&attempt.serial)?;
-            let answer = self.answers.get(&attempt.serial).filter(|a| a.leg == attempt.leg);
+        let unfinished = |(serial, (intent, _)): (&Serial, &(Intent, bool))| {
+            let mut earlier: Vec<Attempt> = self.of(*serial).cloned().collect();
+            earlier.sort_by_key(|attempt| attempt.number);
+            let attempt = earlier.pop()?;
+            let answer = self.answers.get(serial).filter(|answer| answer.leg == attempt.leg);
             Some(Unfinished {
                 intent: intent.clone(),
                 ringing_ms: None,
-                attempt: Some(attempt.clone()),
                 answered: answer.map(|answer| (answer.dialog.clone(), answer.at_ms)),
+                attempt: Some(attempt),
+                earlier,
             })
         };
-        self.attempts.values().filter_map(unfinished).collect()
+        intents.rows.iter().filter_map(unfinished).collect()
+    }
+
+    fn of(&self, serial: Serial) -> impl Iterator<Item = &Attempt> {
+        let legs = (serial, LegId(0))..=(serial, LegId(u64::MAX));
+        self.attempts.range(legs).map(|(_, attempt)| attempt)
     }
 }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::intent::{Intent, Order};
-use engine::vocabulary::{CallKind, Priority, Serial, TenantId, TrunkName};
+use engine::route::Route;
+use engine::vocabulary::{CallKind, Priority, Serial, TenantId};
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
@@ -20,7 +21,7 @@ CREATE TABLE intents (
     serial            INTEGER PRIMARY KEY,
     tenant            INTEGER NOT NULL,
     kind              TEXT NOT NULL,
-    trunk             TEXT NOT NULL,
+    route             TEXT NOT NULL,
     priority          INTEGER NOT NULL,
     called            TEXT NOT NULL,
     caller_present    TEXT NOT NULL,
@@ -29,12 +30,12 @@ CREATE TABLE intents (
     started           INTEGER NOT NULL,
     body              TEXT NOT NULL
 );
-CREATE INDEX intents_waiting ON intents (tenant, trunk, priority, serial) WHERE started = 0;
+CREATE INDEX intents_waiting ON intents (tenant, route, priority, serial) WHERE started = 0;
 CREATE INDEX intents_expiring ON intents (queue_deadline_ms) WHERE started = 0;
 ";
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
-    "INSERT INTO intents (serial, tenant, kind, trunk, priority, called, caller_present, \
+    "INSERT INTO intents (serial, tenant, kind, route, priority, called, caller_present, \
      created_ms, queue_deadline_ms, started, body) VALUES {rows}",
     11,
 );
@@ -47,7 +48,7 @@ pub(crate) static DELETE: MultiRow = MultiRow::new(
 );
 
 const READY: &str = "UPDATE intents SET started = 1 WHERE serial IN (
-    SELECT serial FROM intents WHERE started = 0 AND tenant = ?1 AND trunk = ?2
+    SELECT serial FROM intents WHERE started = 0 AND tenant = ?1 AND route = ?2
     ORDER BY priority, serial LIMIT ?3) RETURNING *";
 const EXPIRED: &str = "UPDATE intents SET started = 1 WHERE serial IN (
     SELECT serial FROM intents WHERE started = 0 AND queue_deadline_ms <= ?1
@@ -58,9 +59,9 @@ const ONE: &str = "UPDATE intents SET started = 1
 /// Which waiting calls to take. Each is given once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// Those of a tenant over a trunk, by priority, then first come first served. A call whose
+    /// Those of a tenant over a route, by priority, then first come first served. A call whose
     /// wait is over may be among them: compare its deadline before dialling.
-    Ready { tenant: TenantId, trunk: TrunkName, limit: u32 },
+    Ready { tenant: TenantId, route: Route, limit: u32 },
     /// Those whose wait in the queue is over at `now_ms`.
     Expired { now_ms: i64, limit: u32 },
     /// This one, where it still waits.
@@ -127,28 +128,26 @@ impl Store {
         }
     }
 
-    /// How many calls wait, by tenant and trunk.
-    pub async fn waiting(&self) -> Result<Vec<(TenantId, TrunkName, u32)>, StoreError> {
+    /// How many calls wait, by tenant and route.
+    pub async fn waiting(&self) -> Result<Vec<(TenantId, Route, u32)>, StoreError> {
         match self {
             Store::Sqlite(sqlite) => {
                 let counts = sqlx::query_as::<_, (u32, String, u32)>(
-                    "SELECT tenant, trunk, count(*) FROM intents WHERE started = 0
-                     GROUP BY tenant, trunk",
+                    "SELECT tenant, route, count(*) FROM intents WHERE started = 0
+                     GROUP BY tenant, route",
                 );
                 let rows = counts.fetch_all(&mut *sqlite.reader().await?).await?;
-                Ok(rows
-                    .into_iter()
-                    .map(|(tenant, trunk, count)| {
-                        (TenantId(tenant), TrunkName(trunk.into()), count)
-                    })
-                    .collect())
+                let queue = |(tenant, route, count): (u32, String, u32)| {
+                    Ok((TenantId(tenant), rows::route("intents", &route)?, count))
+                };
+                rows.into_iter().map(queue).collect()
             }
             Store::Memory(memory) => Ok(memory.read(|tables| {
                 let mut counts = BTreeMap::<_, u32>::new();
-                for (tenant, trunk, _, _) in &tables.intents.waiting {
-                    *counts.entry((*tenant, trunk.clone())).or_default() += 1;
+                for (tenant, route, _, _) in &tables.intents.waiting {
+                    *counts.entry((*tenant, route.clone())).or_default() += 1;
                 }
-                counts.into_iter().map(|((tenant, trunk), count)| (tenant, trunk, count)).collect()
+                counts.into_iter().map(|((tenant, route), count)| (tenant, route, count)).collect()
             })),
         }
     }
@@ -218,7 +217,7 @@ impl Bind for IntentRow {
         to.push(self.intent.serial.0 as i64)
             .push(self.intent.tenant.0)
             .push(order.call_kind().name())
-            .push(order.trunk.0)
+            .push(order.route.to_string())
             .push(order.priority.value())
             .push(order.called)
             .push(order.caller_present)
@@ -235,8 +234,8 @@ pub(crate) async fn claim(
     claim: &Claim,
 ) -> Result<Vec<Intent>, ApplyError> {
     let query = match claim {
-        Claim::Ready { tenant, trunk, limit } => {
-            sqlx::query(READY).bind(tenant.0).bind(trunk.0.to_string()).bind(limit)
+        Claim::Ready { tenant, route, limit } => {
+            sqlx::query(READY).bind(tenant.0).bind(route.to_string()).bind(limit)
         }
         Claim::Expired { now_ms, limit } => sqlx::query(EXPIRED).bind(now_ms).bind(limit),
         Claim::One { tenant, serial } => sqlx::query(ONE).bind(serial.0 as i64).bind(tenant.0),
@@ -289,7 +288,7 @@ fn state(started: bool) -> IntentState {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Intents {
     pub(crate) rows: BTreeMap<Serial, (Intent, bool)>,
-    waiting: BTreeSet<(TenantId, TrunkName, Priority, Serial)>,
+    waiting: BTreeSet<(TenantId, Route, Priority, Serial)>,
     deadlines: BTreeSet<(i64, Serial)>,
 }
 
@@ -310,10 +309,10 @@ impl Intents {
 
     pub(crate) fn claim(&mut self, claim: &Claim) -> Vec<Intent> {
         let serials: Vec<Serial> = match claim {
-            Claim::Ready { tenant, trunk, limit } => self
+            Claim::Ready { tenant, route, limit } => self
                 .waiting
-                .range((*tenant, trunk.clone(), first(), Serial(0))..)
-                .take_while(|(of, over, _, _)| of == tenant && over == trunk)
+                .range((*tenant, route.clone(), first(), Serial(0))..)
+                .take_while(|(of, over, _, _)| of == tenant && over == route)
                 .take(*limit as usize)
                 .map(|(_, _, _, serial)| *serial)
                 .collect(),
@@ -366,6 +365,6 @@ fn first() -> Priority {
     Priority::new(1).expect("1 is a priority")
 }
 
-fn place(intent: &Intent) -> (TenantId, TrunkName, Priority, Serial) {
-    (intent.tenant, intent.order.trunk.clone(), intent.order.priority, intent.serial)
+fn place(intent: &Intent) -> (TenantId, Route, Priority, Serial) {
+    (intent.tenant, intent.order.route.clone(), intent.order.priority, intent.serial)
 }

@@ -1,6 +1,7 @@
 //! What a start finds.
 
-use engine::vocabulary::{Serial, TenantId, TrunkName};
+use engine::route::Route;
+use engine::vocabulary::{Serial, TenantId};
 use engine::writes::Unfinished;
 
 use crate::error::StoreError;
@@ -12,8 +13,8 @@ use crate::{Store, attempts};
 pub struct Recovery {
     /// Those whose INVITE may be out, by serial: to be resolved, never dialled again silently.
     pub unfinished_started: Vec<Unfinished>,
-    /// How many wait, by tenant and trunk; claimed as usual.
-    pub waiting: Vec<(TenantId, TrunkName, u32)>,
+    /// How many wait, by tenant and route; claimed as usual.
+    pub waiting: Vec<(TenantId, Route, u32)>,
     /// When the first wait is over, ms since 1970.
     pub next_queue_deadline_ms: Option<i64>,
     /// The highest serial that was given to a call whose row is still there.

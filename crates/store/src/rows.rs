@@ -1,5 +1,6 @@
 //! Values as they stand in a row, and back.
 
+use engine::route::Route;
 use engine::vocabulary::CallKind;
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
@@ -18,6 +19,10 @@ pub(crate) fn parse<T: DeserializeOwned>(table: &'static str, json: &str) -> Res
 pub(crate) fn call_kind(table: &'static str, name: &str) -> Result<CallKind, StoreError> {
     let name: StrDeserializer<'_, NameError> = name.into_deserializer();
     CallKind::deserialize(name).map_err(|error| StoreError::corrupt(table, error))
+}
+
+pub(crate) fn route(table: &'static str, text: &str) -> Result<Route, StoreError> {
+    text.parse().map_err(|error| StoreError::corrupt(table, error))
 }
 
 pub(crate) fn sha256(table: &'static str, bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {

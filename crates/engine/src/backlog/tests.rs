@@ -28,14 +28,14 @@ fn admit(backlog: &mut Backlog, tenant: TenantId, now: Duration) -> Admission {
 fn says_what_a_call_waits_for() {
     let now = Duration::from_secs(1);
     let mut by_rate = backlog(pace(1, 10), pace(100, 100));
-    assert_eq!(admit(&mut by_rate, T1, now), Admission::Start);
+    assert_eq!(admit(&mut by_rate, T1, now), Admission::Start("carrier".into()));
     assert_eq!(admit(&mut by_rate, T1, now), Admission::Wait(Waiting::TenantRate));
     let later = now + Duration::from_secs(1);
     let behind = Waiting::BehindOthers { waiting: 1 };
     assert_eq!(admit(&mut by_rate, T1, later), Admission::Wait(behind));
 
     let mut by_slots = backlog(pace(100, 10), pace(100, 1));
-    assert_eq!(admit(&mut by_slots, T1, now), Admission::Start);
+    assert_eq!(admit(&mut by_slots, T1, now), Admission::Start("carrier".into()));
     assert_eq!(admit(&mut by_slots, T2, now), Admission::Wait(Waiting::TrunkConcurrency));
 
     let mut down = backlog(pace(100, 10), pace(100, 10));
@@ -48,7 +48,7 @@ fn says_what_a_call_waits_for() {
 fn a_full_queue_refuses_and_says_when_to_come_back() {
     let now = Duration::from_secs(1);
     let mut backlog = backlog(pace(2, 1), pace(100, 100));
-    assert_eq!(admit(&mut backlog, T1, now), Admission::Start);
+    assert_eq!(admit(&mut backlog, T1, now), Admission::Start("carrier".into()));
     for _ in 0..10 {
         assert!(matches!(admit(&mut backlog, T1, now), Admission::Wait(_)));
     }
@@ -64,7 +64,7 @@ fn claims_what_the_clock_allows_and_gives_back_what_was_not_there() {
     let (claim, Claim::Ready { limit, .. }) = claims[0].clone() else { panic!("{claims:?}") };
     assert_eq!(limit, 2, "two fit into one bunch at 100 a second");
     assert!(backlog.claims(now).is_empty(), "one claim at a time");
-    backlog.claimed(claim, 1);
+    backlog.claimed(claim, 1, now);
     assert!(backlog.nothing_waits(), "the store had no more");
     assert_eq!(backlog.running, 1);
 }
@@ -79,10 +79,10 @@ fn tenants_on_one_trunk_take_turns() {
     for step in 1..=6u32 {
         let now = Duration::from_secs(1) * step;
         for (claim, what) in backlog.claims(now) {
-            let Claim::Ready { tenant, trunk, .. } = what else { panic!("{what:?}") };
+            let Claim::Ready { tenant, .. } = what else { panic!("{what:?}") };
             served.push(tenant);
-            backlog.claimed(claim, 1);
-            backlog.ended(tenant, &trunk);
+            backlog.claimed(claim, 1, now);
+            backlog.ended(tenant, &"carrier".into(), now);
         }
     }
     assert_eq!(served, [T1, T2, T1, T2, T1, T2]);

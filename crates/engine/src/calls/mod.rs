@@ -6,9 +6,11 @@ use crate::action::{Action, FetchFault, LegInput};
 use crate::cdr::{Cause, Cdr, Draft, Outcome};
 use crate::events::EventKind;
 use crate::intent::{Intent, OrderKind};
-use crate::vocabulary::{Deadline, LegId, Now};
+use crate::route::Route;
+use crate::vocabulary::{Deadline, LegId, Now, TrunkName};
 use crate::writes::{Unfinished, Write};
 
+mod dial;
 mod voice_notification;
 
 use voice_notification::VoiceNotification;
@@ -16,10 +18,12 @@ use voice_notification::VoiceNotification;
 /// What a room hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallInput {
-    /// It may start: the backlog let it through.
-    Start,
+    /// It may start: the backlog let it through, over this trunk.
+    Start(TrunkName),
     Fetched(Result<(), FetchFault>),
     Leg(LegId, LegInput),
+    /// The answer to [`Effects::next_trunk`]; `None`: there is none.
+    Trunk(Option<TrunkName>),
     Cancel,
     /// The server stops.
     Interrupt,
@@ -40,6 +44,12 @@ pub(crate) enum Effect {
     Event(EventKind),
     Act(Action),
     AfterCommit(Action),
+    /// A trunk failed the call: which one is next? Answered by [`CallInput::Trunk`] in the same step.
+    NextTrunk {
+        route: Route,
+        tried: Vec<TrunkName>,
+        silent: bool,
+    },
     /// The room is done.
     Over(Box<Cdr>),
 }
@@ -73,6 +83,11 @@ impl Effects {
 
     fn after_commit(&mut self, action: Action) {
         self.list.push(Effect::AfterCommit(action));
+    }
+
+    /// `silent`: the last of `tried` showed no sign of life.
+    fn next_trunk(&mut self, route: Route, tried: Vec<TrunkName>, silent: bool) {
+        self.list.push(Effect::NextTrunk { route, tried, silent });
     }
 
     fn over(&mut self, cdr: Cdr) {
@@ -155,6 +170,7 @@ fn unanswered(cause: Cause, rang: bool) -> Outcome {
         | Cause::Unavailable
         | Cause::Released
         | Cause::TrunkFailed
+        | Cause::TrunkRefused
         | Cause::MediaFailed
         | Cause::HungUp
         | Cause::Internal => Outcome::Failed,

@@ -1,23 +1,24 @@
 //! A voice notification (page 003): dial, play a list of clips so many times, hang up.
 //!
 //! ```text
-//! Waiting ─start─▶ Fetching ─clips─▶ Preparing ─INVITE built─▶ Dialling ─▶ Ringing ─answer─▶ Playing
-//!                     │                  │                        │           │                │ last round
-//!                     └──── fault ───────┴── refusal, limit, cancel ──────────┴────────────────▼
-//!                                                                       Over ◀─leg ended── Ending
-//! after a restart:  Restoring ─clips─▶ Resumed ─▶ Ringing ─answer─▶ Playing;  otherwise Ending
+//! Waiting ─start─▶ Fetching ─clips─▶ Dialling ─answer─▶ Playing
+//!                     │                  │                  │ last round
+//!                     └─ fault           └─ limit, cancel ──┴─▶ Ending ─leg ended─▶ Over
+//! after a restart:  Restoring ─clips─▶ Dialling;  otherwise Ending
 //! ```
-//! If the leg ends by itself the call is over at once, from any state.
+//! If the leg ends by itself the call is over at once, from any state; while it is dialled its trunks
+//! have a say in that ([`Dial`]).
 
 use std::mem;
 use std::time::Duration;
 
-use crate::action::{Action, Dialled, LegInput, PlayId};
+use crate::action::{Action, LegInput, PlayId};
+use crate::calls::dial::{Dial, Step};
 use crate::calls::{CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
 use crate::intent::{OrderKind, PlayItem};
-use crate::vocabulary::{Deadline, LegId, Now};
+use crate::vocabulary::{Deadline, LegId, Now, TrunkName};
 use crate::writes::{Attempt, Unfinished, Write};
 
 #[derive(Debug)]
@@ -33,13 +34,9 @@ enum State {
     Waiting {
         until: Deadline,
     },
-    /// The clips are made ready.
+    /// The clips are made ready; then it is dialled over `trunk`.
     Fetching {
-        until: Deadline,
-    },
-    /// A port is bound and the INVITE built.
-    Preparing {
-        leg: LegId,
+        trunk: TrunkName,
         until: Deadline,
     },
     /// After a restart the clips are made ready again; then the stored INVITE is sent again.
@@ -47,25 +44,7 @@ enum State {
         found: Box<Attempt>,
         until: Deadline,
     },
-    /// The INVITE is on its way and nothing rings yet. `until`: the ring limit.
-    Dialling {
-        leg: LegId,
-        attempt: u32,
-        until: Deadline,
-    },
-    /// The stored INVITE was sent again and nothing has come of it yet: whether the far side ever
-    /// saw it is not known. `until`: the ring limit.
-    Resumed {
-        leg: LegId,
-        attempt: u32,
-        until: Deadline,
-    },
-    /// `until`: the ring limit.
-    Ringing {
-        leg: LegId,
-        attempt: u32,
-        until: Deadline,
-    },
+    Dialling(Box<Dial>),
     /// `round` counts from 1. `until`: the longest a call may last.
     Playing {
         leg: LegId,
@@ -92,10 +71,14 @@ impl VoiceNotification {
     pub(super) fn recover(found: Unfinished, now: Now, out: &mut Effects) -> VoiceNotification {
         let mut room = VoiceNotification::new(Draft::new(found.intent), now);
         let serial = room.draft.intent.serial;
+        for Attempt { leg, wire, .. } in found.earlier {
+            out.act(Action::Abandon { leg, serial, wire });
+        }
+        // Without an attempt it was never dialled: the store gives such calls back to the queue.
         let Some(attempt) = found.attempt else {
-            room.handle(CallInput::Start, now, out);
             return room;
         };
+        room.draft.trunk = Some(attempt.trunk.clone());
         room.draft.dialled_ms = Some(attempt.at_ms);
         room.draft.alerting_ms = found.ringing_ms;
         let leg = attempt.leg;
@@ -120,13 +103,14 @@ impl VoiceNotification {
     pub(super) fn handle(&mut self, input: CallInput, now: Now, out: &mut Effects) {
         let state = mem::replace(&mut self.state, State::Over);
         self.state = match input {
-            CallInput::Start => self.start(state, now, out),
+            CallInput::Start(trunk) => self.start(state, trunk, now, out),
             CallInput::Fetched(result) => self.fetched(state, result.is_ok(), now, out),
             CallInput::Leg(of, input) if state.leg() == Some(of) => {
                 self.leg(state, of, input, now, out)
             }
             // A late message of an earlier attempt meets nobody.
             CallInput::Leg(..) => state,
+            CallInput::Trunk(trunk) => self.trunk_chosen(state, trunk, now, out),
             CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
             CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
             CallInput::Tick if state.until().is_some_and(|until| now.since_start >= until) => {
@@ -140,48 +124,28 @@ impl VoiceNotification {
         self.state.until()
     }
 
-    fn start(&mut self, state: State, now: Now, out: &mut Effects) -> State {
+    fn start(&mut self, state: State, trunk: TrunkName, now: Now, out: &mut Effects) -> State {
         if !matches!(state, State::Waiting { .. }) {
             return state;
         }
         let serial = self.draft.intent.serial;
         out.act(Action::Fetch { serial, playlist: self.playlist().to_vec() });
-        State::Fetching { until: now.since_start + LOCAL_STEP }
+        State::Fetching { trunk, until: now.since_start + LOCAL_STEP }
     }
 
     fn fetched(&mut self, state: State, ready: bool, now: Now, out: &mut Effects) -> State {
-        let serial = self.draft.intent.serial;
         match (state, ready) {
-            (State::Fetching { .. }, true) => {
-                let leg = out.new_leg();
-                let order = &self.draft.intent.order;
-                let to = Dialled {
-                    trunk: order.trunk.clone(),
-                    called: order.called.clone(),
-                    caller_present: order.caller_present.clone(),
-                    attempt: 1,
-                };
-                out.act(Action::Open { leg, serial, to });
-                State::Preparing { leg, until: now.since_start + LOCAL_STEP }
+            (State::Fetching { trunk, .. }, true) => {
+                State::Dialling(Box::new(Dial::start(&mut self.draft, trunk, now, out)))
             }
             (State::Fetching { .. }, false) => self.over(Outcome::Failed, None, now, out),
             (State::Restoring { found, .. }, true) if is_young(&found, now) => {
-                let Attempt { leg, number, wire, media, .. } = *found;
-                out.act(Action::Resume { leg, serial, wire, media });
-                State::Resumed { leg, attempt: number, until: now.since_start + self.ring_limit() }
+                State::Dialling(Box::new(Dial::resume(&self.draft, *found, now, out)))
             }
-            (State::Restoring { found, .. }, _) => {
-                let Attempt { leg, wire, .. } = *found;
-                out.act(Action::Abandon { leg, serial, wire });
-                let until = now.since_start + LEG_END;
-                State::Ending { leg, outcome: Outcome::Unknown, cause: None, until }
-            }
+            (State::Restoring { found, .. }, _) => self.abandon(*found, now, out),
             (
                 state @ (State::Waiting { .. }
-                | State::Preparing { .. }
-                | State::Dialling { .. }
-                | State::Resumed { .. }
-                | State::Ringing { .. }
+                | State::Dialling(_)
                 | State::Playing { .. }
                 | State::Ending { .. }
                 | State::Over),
@@ -199,36 +163,14 @@ impl VoiceNotification {
         now: Now,
         out: &mut Effects,
     ) -> State {
-        use State::{Dialling, Ending, Playing, Preparing, Resumed, Ringing};
+        use State::{Ending, Playing};
         match (state, input) {
-            (state, LegInput::Ended { cause, sip_status, media }) => {
-                let end = LegEnd { cause, sip_status, media };
-                self.leg_ended(state, leg, end, now, out)
+            (State::Dialling(dial), input) => {
+                let step = dial.leg_input(input, &mut self.draft, now, out);
+                self.dialled(step, now, out)
             }
-
-            (Preparing { .. }, LegInput::Prepared { wire, media }) => {
-                self.dial(leg, 1, wire, media, now, out);
-                Dialling { leg, attempt: 1, until: now.since_start + self.ring_limit() }
-            }
-            (
-                Dialling { attempt, until, .. }
-                | Resumed { attempt, until, .. }
-                | Ringing { attempt, until, .. },
-                LegInput::Challenged { wire, media },
-            ) => {
-                self.dial(leg, attempt + 1, wire, media, now, out);
-                Dialling { leg, attempt: attempt + 1, until }
-            }
-            (
-                Dialling { attempt, until, .. } | Resumed { attempt, until, .. },
-                LegInput::Ringing,
-            ) => {
-                self.draft.alerting_ms = Some(now.unix_ms);
-                out.event(EventKind::Ringing { leg });
-                Ringing { leg, attempt, until }
-            }
-            (Dialling { .. } | Resumed { .. } | Ringing { .. }, LegInput::Answered { dialog }) => {
-                self.answered(leg, dialog, now, out)
+            (state, LegInput::Ended { cause, sip_status, media, .. }) => {
+                self.leg_ended(state, leg, LegEnd { cause, sip_status, media }, now, out)
             }
 
             (state @ Playing { round: 1, .. }, LegInput::PlayStarted) => {
@@ -252,16 +194,16 @@ impl VoiceNotification {
             (Playing { .. }, LegInput::RecordingFailed) => {
                 self.hang_up(leg, Outcome::RecordingFailed, None, now, out)
             }
-            (
-                state @ (Dialling { .. } | Resumed { .. } | Ringing { .. } | Playing { .. }),
-                LegInput::MediaFailed(cause),
-            ) => self.media_failed(&state, leg, cause, now, out),
+            (Playing { .. }, LegInput::MediaFailed(cause)) => {
+                self.hang_up(leg, unanswered(cause, false), Some(cause), now, out)
+            }
 
             // What crosses a decision that has been made changes nothing.
             (
                 state,
                 LegInput::Prepared { .. }
                 | LegInput::Challenged { .. }
+                | LegInput::Trying
                 | LegInput::Ringing
                 | LegInput::Answered { .. }
                 | LegInput::PlayStarted
@@ -274,17 +216,35 @@ impl VoiceNotification {
         }
     }
 
-    fn media_failed(
+    /// What became of the dialling.
+    fn dialled(&mut self, step: Step, now: Now, out: &mut Effects) -> State {
+        match step {
+            Step::GoesOn(dial) => State::Dialling(Box::new(dial)),
+            Step::Answered { leg, dialog } => self.answered(leg, dialog, now, out),
+            Step::Over { leg, outcome, end } => self.leg_over(leg, outcome, end, now, out),
+            Step::HangUp { leg, outcome, cause } => self.hang_up(leg, outcome, cause, now, out),
+        }
+    }
+
+    fn trunk_chosen(
         &mut self,
-        state: &State,
-        leg: LegId,
-        cause: Cause,
+        state: State,
+        trunk: Option<TrunkName>,
         now: Now,
         out: &mut Effects,
     ) -> State {
-        let resumed = matches!(state, State::Resumed { .. });
-        let outcome = if resumed { Outcome::Unknown } else { unanswered(cause, false) };
-        self.hang_up(leg, outcome, Some(cause), now, out)
+        match state {
+            State::Dialling(dial) => {
+                let step = dial.trunk_chosen(trunk, &mut self.draft, now, out);
+                self.dialled(step, now, out)
+            }
+            state @ (State::Waiting { .. }
+            | State::Fetching { .. }
+            | State::Restoring { .. }
+            | State::Playing { .. }
+            | State::Ending { .. }
+            | State::Over) => state,
+        }
     }
 
     fn leg_ended(
@@ -295,65 +255,29 @@ impl VoiceNotification {
         now: Now,
         out: &mut Effects,
     ) -> State {
-        let outcome = match state {
-            State::Playing { .. } => Outcome::CutShort,
-            State::Ending { outcome, .. } => outcome,
-            State::Ringing { .. } => unanswered(end.cause, true),
-            // Only a final status from the far side says what became of the INVITE.
-            State::Resumed { .. } if end.sip_status.is_none() || end.cause == Cause::HungUp => {
-                Outcome::Unknown
-            }
-            State::Resumed { .. } => unanswered(end.cause, false),
+        // A cause that was ours to name (no codec in common) says more than "we hung up".
+        let (outcome, cause) = match state {
+            State::Playing { .. } => (Outcome::CutShort, end.cause),
+            State::Ending { outcome, cause, .. } => (outcome, cause.unwrap_or(end.cause)),
             State::Waiting { .. }
             | State::Fetching { .. }
-            | State::Preparing { .. }
             | State::Restoring { .. }
-            | State::Dialling { .. } => unanswered(end.cause, false),
+            | State::Dialling(_) => (unanswered(end.cause, false), end.cause),
             State::Over => return State::Over,
         };
-        // A cause that was ours to name (no codec in common) says more than "we hung up".
-        let cause = match state {
-            State::Ending { cause: Some(cause), .. } => cause,
-            State::Ending { .. }
-            | State::Waiting { .. }
-            | State::Fetching { .. }
-            | State::Preparing { .. }
-            | State::Restoring { .. }
-            | State::Dialling { .. }
-            | State::Resumed { .. }
-            | State::Ringing { .. }
-            | State::Playing { .. }
-            | State::Over => end.cause,
-        };
-        out.event(EventKind::LegEnded { leg, cause, sip_status: end.sip_status });
-        self.over(outcome, Some(LegEnd { cause, ..end }), now, out)
+        self.leg_over(leg, outcome, LegEnd { cause, ..end }, now, out)
     }
 
-    fn dial(
+    fn leg_over(
         &mut self,
         leg: LegId,
-        number: u32,
-        wire: Vec<u8>,
-        media: Vec<u8>,
+        outcome: Outcome,
+        end: LegEnd,
         now: Now,
         out: &mut Effects,
-    ) {
-        let (serial, trunk) = (self.draft.intent.serial, self.draft.intent.order.trunk.clone());
-        let at_ms = now.unix_ms;
-        self.draft.dialled_ms.get_or_insert(at_ms);
-        if number == 1 {
-            out.event(EventKind::Dialling { leg, trunk: trunk.clone(), attempt: number });
-        }
-        out.write(Write::Attempt(Box::new(Attempt {
-            serial,
-            leg,
-            trunk,
-            number,
-            at_ms,
-            wire,
-            media,
-        })));
-        out.after_commit(Action::Dial { leg });
+    ) -> State {
+        out.event(EventKind::LegEnded { leg, cause: end.cause, sip_status: end.sip_status });
+        self.over(outcome, Some(end), now, out)
     }
 
     fn answered(&mut self, leg: LegId, dialog: Vec<u8>, now: Now, out: &mut Effects) -> State {
@@ -392,17 +316,9 @@ impl VoiceNotification {
     fn stop(&mut self, state: State, outcome: Outcome, now: Now, out: &mut Effects) -> State {
         match state {
             State::Waiting { .. } | State::Fetching { .. } => self.over(outcome, None, now, out),
-            State::Preparing { leg, .. }
-            | State::Dialling { leg, .. }
-            | State::Ringing { leg, .. }
-            | State::Playing { leg, .. } => self.hang_up(leg, outcome, None, now, out),
-            State::Resumed { leg, .. } => self.hang_up(leg, Outcome::Unknown, None, now, out),
-            State::Restoring { found, .. } => {
-                let Attempt { leg, wire, serial, .. } = *found;
-                out.act(Action::Abandon { leg, serial, wire });
-                let until = now.since_start + LEG_END;
-                State::Ending { leg, outcome: Outcome::Unknown, cause: None, until }
-            }
+            State::Dialling(dial) => self.dialled(dial.stop(outcome), now, out),
+            State::Playing { leg, .. } => self.hang_up(leg, outcome, None, now, out),
+            State::Restoring { found, .. } => self.abandon(*found, now, out),
             state @ (State::Ending { .. } | State::Over) => state,
         }
     }
@@ -413,17 +329,8 @@ impl VoiceNotification {
             State::Waiting { .. } | State::Fetching { .. } => {
                 self.over(Outcome::Failed, None, now, out)
             }
-            State::Preparing { leg, .. } => {
-                self.hang_up(leg, Outcome::Failed, Some(Cause::Internal), now, out)
-            }
-            State::Restoring { .. } => self.stop(state, Outcome::Unknown, now, out),
-            State::Dialling { leg, .. } => {
-                self.hang_up(leg, Outcome::Failed, Some(Cause::NoAnswer), now, out)
-            }
-            State::Resumed { leg, .. } => self.hang_up(leg, Outcome::Unknown, None, now, out),
-            State::Ringing { leg, .. } => {
-                self.hang_up(leg, Outcome::NoAnswer, Some(Cause::NoAnswer), now, out)
-            }
+            State::Restoring { found, .. } => self.abandon(*found, now, out),
+            State::Dialling(dial) => self.dialled(dial.overdue(now, out), now, out),
             State::Playing { leg, .. } => self.hang_up(leg, Outcome::CutShort, None, now, out),
             State::Ending { outcome, cause, .. } => {
                 let end = cause.map(|cause| LegEnd { cause, sip_status: None, media: None });
@@ -431,6 +338,14 @@ impl VoiceNotification {
             }
             State::Over => State::Over,
         }
+    }
+
+    /// The stored INVITE is taken back; what became of it stays unknown.
+    fn abandon(&mut self, found: Attempt, now: Now, out: &mut Effects) -> State {
+        let Attempt { leg, wire, serial, .. } = found;
+        out.act(Action::Abandon { leg, serial, wire });
+        let until = now.since_start + LEG_END;
+        State::Ending { leg, outcome: Outcome::Unknown, cause: None, until }
     }
 
     fn hang_up(
@@ -467,21 +382,13 @@ impl VoiceNotification {
             OrderKind::VoiceNotification { play_times, .. } => play_times,
         }
     }
-
-    fn ring_limit(&self) -> Duration {
-        Duration::from_secs(self.draft.intent.order.ring_limit_s.into())
-    }
 }
 
 impl State {
     fn leg(&self) -> Option<LegId> {
         match self {
-            State::Preparing { leg, .. }
-            | State::Dialling { leg, .. }
-            | State::Resumed { leg, .. }
-            | State::Ringing { leg, .. }
-            | State::Playing { leg, .. }
-            | State::Ending { leg, .. } => Some(*leg),
+            State::Dialling(dial) => Some(dial.leg()),
+            State::Playing { leg, .. } | State::Ending { leg, .. } => Some(*leg),
             State::Restoring { found, .. } => Some(found.leg),
             State::Waiting { .. } | State::Fetching { .. } | State::Over => None,
         }
@@ -490,14 +397,11 @@ impl State {
     fn until(&self) -> Option<Deadline> {
         match self {
             State::Waiting { until }
-            | State::Fetching { until }
-            | State::Preparing { until, .. }
+            | State::Fetching { until, .. }
             | State::Restoring { until, .. }
-            | State::Dialling { until, .. }
-            | State::Resumed { until, .. }
-            | State::Ringing { until, .. }
             | State::Playing { until, .. }
             | State::Ending { until, .. } => Some(*until),
+            State::Dialling(dial) => dial.until(),
             State::Over => None,
         }
     }

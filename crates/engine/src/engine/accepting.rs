@@ -24,14 +24,10 @@ impl Engine {
             return self.refuse(ticket, Refusal::DailyLimit { quota, retry_after_s });
         }
         let admission =
-            self.backlog.admit(tenant, &order.trunk, limits.queue_length, now.since_start);
-        let why = match admission {
-            Admission::Full { retry_after_s } => {
-                return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
-            }
-            Admission::Start => None,
-            Admission::Wait(why) => Some(why),
-        };
+            self.backlog.admit(tenant, &order.route, limits.queue_length, now.since_start);
+        if let Admission::Full { retry_after_s } = admission {
+            return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
+        }
         self.quotas.accepted(tenant, now);
         let serial = self.serials.next(now.unix_ms);
         if let Some(idempotency) = &idempotency {
@@ -45,16 +41,17 @@ impl Engine {
         let unwritten = Unwritten {
             intent: Box::new(intent.clone()),
             idempotency,
-            started: why.is_none(),
+            started: matches!(admission, Admission::Start(_)),
             tickets: vec![(ticket, false)],
             until: now.since_start + INTENT_WAITS,
         };
-        match why {
-            None => {
-                self.insert(serial, Room::new(intent, now), Some(unwritten));
-                self.run(serial, CallInput::Start, now);
+        match admission {
+            Admission::Start(trunk) => {
+                self.insert(serial, Room::new(intent, now), trunk.clone(), Some(unwritten));
+                self.run(serial, CallInput::Start(trunk), now);
             }
-            Some(why) => {
+            Admission::Full { .. } => {}
+            Admission::Wait(why) => {
                 self.write_intent(serial, unwritten, now);
                 self.event(tenant, serial, EventKind::Queued { why }, None, now);
                 self.watch_expiry(now);

@@ -5,7 +5,7 @@ use crate::vocabulary::{DailyLimits, Pace, Priority, TenantLimits};
 
 fn order() -> Order {
     Order {
-        trunk: "carrier".into(),
+        route: "carrier".into(),
         called: "8899".into(),
         caller_present: "2222201".into(),
         priority: Priority::LAST,
@@ -42,7 +42,7 @@ fn call(engine: &mut Engine, serial: u64, broken: bool, now: Now) {
     let intent = Intent { serial, tenant, created_ms, queue_deadline_ms, order: order() };
     let room =
         if broken { Room::Broken(Box::new(Draft::new(intent))) } else { Room::new(intent, now) };
-    engine.insert(serial, room, None);
+    engine.insert(serial, room, "carrier".into(), None);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_panic_costs_one_call() {
     let (mut engine, now) = engine();
     call(&mut engine, 1, true, now);
     call(&mut engine, 2, false, now);
-    engine.legs.insert(LegId(7), Serial(1));
+    engine.legs.insert(LegId(7), Owner { serial: Serial(1), trunk: "carrier".into() });
     if let Some(call) = engine.calls.get_mut(&Serial(1)) {
         call.legs.push(LegId(7));
     }
@@ -66,7 +66,7 @@ fn a_panic_costs_one_call() {
         .collect();
     let [record] = records[..] else { panic!("{records:?}") };
     assert_eq!((record.outcome, record.cause), (Outcome::Failed, Some(Cause::Internal)));
-    engine.run(Serial(2), CallInput::Start, now);
+    engine.run(Serial(2), CallInput::Start("carrier".into()), now);
     assert!(matches!(engine.poll(), Some(Action::Fetch { serial: Serial(2), .. })));
 }
 
@@ -75,7 +75,7 @@ fn after_a_tick_the_next_wake_up_is_later() {
     let (mut engine, mut now) = engine();
     for serial in 1..5 {
         call(&mut engine, serial, false, now);
-        engine.run(Serial(serial), CallInput::Start, now);
+        engine.run(Serial(serial), CallInput::Start("carrier".into()), now);
     }
     for _ in 0..50 {
         let Some(wake_at) = engine.wake_at(now) else { break };

@@ -100,9 +100,9 @@ fn a_full_queue_refuses_and_keeps_nothing() {
 #[test]
 fn a_call_that_waited_too_long_ends_with_its_record() {
     let mut world = World::new();
-    let (tenant, trunk) = (TENANT, "carrier".into());
+    let (tenant, route) = (TENANT, "carrier".into());
     world.trunk(pace(10, 10), false);
-    world.input(Input::Waiting { tenant, trunk, calls: 1 });
+    world.input(Input::Waiting { tenant, route, calls: 1 });
     world.pass(Duration::from_secs(1));
     world.commit();
     let (claim, Claim::Expired { .. }) = world.claims[0] else { panic!("{:?}", world.claims) };
@@ -128,7 +128,7 @@ fn a_waiting_call_is_cancelled_where_it_waits() {
 fn a_claim_never_lets_an_invite_leave_before_its_rows() {
     let mut world = World::new();
     world.trunk(pace(10, 10), false);
-    world.input(Input::Waiting { tenant: TENANT, trunk: "other".into(), calls: 1 });
+    world.input(Input::Waiting { tenant: TENANT, route: "other".into(), calls: 1 });
     world.trunk(pace(10, 10), true);
     world.accept(request(order()));
     let serial = world.fetching().expect("a fetch");
@@ -179,9 +179,9 @@ fn nobody_cancels_another_tenants_call() {
 #[test]
 fn a_cancel_meets_the_call_that_was_claimed_just_before() {
     let mut world = World::new();
-    let (tenant, trunk) = (TENANT, "carrier".into());
+    let (tenant, route) = (TENANT, "carrier".into());
     world.input(Input::TenantLimits { tenant, limits: limits(pace(10, 10)) });
-    world.input(Input::Waiting { tenant, trunk, calls: 1 });
+    world.input(Input::Waiting { tenant, route, calls: 1 });
     let waiting = intent(9, world.now.unix_ms, order());
     let ticket = world.cancel(waiting.serial);
     world.wants();
@@ -237,9 +237,9 @@ fn a_failed_disk_accepts_and_dials_nothing() {
 fn a_draining_server_refuses_and_claims_nothing() {
     let mut world = World::new();
     world.playing(order());
-    let (tenant, trunk) = (TENANT, "carrier".into());
+    let (tenant, route) = (TENANT, "carrier".into());
     world.input(Input::Drain);
-    world.input(Input::Waiting { tenant, trunk, calls: 5 });
+    world.input(Input::Waiting { tenant, route, calls: 5 });
     let refused = world.accept(request(order()));
     world.pass(Duration::from_secs(5));
     world.commit();

@@ -57,7 +57,7 @@ fn minutes_count_while_they_are_talked_and_what_waits_is_restricted() {
     let one_minute = DailyLimits { minutes: Some(1), ..DailyLimits::default() };
     world.playing(order());
     world.input(Input::TenantLimits { tenant: TENANT, limits: with(one_minute) });
-    world.input(Input::Waiting { tenant: TENANT, trunk: "carrier".into(), calls: 1 });
+    world.input(Input::Waiting { tenant: TENANT, route: "carrier".into(), calls: 1 });
     world.wants();
     let (claim, Claim::Ready { .. }) = world.claims[0] else { panic!("{:?}", world.claims) };
     world.pass(Duration::from_secs(61));
@@ -115,7 +115,7 @@ fn limits_that_change_hold_for_what_waits_at_once() {
     let tenant = TENANT;
     world.playing(order());
     world.input(Input::TenantLimits { tenant, limits: limits(pace(1_000, 1)) });
-    world.input(Input::Waiting { tenant, trunk: "carrier".into(), calls: 3 });
+    world.input(Input::Waiting { tenant, route: "carrier".into(), calls: 3 });
     world.wants();
     assert!(world.claims.is_empty(), "one call at a time");
     world.pass(Duration::from_millis(50));

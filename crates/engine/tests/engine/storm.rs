@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::world::{TENANT, ended, idempotency, intent, is_terminal, limits, order, pace, request};
-use engine::action::{Action, BatchNumber, Claim, ClaimId, FetchFault, Input, LegInput, PlayId};
+use crate::world::{TENANT, idempotency, intent, is_terminal, limits, order, pace, request};
+use engine::action::{
+    Action, BatchNumber, Claim, ClaimId, FetchFault, Input, LegInput, PlayId, Redirect, Then,
+};
 use engine::cdr::Cause;
 use engine::intent::{Intent, OrderKind};
 use engine::vocabulary::{LegId, Now, Priority, Serial};
@@ -19,6 +21,7 @@ const KEPT: [u64; 0] = [];
 const SEEDS: u64 = 120;
 const STEPS: usize = 1_500;
 const CONCURRENT: u32 = 25;
+const TRUNKS: [&str; 2] = ["carrier", "backup"];
 
 #[test]
 fn holds_its_promises_in_random_worlds() {
@@ -68,6 +71,8 @@ struct Storm {
     promised: BTreeSet<Serial>,
     attempts: BTreeSet<LegId>,
     dialogs: BTreeSet<LegId>,
+    /// Calls of which one leg was answered for good.
+    talking: BTreeSet<Serial>,
     records: BTreeSet<Serial>,
     terminal: BTreeSet<Serial>,
     tickets: u64,
@@ -79,8 +84,10 @@ impl Storm {
         let start = Start { node: 1, highest_serial: None, first_leg: 100, capacity: 1_000 };
         let now = Now { since_start: Duration::from_secs(1), unix_ms: 1_795_000_000_000 };
         let mut engine = Engine::new(start);
-        let trunk = Input::Trunk { trunk: "carrier".into(), pace: pace(200, CONCURRENT), up: true };
-        engine.handle(trunk, now);
+        for trunk in TRUNKS {
+            let pace = pace(200, CONCURRENT);
+            engine.handle(Input::Trunk { trunk: trunk.into(), pace, up: true }, now);
+        }
         Storm {
             random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
             engine,
@@ -96,6 +103,7 @@ impl Storm {
             promised: BTreeSet::new(),
             attempts: BTreeSet::new(),
             dialogs: BTreeSet::new(),
+            talking: BTreeSet::new(),
             records: BTreeSet::new(),
             terminal: BTreeSet::new(),
             tickets: 0,
@@ -131,7 +139,13 @@ impl Storm {
             self.accepted.insert(intent.serial);
             self.dialogs.extend(answered.is_some().then_some(attempt.leg));
             self.attempts.insert(attempt.leg);
-            let found = Unfinished { intent, ringing_ms: None, attempt: Some(attempt), answered };
+            let found = Unfinished {
+                intent,
+                ringing_ms: None,
+                attempt: Some(attempt),
+                answered,
+                earlier: Vec::new(),
+            };
             self.input(Input::Recovered(Box::new(found)));
         }
         self.perform();
@@ -143,7 +157,8 @@ impl Storm {
             4 => self.cancel_something(),
             5..=9 => self.answer_a_fetch(),
             10..=12 => self.answer_a_claim(),
-            13..=18 => self.disk(),
+            13..=17 => self.disk(),
+            18 => self.trunk_comes_or_goes(),
             19 | 20 => self.pass(),
             _ => self.leg_acts(),
         }
@@ -157,6 +172,9 @@ impl Storm {
         let mut order = order();
         order.priority = Priority::new(1 + self.random.below(9) as u8).expect("1 to 9");
         order.record = self.random.chance(4);
+        if self.random.chance(2) {
+            order.route = "carrier*2,backup*1".parse().expect("a route");
+        }
         let OrderKind::VoiceNotification { play_times, .. } = &mut order.kind;
         *play_times = 1 + self.random.below(3) as u8;
         let mut request = request(order);
@@ -177,6 +195,12 @@ impl Storm {
         };
         self.tickets += 1;
         self.input(Input::Cancel { ticket: Ticket(self.tickets), tenant: TENANT, serial });
+    }
+
+    fn trunk_comes_or_goes(&mut self) {
+        let trunk = TRUNKS[self.random.below(2) as usize].into();
+        let up = !self.random.chance(3);
+        self.input(Input::Trunk { trunk, pace: pace(200, CONCURRENT), up });
     }
 
     fn answer_a_fetch(&mut self) {
@@ -272,6 +296,7 @@ impl Storm {
             Leg::Opened => self.becomes(id, Leg::Prepared, prepared()),
             Leg::Prepared | Leg::Answered | Leg::Ended => return,
             Leg::Sent if self.random.chance(6) => self.becomes(id, Leg::Prepared, challenged()),
+            Leg::Sent if self.random.chance(3) => LegInput::Trying,
             Leg::Sent if self.random.chance(2) => {
                 self.becomes(id, Leg::Answered, LegInput::Answered { dialog: vec![] })
             }
@@ -315,7 +340,15 @@ impl Storm {
             Cause::TrunkFailed,
             Cause::NoResource,
         ];
-        ended(causes[self.random.below(causes.len() as u64) as usize])
+        let cause = causes[self.random.below(causes.len() as u64) as usize];
+        let route = || "backup*1,carrier*0".parse().expect("a route");
+        let then = match self.random.below(8) {
+            0 => Then::Rest(Duration::from_secs(self.random.below(20))),
+            1 => Then::Redirect(Redirect { called: "8898".into(), route: route() }),
+            _ => Then::Nothing,
+        };
+        let sip_status = self.random.chance(2).then_some(500);
+        LegInput::Ended { cause, sip_status, media: None, then }
     }
 
     /// Does what the engine wants, and judges it.
@@ -337,6 +370,8 @@ impl Storm {
                 }
                 Action::Acknowledge { leg } => {
                     assert!(self.dialogs.contains(&leg), "an ACK left before its dialog");
+                    let owner = self.owners[&leg];
+                    assert!(self.talking.insert(owner), "two legs of one call were answered");
                     self.advance(leg, Leg::Answered, Leg::Up(None));
                 }
                 Action::Play { leg, play } => self.advance(leg, Leg::Up(None), Leg::Up(Some(play))),
@@ -354,6 +389,7 @@ impl Storm {
                 Action::Abandon { leg, serial, .. } | Action::HangUpStored { leg, serial, .. } => {
                     self.new_leg(leg, serial, Leg::HungUp);
                 }
+                Action::TrunkHealth { .. } => {}
                 Action::Forget { serial } => assert!(self.records.contains(&serial)),
             }
         }
@@ -399,8 +435,18 @@ impl Storm {
         }
     }
 
+    /// With a clean sheet, whatever they were seen to do.
+    fn trunks_return(&mut self) {
+        for trunk in TRUNKS {
+            for up in [false, true] {
+                self.input(Input::Trunk { trunk: trunk.into(), pace: pace(200, CONCURRENT), up });
+            }
+        }
+    }
+
     /// The world goes silent: every call still comes to its end.
     fn wind_down(&mut self) {
+        self.trunks_return();
         for _ in 0..20_000 {
             while !self.open.is_empty() || !self.flying.is_empty() {
                 self.disk();
@@ -429,6 +475,7 @@ impl Storm {
 
     fn every_place_is_free_again(&mut self) {
         self.fetches.clear();
+        self.trunks_return();
         for _ in 0..CONCURRENT {
             self.now = self.now.later(Duration::from_secs(1));
             self.tickets += 1;

@@ -217,6 +217,7 @@ fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
         ringing_ms: None,
         attempt: Some(attempt),
         answered: answered.then(|| (vec![3], at_ms)),
+        earlier: Vec::new(),
     }
 }
 

@@ -31,6 +31,7 @@ pub fn body(event: &EventKind, zone: UtcOffset, signing: Option<&Signing>) -> Op
         EventKind::Accepted { .. }
         | EventKind::Queued { .. }
         | EventKind::Dialling { .. }
+        | EventKind::Redirected { .. }
         | EventKind::Ringing { .. }
         | EventKind::Answered { .. }
         | EventKind::PlayStarted { .. }
@@ -112,7 +113,7 @@ mod tests {
 
     fn cdr() -> Cdr {
         let order = Order {
-            trunk: "sim".into(),
+            route: "sim".into(),
             called: "88880067".into(),
             caller_present: "960003".into(),
             priority: Priority::LAST,

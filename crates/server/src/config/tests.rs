@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use super::listeners::PortRange;
 use super::*;
-use engine::vocabulary::TrunkName;
 
 /// Reads `text` as `offhook.toml`, beside the file `password.txt`.
 fn read_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -81,8 +80,8 @@ fn a_full_file_is_read() {
     let tenant = &config.tenants[0];
     assert_eq!(tenant.callback_shared_key.as_ref().unwrap().reveal(), "0123 from a file");
     assert_eq!(tenant.settings.time_zone.to_string(), "+08:00");
-    assert_eq!(tenant.settings.route("8899"), Some(&TrunkName::from("sim")));
-    assert_eq!(tenant.settings.route("1"), Some(&TrunkName::from("carrier")));
+    assert_eq!(tenant.settings.route("8899"), Some("sim".into()));
+    assert_eq!(tenant.settings.route("1"), Some("carrier".into()));
     assert!(tenant.settings.record && tenant.settings.trust.0.len() == 2);
 }
 

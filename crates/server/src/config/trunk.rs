@@ -36,6 +36,20 @@ pub struct Trunk {
     pub expires: u32,
     /// The host in From; default the far side's.
     pub from_host: Option<String>,
+    /// How often, in seconds, it is asked by OPTIONS whether it is alive, 5 to 3600; 0 (default): never.
+    /// A trunk that does not answer is taken out of service until it does.
+    #[serde(default)]
+    pub keepalive: u32,
+    /// How it wants called numbers written; the rule of the longest prefix.
+    #[serde(default)]
+    pub called_numbers: Vec<NumberRule>,
+    /// How it wants the numbers of callers written.
+    #[serde(default)]
+    pub caller_numbers: Vec<NumberRule>,
+    /// Where the caller's number stands: `from` (default), `asserted` (also in P-Asserted-Identity) or
+    /// `private` (only there; From is anonymous).
+    #[serde(default)]
+    pub identity: Identity,
     /// What is offered and in which order; default PCMA, PCMU, G722, opus.
     #[serde(default = "default_codecs")]
     pub codecs: Vec<String>,
@@ -45,6 +59,23 @@ pub struct Trunk {
     /// Calls dialling or up at the same time; default 10000.
     #[serde(default = "default_concurrency")]
     pub concurrent_calls: u32,
+}
+
+/// Numbers that begin with `prefix` go out with `replace` in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NumberRule {
+    pub prefix: String,
+    pub replace: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    #[default]
+    From,
+    Asserted,
+    Private,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -93,6 +124,10 @@ impl Trunk {
             register: false,
             expires: default_expires(),
             from_host: None,
+            keepalive: 0,
+            called_numbers: Vec::new(),
+            caller_numbers: Vec::new(),
+            identity: Identity::From,
             codecs: default_codecs(),
             calls_per_second: default_rate(),
             concurrent_calls: default_concurrency(),
@@ -124,6 +159,24 @@ impl Trunk {
         }
         if !(60..=86_400).contains(&self.expires) {
             return Err(("expires", "must be 60 to 86400 seconds".into()));
+        }
+        if self.keepalive != 0 && !(5..=3_600).contains(&self.keepalive) {
+            return Err(("keepalive", "must be 5 to 3600 seconds, or 0 for never".into()));
+        }
+        for (key, rules) in
+            [("called_numbers", &self.called_numbers), ("caller_numbers", &self.caller_numbers)]
+        {
+            let plain = |text: &str| {
+                let digits = text.strip_prefix('+').unwrap_or(text);
+                digits.len() <= 32 && digits.bytes().all(|byte| byte.is_ascii_digit())
+            };
+            if let Some(rule) = rules.iter().find(|r| !plain(&r.prefix) || !plain(&r.replace)) {
+                let NumberRule { prefix, replace } = rule;
+                return Err((
+                    key,
+                    format!("`{prefix}` to `{replace}`: both must be digits, `+` first"),
+                ));
+            }
         }
         if self.codecs.is_empty() {
             return Err(("codecs", format!("is empty: write some of {}", CODECS.join(", "))));

@@ -17,10 +17,10 @@ pub fn of(end: &End) -> Cause {
     }
 }
 
+/// 5xx is the trunk's own failure, and another trunk may do better; everything else is an answer.
 fn refused(status: u16, q850: Option<u16>, rang: bool) -> Cause {
     match status {
         486 | 600 => Cause::Busy,
-        603 | 607 | 608 => Cause::Declined,
         404 | 410 | 416 | 484 | 485 | 604 => Cause::NotFound,
         408 | 480 => match q850 {
             Some(17) => Cause::Busy,
@@ -33,7 +33,9 @@ fn refused(status: u16, q850: Option<u16>, rang: bool) -> Cause {
         // The far side ended our ringing call by itself: nobody took it.
         487 if rang => Cause::NoAnswer,
         415 | 488 | 606 => Cause::MediaFailed,
-        _ => Cause::TrunkFailed,
+        500..=599 => Cause::TrunkFailed,
+        600.. => Cause::Declined,
+        _ => Cause::TrunkRefused,
     }
 }
 
@@ -47,6 +49,7 @@ mod tests {
             (486, None, true, Cause::Busy),
             (600, None, false, Cause::Busy),
             (603, None, true, Cause::Declined),
+            (607, None, true, Cause::Declined),
             (404, None, false, Cause::NotFound),
             (480, None, true, Cause::NoAnswer),
             (480, None, false, Cause::Unavailable),
@@ -54,8 +57,12 @@ mod tests {
             (480, Some(21), true, Cause::Declined),
             (408, None, false, Cause::Unavailable),
             (488, None, false, Cause::MediaFailed),
+            (606, None, false, Cause::MediaFailed),
+            (500, None, false, Cause::TrunkFailed),
             (503, None, false, Cause::TrunkFailed),
-            (403, None, false, Cause::TrunkFailed),
+            (403, None, false, Cause::TrunkRefused),
+            (401, None, false, Cause::TrunkRefused),
+            (302, None, false, Cause::TrunkRefused),
         ];
         for (status, q850, rang, cause) in table {
             assert_eq!(refused(status, q850, rang), cause, "{status} {q850:?} rang: {rang}");

@@ -58,7 +58,7 @@ impl Disk {
     pub fn claim(&mut self, engine: &mut Engine, claim: ClaimId, what: Claim) {
         self.flush(engine);
         let what = match what {
-            Claim::Ready { tenant, trunk, limit } => store::Claim::Ready { tenant, trunk, limit },
+            Claim::Ready { tenant, route, limit } => store::Claim::Ready { tenant, route, limit },
             Claim::Expired { now_ms, limit } => store::Claim::Expired { now_ms, limit },
             Claim::One { tenant, serial } => store::Claim::One { tenant, serial },
         };

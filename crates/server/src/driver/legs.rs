@@ -8,7 +8,7 @@ mod signalling;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use engine::action::{Dialled, Input, LegInput};
+use engine::action::{Dialled, Input, LegInput, Then};
 use engine::cdr::Cause;
 use engine::vocabulary::{LegId, Serial};
 
@@ -34,16 +34,30 @@ pub struct Leg {
 #[derive(Debug)]
 enum Stage {
     /// A port is being bound.
-    Binding(Then),
+    Binding(Purpose),
     /// With `sip`. `media`: there is a port to give back at the end.
     Signalling { media: bool, reoffer: Reoffer },
     /// `sip` is through with it; the port is given back.
-    Closing { cause: Cause, sip_status: Option<u16> },
+    Closing(Closing),
+}
+
+/// How the signalling ended.
+#[derive(Debug, Clone)]
+struct Closing {
+    cause: Cause,
+    sip_status: Option<u16>,
+    then: Then,
+}
+
+impl From<Cause> for Closing {
+    fn from(cause: Cause) -> Self {
+        Closing { cause, sip_status: None, then: Then::Nothing }
+    }
 }
 
 /// What the port is for.
 #[derive(Debug)]
-enum Then {
+enum Purpose {
     Dial(Dialled),
     Resume(Box<sip::Wire>),
 }

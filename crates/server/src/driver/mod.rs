@@ -6,8 +6,10 @@
 
 mod cause;
 mod disk;
+mod keepalive;
 mod legs;
 mod notes;
+mod numbers;
 mod perform;
 mod trunks;
 
@@ -27,11 +29,12 @@ use tokio::task::JoinHandle;
 
 use crate::calls::{Accepted, Ask, CancelError};
 use crate::clips::Clips;
-use crate::config::Defaults;
+use crate::config::{Defaults, Fraud};
 use crate::recordings::Vault;
 use crate::tenants::Tenants;
 
 pub use notes::Note;
+pub use numbers::{Identity, Numbers, Rule};
 pub use trunks::{Trunk, Trunks};
 
 use disk::Disk;
@@ -141,6 +144,7 @@ pub struct Parts {
     pub vault: Vault,
     pub tenants: Tenants,
     pub defaults: Defaults,
+    pub fraud: Fraud,
 }
 
 /// What the last run left on disk.
@@ -160,6 +164,8 @@ pub struct Driver {
     trunks: Trunks,
     clips: Clips,
     vault: Vault,
+    tenants: Tenants,
+    fraud: Fraud,
     legs: Legs,
     notes: Notes,
     disk: Disk,
@@ -237,6 +243,8 @@ impl Driver {
             trunks: parts.trunks,
             clips: parts.clips,
             vault: parts.vault,
+            tenants: parts.tenants,
+            fraud: parts.fraud,
             legs: Legs::default(),
             notes: Notes::default(),
             disk: Disk::new(parts.store, happenings.clone(), doorbell),
@@ -248,14 +256,18 @@ impl Driver {
             stopping: Stopping::No,
             drain: Duration::from_secs(parts.defaults.drain_s.into()),
         };
-        driver.begin(found, &parts.tenants, &parts.defaults);
+        driver.begin(found, &parts.defaults);
         driver.ready.store(true, Ordering::Release);
         tokio::spawn(driver.run(Inbox { happened, sip_events, asks }))
     }
 
     async fn run(mut self, mut inbox: Inbox) -> Result<(), DriverError> {
         while !self.is_done() {
-            let wake_at = [self.engine.wake_at(self.clock.now()), self.notes.wake_at()];
+            let wake_at = [
+                self.engine.wake_at(self.clock.now()),
+                self.notes.wake_at(),
+                self.trunks.wake_at(),
+            ];
             let wake_at = wake_at.into_iter().flatten().min().map(|at| self.clock.instant(at));
             tokio::select! {
                 biased;
@@ -267,6 +279,7 @@ impl Driver {
             self.perform();
             self.take_what_waits(&mut inbox);
             self.close_notes();
+            self.probe_trunks();
             self.disk.flush_if_free(&mut self.engine);
         }
         match self.stopping {
@@ -299,10 +312,10 @@ impl Driver {
     }
 
     /// Trunks, then what the last run left behind.
-    fn begin(&mut self, found: Found, tenants: &Tenants, defaults: &Defaults) {
+    fn begin(&mut self, found: Found, defaults: &Defaults) {
         let Found { recovery: found, natural_keys, used_today } = found;
         let now = self.clock.now();
-        for tenant in tenants.all() {
+        for tenant in self.tenants.all() {
             let (tenant, limits) = (tenant.id, tenant.settings.limits(defaults));
             self.engine.handle(Input::TenantLimits { tenant, limits }, now);
         }
@@ -324,8 +337,8 @@ impl Driver {
         for unfinished in found.unfinished_started {
             self.engine.handle(Input::Recovered(Box::new(unfinished)), now);
         }
-        for (tenant, trunk, calls) in found.waiting {
-            self.engine.handle(Input::Waiting { tenant, trunk, calls }, now);
+        for (tenant, route, calls) in found.waiting {
+            self.engine.handle(Input::Waiting { tenant, route, calls }, now);
         }
         self.perform();
     }

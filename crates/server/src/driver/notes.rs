@@ -74,6 +74,8 @@ pub enum NoteKind {
         sip_status: Option<u16>,
         q850: Option<u16>,
     },
+    /// The far side sent the call on to where the tenant may not call.
+    RedirectRefused,
     /// More happened than is kept.
     Dropped {
         notes: usize,

@@ -29,6 +29,12 @@ impl Driver {
                 Action::HangUpStored { leg, serial, dialog } => {
                     self.hang_up_stored(leg, serial, &dialog);
                 }
+                Action::TrunkHealth { trunk, works: true } => {
+                    tracing::info!(%trunk, "the trunk takes calls again");
+                }
+                Action::TrunkHealth { trunk, works: false } => {
+                    tracing::warn!(%trunk, "the trunk asked for rest or was silent: its calls wait or go elsewhere");
+                }
                 Action::Forget { serial } => {
                     self.fetched.remove(&serial);
                 }

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
-use crate::tenants::{Route, Tenant, TenantSettings, Tenants};
+use crate::tenants::{PrefixRoute, Tenant, TenantSettings, Tenants};
 use crate::voices::{NewTemplate, Upload, VoiceLibrary};
 
 pub const TENANT: TenantId = TenantId(1);
@@ -67,7 +67,7 @@ impl Got {
 }
 
 pub fn settings() -> TenantSettings {
-    let route = |prefix: &str| Route { prefix: prefix.into(), trunk: "sim".into() };
+    let route = |prefix: &str| PrefixRoute { prefix: prefix.into(), route: "sim".into() };
     TenantSettings {
         routes: vec![route("88"), route("1")],
         trust: serde_json::from_value(json!(["hooks.example.com", "127.0.0.1:8800 private"]))
@@ -226,6 +226,7 @@ impl World {
     pub async fn ended(&self, intent: Intent, outcome: Outcome, recorded: bool) -> Cdr {
         let at = intent.created_ms;
         let cdr = Cdr {
+            trunk: Some("sim".into()),
             dialled_ms: Some(at + 10),
             alerting_ms: Some(at + 200),
             talking_ms: Some(at + 1_200),

@@ -86,6 +86,7 @@ impl Lines {
             vault: app.vault.clone(),
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
+            fraud: app.config.fraud.clone(),
         };
         let found = Found {
             recovery: self.found,

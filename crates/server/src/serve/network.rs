@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::ServeError;
 use crate::config::{self, Config, TrunkKind};
-use crate::driver::{Happening, Happenings, Trunk};
+use crate::driver::{Happening, Happenings, Identity, Numbers, Rule, Trunk};
 
 /// How often the host name of a trunk is resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(60);
@@ -155,6 +155,9 @@ pub async fn resolve_trunks(
             credentials: credentials(configured),
             codecs: configured.codecs.iter().filter_map(|name| codec(name)).collect(),
             register: configured.register.then_some(configured.expires),
+            numbers: numbers(configured),
+            keepalive: (configured.keepalive > 0)
+                .then(|| Duration::from_secs(configured.keepalive.into())),
         });
     }
     trunks
@@ -167,6 +170,22 @@ fn credentials(trunk: &config::Trunk) -> Option<sip::Credentials> {
         password: password.reveal().to_owned(),
         realm: trunk.realm.clone(),
     })
+}
+
+fn numbers(trunk: &config::Trunk) -> Numbers {
+    let rule = |rule: &config::NumberRule| Rule {
+        prefix: rule.prefix.clone(),
+        replace: rule.replace.clone(),
+    };
+    Numbers {
+        called: trunk.called_numbers.iter().map(rule).collect(),
+        caller: trunk.caller_numbers.iter().map(rule).collect(),
+        identity: match trunk.identity {
+            config::Identity::From => Identity::From,
+            config::Identity::Asserted => Identity::Asserted,
+            config::Identity::Private => Identity::Private,
+        },
+    }
 }
 
 fn codec(name: &str) -> Option<media::Codec> {

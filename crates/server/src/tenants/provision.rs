@@ -4,7 +4,7 @@
 use engine::vocabulary::TenantId;
 use store::{Store, StoreError, VoiceStatus};
 
-use super::{BadSettings, Route, Tenant, TenantSettings, Tenants};
+use super::{BadSettings, PrefixRoute, Tenant, TenantSettings, Tenants};
 use crate::access::{Access, SealError, random_hex, sha256};
 use crate::config::{Config, TenantInFile};
 use crate::speech::engines::SpeechError;
@@ -134,7 +134,10 @@ impl Provisioner<'_> {
         let trunks = &self.config.trunks;
         let sim = trunks.iter().find(|trunk| &*trunk.name.0 == "sim").or(trunks.first());
         let route = |prefix: &str| {
-            sim.map(|trunk| Route { prefix: prefix.to_owned(), trunk: trunk.name.clone() })
+            sim.map(|trunk| PrefixRoute {
+                prefix: prefix.to_owned(),
+                route: trunk.name.clone().into(),
+            })
         };
         let trusted =
             FIRST_TRUST.map(|entry| entry.parse().expect("the first trust list is valid"));

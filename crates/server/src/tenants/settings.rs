@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use engine::route::Route;
 use engine::vocabulary::{DailyLimits, Pace, TenantLimits, TrunkName};
 use serde::{Deserialize, Serialize};
 use time::UtcOffset;
 
 use crate::callbacks::trust::{TrustList, parse_callback_url};
-use crate::config::Defaults;
+use crate::config::{Defaults, Fraud};
+
+use super::routes::PrefixRoute;
 
 /// A tenant's settings; what is absent takes the process's default (`[defaults]`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,8 +20,10 @@ use crate::config::Defaults;
 pub struct TenantSettings {
     /// Whether the voice notification interfaces are on; off: HTTP 401. Default true.
     pub voice_notification: bool,
-    /// Which trunk carries which numbers: the longest prefix wins; a number without one is refused.
-    pub routes: Vec<Route>,
+    /// Which trunks carry which numbers: the longest prefix wins; a number without one is refused.
+    pub routes: Vec<PrefixRoute>,
+    /// Follow a carrier that sends a call on (3xx) to a number that these settings let the tenant call.
+    pub redirects: bool,
     /// Where callbacks may go: `ip:port`, or a domain name; ` private` after it where it is one.
     pub trust: TrustList,
     /// Where release callbacks go when a request names no `callBackUrl`; needs its entry in `trust`.
@@ -74,6 +79,7 @@ impl Default for TenantSettings {
         TenantSettings {
             voice_notification: true,
             routes: Vec::new(),
+            redirects: false,
             trust: TrustList::default(),
             default_callback_url: None,
             signature: SignatureKind::HmacSha256,
@@ -95,14 +101,6 @@ impl Default for TenantSettings {
             speech: BTreeMap::new(),
         }
     }
-}
-
-/// Numbers that begin with `prefix` leave by `trunk`; the empty prefix is every number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    pub prefix: String,
-    pub trunk: TrunkName,
 }
 
 /// Contract §5.5 leaves open which of the two the original uses.
@@ -174,11 +172,38 @@ impl fmt::Display for TimeZone {
     }
 }
 
+/// Why a tenant may not call a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barred {
+    /// It is on trial, and the number is none of its list.
+    Trial,
+    /// The number is in a range of `[fraud] premium_prefixes`.
+    Premium,
+    NoRoute,
+}
+
 impl TenantSettings {
-    /// The trunk for a number: that of the longest prefix. `None`: the number cannot be dialled.
-    pub fn route(&self, called: &str) -> Option<&TrunkName> {
+    /// The trunks for a number: those of the longest prefix. `None`: the number cannot be dialled.
+    pub fn route(&self, called: &str) -> Option<Route> {
         let fitting = self.routes.iter().filter(|route| called.starts_with(&route.prefix));
-        fitting.max_by_key(|route| route.prefix.len()).map(|route| &route.trunk)
+        fitting.max_by_key(|route| route.prefix.len()).map(|route| route.route.clone())
+    }
+
+    /// The one rule of what a tenant may call, whoever names the number.
+    pub fn may_call(&self, called: &str, fraud: &Fraud) -> Result<Route, Barred> {
+        let on_trial = self.trial_numbers.as_ref();
+        if on_trial.is_some_and(|list| !list.iter().any(|number| number == called)) {
+            return Err(Barred::Trial);
+        }
+        if fraud.is_premium(called) && !self.premium {
+            return Err(Barred::Premium);
+        }
+        self.route(called).ok_or(Barred::NoRoute)
+    }
+
+    /// Where a carrier may send a call on to: only where the tenant could have called itself.
+    pub fn redirect(&self, called: &str, fraud: &Fraud) -> Option<Route> {
+        self.may_call(called, fraud).ok().filter(|_| self.redirects)
     }
 
     pub fn limits(&self, defaults: &Defaults) -> TenantLimits {
@@ -211,10 +236,10 @@ impl TenantSettings {
                     format!("`{}` is not at most 32 digits", route.prefix),
                 ));
             }
-            if !is_trunk(&route.trunk) {
+            if let Some(unknown) = route.route.trunks().find(|trunk| !is_trunk(trunk)) {
                 return Err((
                     format!("routes[{index}].trunk"),
-                    format!("no [[trunk]] is named `{}`", route.trunk),
+                    format!("no [[trunk]] is named `{unknown}`"),
                 ));
             }
             if self.routes[..index].iter().any(|other| other.prefix == route.prefix) {
@@ -273,7 +298,7 @@ mod tests {
             ("+441", "uk"),
             ("441", "any"),
         ] {
-            assert_eq!(settings.route(number), Some(&TrunkName::from(trunk)), "{number}");
+            assert_eq!(settings.route(number), Some(Route::from(trunk)), "{number}");
         }
         assert_eq!(TenantSettings::default().route("1"), None);
     }

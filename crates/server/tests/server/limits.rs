@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::intent::{Intent, Order, OrderKind, PlayItem};
-use engine::vocabulary::{Priority, Serial, TenantId, TrunkName};
+use engine::route::Route;
+use engine::vocabulary::{Priority, Serial, TenantId};
 use engine::writes::Write;
 use serde_json::{Value, json};
 use sim::client::{Entry, Recording, VoiceNotification};
@@ -142,7 +143,7 @@ async fn fill_the_queue(directory: &Path, voice_id: &str) {
         created_ms: now_ms,
         queue_deadline_ms: now_ms + 3_600_000,
         order: Order {
-            trunk: TrunkName::from("carrier"),
+            route: Route::from("carrier"),
             called: "13800000001".into(),
             caller_present: "2222201".into(),
             priority: Priority::new(1).expect("a priority"),

@@ -4,6 +4,7 @@ mod carriers;
 mod crash;
 mod demo;
 mod endings;
+mod failover;
 mod limits;
 mod media;
 mod page_003;

@@ -35,6 +35,7 @@ fn setting(log: &str) -> Setting {
             "callback_shared_key = \"{SHARED_KEY}\"\ncaller_transparency = true\nrecord = true"
         ),
         log: log.to_owned(),
+        ..Setting::default()
     }
 }
 

@@ -165,6 +165,9 @@ impl Core {
             Some(Owner::Registration(id)) => {
                 self.registrations.response(id, key, &response, &mut self.stack);
             }
+            Some(Owner::Probe(id)) => {
+                self.probes.response(id, key, response.status, &mut self.stack);
+            }
             Some(Owner::Nobody(_)) | None => {}
         }
     }

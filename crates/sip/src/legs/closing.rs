@@ -76,6 +76,7 @@ impl Closing {
             q850: None,
             retry_after: None,
             was_ringing: true,
+            contacts: Vec::new(),
         };
         super::ended(stack, leg, end);
         Closing {

@@ -163,7 +163,12 @@ impl Inbound {
             }
             Verb::Refuse { status, reason, headers } => {
                 let status = if (300..700).contains(&status) { status } else { 500 };
-                let headers = check_headers(&headers).map(|()| headers).unwrap_or_default();
+                // Where a redirect leads is the caller's to say (RFC 3261 §8.2.2.2, §21.3).
+                let headers = if (300..400).contains(&status) {
+                    redirect_headers(headers)
+                } else {
+                    check_headers(&headers).map(|()| headers).unwrap_or_default()
+                };
                 self.refuse(status, reason.as_deref(), &headers, stack)
             }
             Verb::HangUp(cause) => {
@@ -319,6 +324,16 @@ impl Inbound {
         headers.push(("Contact".to_owned(), contact));
         headers
     }
+}
+
+/// Contacts that say where to, beside headers of the caller's own.
+fn redirect_headers(headers: Vec<(String, String)>) -> Vec<(String, String)> {
+    let is_contact = |(name, _): &(String, String)| name.eq_ignore_ascii_case("contact");
+    let (contacts, others): (Vec<_>, Vec<_>) = headers.into_iter().partition(is_contact);
+    let clean = |(_, value): &(String, String)| !value.chars().any(char::is_control);
+    let mut headers = check_headers(&others).map(|()| others).unwrap_or_default();
+    headers.extend(contacts.into_iter().filter(clean));
+    headers
 }
 
 /// Why an INVITE cannot become a leg.

@@ -16,7 +16,7 @@ use std::time::Instant;
 use crate::{
     Body, End, EndedBy, Event, HangUpCause, LegId,
     dialog::Dialog,
-    message::{Request, Response, q850, retry_after},
+    message::{Request, Response, contacts, q850, retry_after},
     stack::Stack,
     timers::LegTimer,
     transactions::{ClientKey, Failure, Purpose, ServerId},
@@ -136,7 +136,15 @@ fn ended(stack: &mut Stack, leg: LegId, end: End) {
 
 /// An end without a SIP status.
 fn end_by(by: EndedBy, reason: &str, was_ringing: bool) -> End {
-    End { status: None, reason: reason.to_owned(), by, q850: None, retry_after: None, was_ringing }
+    End {
+        status: None,
+        reason: reason.to_owned(),
+        by,
+        q850: None,
+        retry_after: None,
+        was_ringing,
+        contacts: Vec::new(),
+    }
 }
 
 fn end_of_refusal(response: &Response, by: EndedBy, was_ringing: bool) -> End {
@@ -147,6 +155,10 @@ fn end_of_refusal(response: &Response, by: EndedBy, was_ringing: bool) -> End {
         q850: q850(&response.headers),
         retry_after: retry_after(&response.headers),
         was_ringing,
+        contacts: match response.status {
+            300..=399 => contacts(&response.headers),
+            _ => Vec::new(),
+        },
     }
 }
 

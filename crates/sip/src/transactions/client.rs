@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Destination, LegId, RegistrationId, Transport,
+    Destination, Event, LegId, ProbeId, RegistrationId, Transport,
     dialog::surplus_dialog,
     message::Response,
     stack::Stack,
@@ -34,6 +34,7 @@ pub(crate) struct ClientKey {
 pub(crate) enum Owner {
     Leg(LegId, Purpose),
     Registration(RegistrationId),
+    Probe(ProbeId),
     /// Nobody waits for it; the leg is where its messages are shown.
     Nobody(LegId),
 }
@@ -42,7 +43,7 @@ impl Owner {
     pub fn leg(self) -> Option<LegId> {
         match self {
             Owner::Leg(leg, _) | Owner::Nobody(leg) => Some(leg),
-            Owner::Registration(_) => None,
+            Owner::Registration(_) | Owner::Probe(_) => None,
         }
     }
 }
@@ -184,6 +185,11 @@ impl Stack {
         let status = response.status;
         match &mut client.state {
             State::Sent { .. } | State::Proceeding => {
+                if let (State::Sent { .. }, Owner::Leg(leg, Purpose::Invite)) =
+                    (&client.state, client.owner)
+                {
+                    self.event(Event::Trying { leg });
+                }
                 self.stop_resending(&client.state);
                 if status < 200 {
                     client.state = State::Proceeding;

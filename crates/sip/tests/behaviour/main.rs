@@ -14,6 +14,8 @@ mod inbound_authentication;
 mod lost_messages;
 mod offers;
 mod outside_dialogs;
+mod probes;
+mod redirects;
 mod registration;
 mod reliable_provisionals;
 mod session_timer;

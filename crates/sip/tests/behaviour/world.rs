@@ -56,6 +56,8 @@ pub fn say(event: &Event) -> Option<String> {
     Some(match event {
         Event::Prepared { .. } => "prepared".to_owned(),
         Event::Challenged { .. } => "challenged".to_owned(),
+        // Told apart where it matters: every answered INVITE has one.
+        Event::Trying { .. } => return None,
         Event::Provisional { status, body, .. } => format!("{status}{}", text(body)),
         Event::Answered { body, .. } => format!("answered{}", text(body)),
         Event::Ended { end, .. } => {
@@ -77,6 +79,7 @@ pub fn say(event: &Event) -> Option<String> {
             format!("registration failed {:?}", failure.status)
         }
         Event::Unregistered { .. } => "unregistered".to_owned(),
+        Event::Probed { outcome, .. } => format!("probed {outcome:?}"),
         Event::Request(request) => format!("request {}", request.method),
         Event::Message(_) => return None,
     })

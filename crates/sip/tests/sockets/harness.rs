@@ -47,7 +47,7 @@ impl Party {
         loop {
             let event = timeout(LIMIT, self.events.recv()).await;
             match event.expect("nothing happened").expect("the endpoint is gone") {
-                Event::Message(_) => {}
+                Event::Message(_) | Event::Trying { .. } => {}
                 event => return event,
             }
         }

@@ -1,7 +1,8 @@
 //! Waiting calls: in order, once, and until their wait is over.
 
 use engine::intent::Intent;
-use engine::vocabulary::{Priority, Serial, TenantId, TrunkName};
+use engine::route::Route;
+use engine::vocabulary::{Priority, Serial, TenantId};
 use store::{Claim, IntentState, Store};
 use tokio::task::JoinSet;
 
@@ -12,7 +13,7 @@ on_both_backends!(
     claimed_by_priority_then_first_come,
     concurrent_claims_never_share_a_call,
     a_claim_sees_what_was_submitted_before,
-    tenants_and_trunks_wait_apart,
+    tenants_and_routes_wait_apart,
     the_wait_ends_at_the_deadline,
     one_call_is_claimed_while_it_waits,
     a_waiting_call_comes_back_as_it_was,
@@ -57,17 +58,17 @@ async fn a_claim_sees_what_was_submitted_before(fixture: Fixture) {
     submitted.await.unwrap();
 }
 
-async fn tenants_and_trunks_wait_apart(fixture: Fixture) {
+async fn tenants_and_routes_wait_apart(fixture: Fixture) {
     let store = &fixture.store;
     let mut other_tenant = intent(1);
     other_tenant.tenant = TenantId(171);
-    let mut other_trunk = intent(2);
-    other_trunk.order.trunk = "backup".into();
-    let calls = vec![accepted(other_tenant), accepted(other_trunk), accepted(intent(3))];
+    let mut other_route = intent(2);
+    other_route.order.route = "backup".into();
+    let calls = vec![accepted(other_tenant), accepted(other_route), accepted(intent(3))];
     store.submit(calls).await.unwrap();
     store.submit(vec![started(intent(4)), accepted(intent(5))]).await.unwrap();
 
-    let carrier = TrunkName::from("carrier");
+    let carrier = Route::from("carrier");
     let waiting = vec![
         (TENANT, "backup".into(), 1),
         (TENANT, carrier.clone(), 2),
@@ -120,7 +121,7 @@ fn of_priority(serial: u64, value: u8) -> Intent {
 }
 
 async fn ready(store: &Store, limit: u32) -> Vec<Intent> {
-    let claim = Claim::Ready { tenant: TENANT, trunk: "carrier".into(), limit };
+    let claim = Claim::Ready { tenant: TENANT, route: "carrier".into(), limit };
     store.claim(claim).await.unwrap()
 }
 

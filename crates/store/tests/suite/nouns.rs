@@ -17,7 +17,7 @@ pub fn intent(serial: u64) -> Intent {
         created_ms: T0 + serial as i64,
         queue_deadline_ms: T0 + 60_000 + serial as i64,
         order: Order {
-            trunk: "carrier".into(),
+            route: "carrier".into(),
             called: format!("88{serial:06}"),
             caller_present: "95599".into(),
             priority: Priority::LAST,
@@ -79,6 +79,7 @@ pub fn answered(attempt: &Attempt, at_ms: i64) -> Write {
 
 pub fn cdr(intent: Intent) -> Cdr {
     Cdr {
+        trunk: Some("carrier".into()),
         dialled_ms: Some(intent.created_ms + 10),
         alerting_ms: Some(intent.created_ms + 100),
         talking_ms: Some(intent.created_ms + 2_000),

@@ -1,7 +1,8 @@
 //! After a crash: what was committed is there, what was dialled is told apart from what waits.
 
-use engine::vocabulary::{Serial, TenantId, TrunkName};
-use engine::writes::{Unfinished, Write};
+use engine::route::Route;
+use engine::vocabulary::{Serial, TenantId};
+use engine::writes::{Attempt, Unfinished, Write};
 use store::{Claim, IntentState, NaturalKey};
 
 use crate::fixture::{Fixture, on_both_backends};
@@ -12,7 +13,7 @@ use crate::nouns::{
 
 on_both_backends!(
     a_start_finds_what_was_committed,
-    a_dialled_call_is_unfinished_with_its_last_attempt,
+    a_dialled_call_is_unfinished_with_the_last_attempt_of_each_leg,
     an_answer_belongs_to_its_attempt,
     claimed_and_never_dialled_waits_again,
     an_attempt_of_an_ended_call_is_no_call,
@@ -28,7 +29,7 @@ async fn a_start_finds_what_was_committed(fixture: Fixture) {
 
     let recovery = fixture.store.recover().await.unwrap();
     assert_eq!(recovery.unfinished_started, []);
-    assert_eq!(recovery.waiting, [(TENANT, TrunkName::from("carrier"), 3)]);
+    assert_eq!(recovery.waiting, [(TENANT, Route::from("carrier"), 3)]);
     assert_eq!(recovery.highest_serial, Some(Serial(9)));
     assert_eq!(recovery.next_queue_deadline_ms, Some(intent(1).queue_deadline_ms));
     let keys: Vec<NaturalKey> = (1..=3).map(|serial| (&intent(serial)).into()).collect();
@@ -39,17 +40,25 @@ async fn a_start_finds_what_was_committed(fixture: Fixture) {
     assert_eq!(due.len(), 1, "its callback is still to be made");
 }
 
-async fn a_dialled_call_is_unfinished_with_its_last_attempt(fixture: Fixture) {
+async fn a_dialled_call_is_unfinished_with_the_last_attempt_of_each_leg(fixture: Fixture) {
     let store = &fixture.store;
     let first = attempt(1, 1);
-    let second = attempt(1, 2);
+    let with_credentials = Attempt { number: 2, wire: b"INVITE again".to_vec(), ..first.clone() };
+    let over_another_trunk = Attempt { trunk: "backup".into(), ..attempt(1, 3) };
     store.submit(vec![started(intent(1)), Write::Attempt(Box::new(first))]).await.unwrap();
-    store.submit(vec![Write::Attempt(Box::new(second.clone()))]).await.unwrap();
+    for attempt in [&with_credentials, &over_another_trunk] {
+        store.submit(vec![Write::Attempt(Box::new(attempt.clone()))]).await.unwrap();
+    }
     let fixture = fixture.crash().await;
 
     let recovery = fixture.store.recover().await.unwrap();
-    let unfinished =
-        Unfinished { intent: intent(1), ringing_ms: None, attempt: Some(second), answered: None };
+    let unfinished = Unfinished {
+        intent: intent(1),
+        ringing_ms: None,
+        attempt: Some(over_another_trunk),
+        answered: None,
+        earlier: vec![with_credentials],
+    };
     assert_eq!(recovery.unfinished_started, [unfinished]);
     assert_eq!(recovery.waiting, []);
 }
@@ -80,14 +89,14 @@ async fn an_answer_belongs_to_its_attempt(fixture: Fixture) {
 async fn claimed_and_never_dialled_waits_again(fixture: Fixture) {
     let store = &fixture.store;
     store.submit(vec![accepted(intent(1)), accepted(intent(2)), started(intent(3))]).await.unwrap();
-    let ready = Claim::Ready { tenant: TENANT, trunk: "carrier".into(), limit: 10 };
+    let ready = Claim::Ready { tenant: TENANT, route: "carrier".into(), limit: 10 };
     assert_eq!(store.claim(ready.clone()).await.unwrap().len(), 2);
     store.submit(vec![Write::Attempt(Box::new(attempt(2, 1)))]).await.unwrap();
     let fixture = fixture.crash().await;
 
     let recovery = fixture.store.recover().await.unwrap();
     assert_eq!(recovery.unfinished_started.len(), 1);
-    assert_eq!(recovery.waiting, [(TENANT, TrunkName::from("carrier"), 2)]);
+    assert_eq!(recovery.waiting, [(TENANT, Route::from("carrier"), 2)]);
     assert_eq!(fixture.store.claim(ready).await.unwrap(), [intent(1), intent(3)]);
     let dialled = fixture.store.intent(Serial(2)).await.unwrap();
     assert_eq!(dialled, Some((intent(2), IntentState::Started)), "never dialled again silently");

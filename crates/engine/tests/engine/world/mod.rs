@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use engine::action::{Action, Claim, Input, LegInput};
+use engine::action::{Action, Claim, Input, LegInput, Then};
 use engine::cdr::Cdr;
 use engine::events::{Event, EventKind};
 use engine::intent::{Idempotency, IdempotencyKey, Intent, Order, OrderKind, PlayItem};
 use engine::vocabulary::{
-    CallKind, DailyLimits, LegId, Now, Pace, Priority, Serial, TenantId, TenantLimits, TrunkName,
+    CallKind, DailyLimits, LegId, Now, Pace, Priority, Serial, TenantId, TenantLimits,
 };
 use engine::writes::Write;
 use engine::{Engine, Reply, Request, Start, Ticket};
@@ -43,7 +43,7 @@ pub fn limits(pace: Pace) -> TenantLimits {
 
 pub fn order() -> Order {
     Order {
-        trunk: TrunkName::from("carrier"),
+        route: "carrier".into(),
         called: "8899".into(),
         caller_present: "2222201".into(),
         priority: Priority::LAST,
@@ -90,8 +90,25 @@ impl World {
         world
     }
 
+    /// The trunk that orders name where they say nothing else.
     pub fn trunk(&mut self, pace: Pace, up: bool) {
-        self.input(Input::Trunk { trunk: "carrier".into(), pace, up });
+        self.named_trunk("carrier", pace, up);
+    }
+
+    pub fn named_trunk(&mut self, name: &str, pace: Pace, up: bool) {
+        self.input(Input::Trunk { trunk: name.into(), pace, up });
+    }
+
+    /// The trunk of a leg that is opened next.
+    pub fn opened_over(&mut self, of: u64) -> String {
+        while let Some(action) = self.engine.poll() {
+            match action {
+                Action::Open { leg, to, .. } if leg == LegId(of) => return to.trunk.to_string(),
+                Action::Write(write) => self.open.push(write),
+                other => panic!("wanted leg {of} opened, not {other:?}"),
+            }
+        }
+        panic!("leg {of} is not opened")
     }
 
     pub fn accept(&mut self, request: Request) -> Ticket {
@@ -134,7 +151,7 @@ impl World {
                     self.flush();
                     self.claims.push((claim, what));
                 }
-                Action::Forget { .. } => {}
+                Action::Forget { .. } | Action::TrunkHealth { .. } => {}
                 other => wants.push(in_words(&other)),
             }
         }
@@ -199,6 +216,7 @@ impl World {
             match action {
                 Action::Fetch { serial, .. } => return Some(serial),
                 Action::Write(write) => self.open.push(write),
+                Action::TrunkHealth { .. } => {}
                 other => panic!("wanted a fetch, not {other:?}"),
             }
         }
@@ -235,7 +253,7 @@ impl World {
 }
 
 pub fn ended(cause: engine::cdr::Cause) -> LegInput {
-    LegInput::Ended { cause, sip_status: None, media: None }
+    LegInput::Ended { cause, sip_status: None, media: None, then: Then::Nothing }
 }
 
 pub fn is_terminal(write: &Write) -> Option<Serial> {

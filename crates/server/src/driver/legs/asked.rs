@@ -3,19 +3,19 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use engine::action::{Dialled, LegInput, PlayId};
+use engine::action::{Dialled, LegInput, PlayId, Then};
 use engine::cdr::Cause;
 use engine::intent::Intent;
 use engine::vocabulary::{LegId, Serial};
 
-use super::{Reoffer, Stage, Then, to_media, to_sip};
+use super::{Purpose, Reoffer, Stage, to_media, to_sip};
 use crate::driver::notes::NoteKind;
 use crate::driver::{Driver, Happening};
 
 impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
         let codecs = self.trunks.codecs(&to.trunk);
-        self.add_leg(leg, serial, Stage::Binding(Then::Dial(to)));
+        self.add_leg(leg, serial, Stage::Binding(Purpose::Dial(to)));
         self.tell_media(media::Command::Offer { leg: to_media(leg), codecs, dtmf: true });
     }
 
@@ -30,7 +30,7 @@ impl Driver {
             // Over a connection the same bytes are a new request: only a datagram is a retransmission.
             Ok(wire) if wire.transport.is_reliable() => self.take_back(leg, serial, wire),
             Ok(wire) => {
-                self.add_leg(leg, serial, Stage::Binding(Then::Resume(Box::new(wire))));
+                self.add_leg(leg, serial, Stage::Binding(Purpose::Resume(Box::new(wire))));
                 let what = "the INVITE that was out is sent again".into();
                 self.note(serial, NoteKind::Recovered { what });
                 let sdp = Bytes::from(sdp);
@@ -81,11 +81,11 @@ impl Driver {
     pub(in crate::driver) fn hang_up(&mut self, leg: LegId) {
         let Some(entry) = self.legs.0.get_mut(&leg) else { return };
         match &entry.stage {
-            Stage::Binding(Then::Dial(_)) => {
-                entry.stage = Stage::Closing { cause: Cause::HungUp, sip_status: None };
+            Stage::Binding(Purpose::Dial(_)) => {
+                entry.stage = Stage::Closing(Cause::HungUp.into());
                 self.tell_media(media::Command::Close { leg: to_media(leg) });
             }
-            Stage::Binding(Then::Resume(wire)) => {
+            Stage::Binding(Purpose::Resume(wire)) => {
                 let wire = wire.clone();
                 entry.stage = Stage::Signalling { media: true, reoffer: Reoffer::No };
                 self.tell_sip(sip::Command::Abandon { wire });
@@ -94,7 +94,7 @@ impl Driver {
                 let cause = sip::HangUpCause::Normal;
                 self.tell_sip(sip::Command::HangUp { leg: to_sip(leg), cause });
             }
-            Stage::Closing { .. } => {}
+            Stage::Closing(_) => {}
         }
     }
 
@@ -160,7 +160,12 @@ impl Driver {
         tracing::error!(%serial, %error, "a stored attempt cannot be read; its call is reported as unknown");
         self.leg_input(
             leg,
-            LegInput::Ended { cause: Cause::Internal, sip_status: None, media: None },
+            LegInput::Ended {
+                cause: Cause::Internal,
+                sip_status: None,
+                media: None,
+                then: Then::Nothing,
+            },
         );
     }
 }

@@ -5,7 +5,7 @@ use engine::action::{LegInput, PlayId};
 use engine::cdr::{Cause, MediaSummary};
 use engine::vocabulary::LegId;
 
-use super::{Leg, Reoffer, Stage, Then, of_media, to_sip};
+use super::{Closing, Leg, Purpose, Reoffer, Stage, of_media, to_sip};
 use crate::driver::Driver;
 use crate::driver::notes::NoteKind;
 
@@ -65,7 +65,7 @@ impl Driver {
         entry.sdp = sdp.clone();
         let signalling = Stage::Signalling { media: true, reoffer: Reoffer::No };
         match std::mem::replace(&mut entry.stage, signalling) {
-            Stage::Binding(Then::Dial(to)) => {
+            Stage::Binding(Purpose::Dial(to)) => {
                 let serial = entry.serial;
                 match self.trunks.invite(leg, serial, &to, sdp) {
                     Ok(invite) => self.tell_sip(sip::Command::Prepare(Box::new(invite))),
@@ -77,16 +77,17 @@ impl Driver {
                             q850: None,
                             retry_after: None,
                             was_ringing: false,
+                            contacts: Vec::new(),
                         };
                         self.sip_ended(leg, &end);
                     }
                 }
             }
-            Stage::Binding(Then::Resume(wire)) => {
+            Stage::Binding(Purpose::Resume(wire)) => {
                 let credentials = self.trunks.credentials_for(wire.remote);
                 self.tell_sip(sip::Command::Resume { wire, credentials });
             }
-            stage @ (Stage::Signalling { .. } | Stage::Closing { .. }) => entry.stage = stage,
+            stage @ (Stage::Signalling { .. } | Stage::Closing(_)) => entry.stage = stage,
         }
     }
 
@@ -110,12 +111,12 @@ impl Driver {
         let Some(entry) = self.legs.0.get_mut(&leg) else { return };
         let signalling = Stage::Signalling { media: false, reoffer: Reoffer::No };
         match std::mem::replace(&mut entry.stage, signalling) {
-            Stage::Binding(Then::Dial(_)) => {
-                entry.stage = Stage::Closing { cause, sip_status: None };
+            Stage::Binding(Purpose::Dial(_)) => {
+                entry.stage = Stage::Closing(cause.into());
                 self.closed(leg, None);
             }
             // Without its port the call cannot go on: what is out is taken back.
-            Stage::Binding(Then::Resume(wire)) => {
+            Stage::Binding(Purpose::Resume(wire)) => {
                 self.tell_sip(sip::Command::Abandon { wire });
             }
             Stage::Signalling { media, reoffer: Reoffer::Answering } => {
@@ -128,7 +129,7 @@ impl Driver {
                 self.leg_input(leg, LegInput::MediaFailed(cause));
             }
             // Its port was never bound, so nothing will be closed.
-            stage @ Stage::Closing { .. } => {
+            stage @ Stage::Closing(_) => {
                 entry.stage = stage;
                 if entry.sdp.is_empty() {
                     self.closed(leg, None);
@@ -139,12 +140,12 @@ impl Driver {
 
     /// The leg is over on both sides.
     pub(super) fn closed(&mut self, leg: LegId, stats: Option<&media::Stats>) {
-        let Some(Leg { stage: Stage::Closing { cause, sip_status }, codec, told_audio, .. }) =
+        let Some(Leg { stage: Stage::Closing(closing), codec, told_audio, .. }) =
             self.legs.0.get(&leg)
         else {
             return;
         };
-        let (cause, sip_status, told_audio) = (*cause, *sip_status, *told_audio);
+        let (Closing { cause, sip_status, then }, told_audio) = (closing.clone(), *told_audio);
         let negotiated = stats.filter(|_| !codec.is_empty());
         let media = negotiated.map(|stats| summary(codec, stats));
         self.legs.0.remove(&leg);
@@ -154,20 +155,20 @@ impl Driver {
             let (received, sent) = (packets_in > 0, packets_out > 0);
             self.note_leg(leg, NoteKind::Audio { received, sent, packets_in, packets_out });
         }
-        self.leg_input(leg, LegInput::Ended { cause, sip_status, media });
+        self.leg_input(leg, LegInput::Ended { cause, sip_status, media, then });
     }
 
     /// `media` gave the leg up; the call goes with it, others go on.
     fn panicked(&mut self, leg: LegId, stats: &media::Stats) {
         let Some(entry) = self.legs.0.get_mut(&leg) else { return };
         match &mut entry.stage {
-            Stage::Closing { .. } => self.closed(leg, Some(stats)),
+            Stage::Closing(_) => self.closed(leg, Some(stats)),
             Stage::Signalling { media, .. } => {
                 *media = false;
                 self.leg_input(leg, LegInput::MediaFailed(Cause::Internal));
             }
             Stage::Binding(_) => {
-                entry.stage = Stage::Closing { cause: Cause::Internal, sip_status: None };
+                entry.stage = Stage::Closing(Cause::Internal.into());
                 self.closed(leg, None);
             }
         }

@@ -1,10 +1,12 @@
 //! What `sip` says of a leg.
 
-use engine::action::{Input, LegInput};
-use engine::cdr::Cause;
-use engine::vocabulary::LegId;
+use std::time::Duration;
 
-use super::{Reoffer, Stage, of_sip, to_media, to_sip};
+use engine::action::{Input, LegInput, Redirect, Then};
+use engine::cdr::Cause;
+use engine::vocabulary::{LegId, Serial};
+
+use super::{Closing, Reoffer, Stage, of_sip, to_media, to_sip};
 use crate::driver::notes::NoteKind;
 use crate::driver::{Driver, cause};
 
@@ -20,6 +22,7 @@ impl Driver {
                 let (leg, wire, media) = self.prepared(of_sip(leg), &wire);
                 self.leg_input(leg, LegInput::Challenged { wire, media });
             }
+            Event::Trying { leg } => self.leg_input(of_sip(leg), LegInput::Trying),
             Event::Provisional { leg, status, body } => {
                 let leg = of_sip(leg);
                 let early_media = body.is_some();
@@ -46,6 +49,7 @@ impl Driver {
                 );
                 self.trunk_registered(id, false);
             }
+            Event::Probed { id, outcome } => self.trunk_probed(id, outcome),
             Event::Message(tap) => {
                 if let Some(leg) = tap.leg {
                     self.note_leg(of_sip(leg), NoteKind::message(&tap));
@@ -95,11 +99,14 @@ impl Driver {
     }
 
     pub(super) fn sip_ended(&mut self, leg: LegId, end: &sip::End) {
-        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
+        let Some(entry) = self.legs.0.get(&leg) else { return };
         let (cause, sip_status) = (cause::of(end), end.status);
         let has_media = matches!(entry.stage, Stage::Signalling { media: true, .. });
-        entry.stage = Stage::Closing { cause, sip_status };
         let serial = entry.serial;
+        let then = self.then(serial, end);
+        if let Some(entry) = self.legs.0.get_mut(&leg) {
+            entry.stage = Stage::Closing(Closing { cause, sip_status, then });
+        }
         self.note(
             serial,
             NoteKind::LegEnded {
@@ -114,6 +121,34 @@ impl Driver {
         } else {
             self.closed(leg, None);
         }
+    }
+
+    /// What a refusal asks for besides.
+    fn then(&mut self, serial: Serial, end: &sip::End) -> Then {
+        match (end.status, end.retry_after) {
+            (Some(503), Some(seconds)) => Then::Rest(Duration::from_secs(seconds.into())),
+            (Some(300..=399), _) => {
+                self.redirect(serial, &end.contacts).map_or(Then::Nothing, Then::Redirect)
+            }
+            _ => Then::Nothing,
+        }
+    }
+
+    /// Where the tenant's rules let a 3xx lead: the first of the addresses whose number the tenant may call; its host is not ours to follow,
+    /// the number leaves by the tenant's own trunks.
+    fn redirect(&mut self, serial: Serial, contacts: &[sip::Uri]) -> Option<Redirect> {
+        let tenant = self.tenants.by_id(self.engine.intent(serial)?.tenant)?;
+        let found = contacts.iter().find_map(|contact| {
+            let called = contact.user().to_owned();
+            let digits = called.strip_prefix('+').unwrap_or(&called);
+            let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            let route = tenant.settings.redirect(&called, &self.fraud).filter(|_| number)?;
+            Some(Redirect { called, route })
+        });
+        if found.is_none() {
+            self.note(serial, NoteKind::RedirectRefused);
+        }
+        found
     }
 
     /// A re-INVITE: a new description is answered; none asks for ours, which has not changed.
@@ -136,6 +171,22 @@ impl Driver {
     fn trunk_registered(&mut self, id: sip::RegistrationId, up: bool) {
         if let Some((trunk, pace, up)) = self.trunks.set_registered(id, up) {
             self.input(Input::Trunk { trunk, pace, up });
+        }
+    }
+
+    fn trunk_probed(&mut self, id: sip::ProbeId, outcome: sip::ProbeOutcome) {
+        let answered = matches!(outcome, sip::ProbeOutcome::Answered { .. });
+        let now = self.clock.now().since_start;
+        if let Some((trunk, pace, up)) = self.trunks.probed(id, answered, now) {
+            tracing::warn!(%trunk, up, ?outcome, "OPTIONS: the trunk's state has changed");
+            self.input(Input::Trunk { trunk, pace, up });
+        }
+    }
+
+    /// Asks the trunks that are due.
+    pub(in crate::driver) fn probe_trunks(&mut self) {
+        for probe in self.trunks.probes(self.clock.now().since_start) {
+            self.tell_sip(sip::Command::Probe(Box::new(probe)));
         }
     }
 }

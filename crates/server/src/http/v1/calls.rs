@@ -61,6 +61,8 @@ pub struct CallEnd {
     outcome: Outcome,
     /// `releaseReason` of the release callback.
     release_reason: &'static str,
+    /// The trunk that it was dialled over last.
+    trunk: Option<String>,
     /// Why the leg ended.
     #[schema(value_type = Option<String>, example = "hung_up")]
     cause: Option<Cause>,
@@ -228,7 +230,7 @@ impl Call {
             called: intent.order.called,
             caller: intent.order.caller_present,
             priority: intent.order.priority.value(),
-            trunk: intent.order.trunk.to_string(),
+            trunk: intent.order.route.to_string(),
             playlist: playlist.into_iter().map(entry).collect(),
             play_times,
             callback_url: intent.order.callback_url,
@@ -242,6 +244,7 @@ impl Call {
         let end = CallEnd {
             outcome: record.outcome,
             release_reason: record.release_reason(),
+            trunk: record.trunk.map(|trunk| trunk.to_string()),
             cause: record.cause,
             sip_status: record.sip_status,
             dialled_ms: record.dialled_ms,

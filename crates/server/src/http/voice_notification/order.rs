@@ -95,17 +95,11 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
         None => Priority::LAST,
         Some(value) => u8::try_from(value).ok().and_then(Priority::new).ok_or(Refused::Priority)?,
     };
-    if settings.trial_numbers.as_ref().is_some_and(|numbers| !numbers.contains(&called)) {
-        return Err(Refused::Trial);
-    }
-    if view.fraud.is_premium(&called) && !settings.premium {
-        return Err(Refused::Premium);
-    }
-    let trunk = settings.route(&called).ok_or(Refused::NoRoute)?.clone();
+    let route = settings.may_call(&called, view.fraud)?;
     let playlist =
         entries.iter().map(|entry| material(entry, view.shelf)).collect::<Result<_, _>>()?;
     Ok(Order {
-        trunk,
+        route,
         called,
         caller_present,
         priority,

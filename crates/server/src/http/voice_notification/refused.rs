@@ -1,6 +1,7 @@
 //! The return codes of createVoiceNotification, each with the message that tells what to change.
 
 use crate::speech::template::FillError;
+use crate::tenants::Barred;
 
 /// Why a wish is not an order. Code 24 is unused (decisions.md); 1 and 3 are the engine's to say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +60,16 @@ pub enum Refused {
     NotAVoice,
     #[error("priority must be a whole number from 1 to 9")]
     Priority,
+}
+
+impl From<Barred> for Refused {
+    fn from(barred: Barred) -> Refused {
+        match barred {
+            Barred::Trial => Refused::Trial,
+            Barred::Premium => Refused::Premium,
+            Barred::NoRoute => Refused::NoRoute,
+        }
+    }
 }
 
 impl Refused {

@@ -7,7 +7,7 @@ use crate::calls::{Accepted, Quota};
 use crate::config::{Defaults, Fraud};
 use crate::http::testing::{TENANT, World, settings, tenant};
 use crate::http::tests::{CREATE_V1, CREATE_V2, printed};
-use crate::tenants::Route;
+use crate::tenants::PrefixRoute;
 use crate::voices::Shelf;
 use engine::intent::{OrderKind, PlayItem};
 use engine::vocabulary::Serial;
@@ -160,7 +160,7 @@ async fn codes_that_depend_on_the_tenant() {
     world.reset(|tenant| tenant.settings.caller_transparency = true);
     assert_eq!(code(&world, with(json!({"callerPresent": "13800138000"}))).await, "0");
     assert_eq!(code(&world, with(json!({"callerPresent": "1380013800"}))).await, "7");
-    let everywhere = Route { prefix: String::new(), trunk: "sim".into() };
+    let everywhere = PrefixRoute { prefix: String::new(), route: "sim".into() };
     world.reset(|tenant| tenant.settings.routes.push(everywhere));
     for number in ["+88213300001", "0088213300001"] {
         let premium = || with(json!({"called": number}));

@@ -45,6 +45,10 @@ pub struct Setting {
     pub top: String,
     /// `RUST_LOG`; empty: the default.
     pub log: String,
+    /// In place of the tenant's one route, which sends every number over the trunk.
+    pub routes: Option<String>,
+    /// Further tables.
+    pub more: String,
 }
 
 impl World {
@@ -195,6 +199,18 @@ impl Server {
         Client::new(format!("http://{}", self.http), APP_KEY, APP_SECRET).expect("a client")
     }
 
+    /// Waits until the log says so.
+    pub async fn logs(&self, what: &str) {
+        let said = async {
+            // The log is a file: nothing tells of a new line.
+            let mut look = tokio::time::interval(Duration::from_millis(50));
+            while !self.log().contains(what) {
+                look.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, said).await.expect("the log says it");
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -214,7 +230,8 @@ impl Drop for Server {
 }
 
 pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
-    let Setting { trunk: in_trunk, tenant, top, log: _ } = setting;
+    let Setting { trunk: in_trunk, tenant, top, routes, more, log: _ } = setting;
+    let routes = routes.as_deref().unwrap_or(r#"{ prefix = "", trunk = "carrier" }"#);
     format!(
         r#"
 {top}
@@ -236,9 +253,10 @@ name = "test"
 app_key = "{APP_KEY}"
 app_secret = "{APP_SECRET}"
 access_codes = ["2222201", "95599"]
-routes = [{{ prefix = "", trunk = "carrier" }}]
+routes = [{routes}]
 trust = ["{callbacks} private"]
 {tenant}
+{more}
 "#
     )
 }

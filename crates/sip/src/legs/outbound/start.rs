@@ -19,7 +19,7 @@ impl Outbound {
         if leg.is_inbound() {
             return refuse(stack, "the id of a dialled leg has its top bit set");
         }
-        let Some(to) = resolved(invite.destination, stack) else {
+        let Some(to) = stack.resolved(invite.destination) else {
             return refuse(stack, "no listener of ours fits the destination");
         };
         if stack.has_dialog(&invite.call_id, &invite.from_tag) {
@@ -104,13 +104,4 @@ impl Outbound {
             state: State::Calling,
         })
     }
-}
-
-/// The destination with its listener filled in.
-fn resolved(destination: Destination, stack: &Stack) -> Option<Destination> {
-    let local = match destination.local {
-        Some(local) => stack.is_bound(local, destination.transport).then_some(local),
-        None => stack.local_for(destination.addr, destination.transport),
-    };
-    local.map(|local| Destination { local: Some(local), ..destination })
 }

@@ -1,0 +1,208 @@
+//! Trunks that fail a call, and what the call does then.
+
+use std::time::Duration;
+
+use crate::world::{World, ended, intent, order, pace, request};
+use engine::action::{Claim, Input, LegInput, Redirect, Then};
+use engine::cdr::{Cause, Outcome};
+use engine::intent::Order;
+use engine::vocabulary::LegId;
+use engine::writes::{Attempt, Unfinished};
+
+const NOTHING: [&str; 0] = [];
+
+fn over(route: &str) -> Order {
+    Order { route: route.parse().expect("a route"), ..order() }
+}
+
+/// Trunks `carrier` and `backup`.
+fn world() -> World {
+    let mut world = World::new();
+    world.named_trunk("backup", pace(1_000, 1_000), true);
+    world
+}
+
+fn refused(cause: Cause, status: u16, then: Then) -> LegInput {
+    LegInput::Ended { cause, sip_status: Some(status), media: None, then }
+}
+
+fn prepared() -> LegInput {
+    LegInput::Prepared { wire: vec![1], media: vec![2] }
+}
+
+/// How many calls each claim of those that wait asked for.
+fn claimed(world: &World) -> Vec<u32> {
+    let limits = world.claims.iter().map(|(_, claim)| match claim {
+        Claim::Ready { limit, .. } => Some(*limit),
+        Claim::Expired { .. } | Claim::One { .. } => None,
+    });
+    limits.flatten().collect()
+}
+
+#[test]
+fn a_trunk_that_fails_the_call_is_followed_by_the_next() {
+    let mut world = world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.leg(1, refused(Cause::TrunkFailed, 503, Then::Nothing));
+    assert_eq!(world.wants(), ["open 2 to 8899 as 2222201"]);
+    world.leg(2, prepared());
+    assert_eq!(world.commit(), ["dial 2"], "the second INVITE too waits for its attempt");
+    world.leg(2, LegInput::Ringing);
+    world.leg(2, refused(Cause::Busy, 486, Then::Nothing));
+    let record = world.record();
+    assert_eq!((record.outcome, record.sip_status), (Outcome::Refused, Some(486)));
+    assert_eq!(record.trunk, Some("backup".into()));
+    assert_eq!(world.events().iter().filter(|name| **name == "call.dialling").count(), 2);
+}
+
+#[test]
+fn what_a_person_or_the_network_says_of_the_number_is_never_dialled_again() {
+    let answers = [
+        (false, Cause::Busy, 486),
+        (false, Cause::Declined, 603),
+        (true, Cause::NoAnswer, 480),
+        (false, Cause::Unavailable, 480),
+        (false, Cause::NotFound, 404),
+        (false, Cause::TrunkRefused, 403),
+        (false, Cause::MediaFailed, 488),
+        (true, Cause::TrunkFailed, 500),
+    ];
+    for (rings, cause, status) in answers {
+        let mut world = world();
+        world.dialled(over("carrier*1,backup*0"));
+        if rings {
+            world.leg(1, LegInput::Ringing);
+        }
+        world.leg(1, refused(cause, status, Then::Nothing));
+        assert_eq!(world.wants(), NOTHING, "{status} after ringing: {rings}");
+        assert_eq!(world.record().cause, Some(cause));
+    }
+}
+
+#[test]
+fn a_trunk_without_a_sign_of_life_is_left_and_its_late_answer_is_hung_up() {
+    let mut world = world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.wants(), ["hang up 1", "open 2 to 8899 as 2222201"]);
+    world.leg(2, prepared());
+    assert_eq!(world.commit(), ["dial 2"]);
+    world.leg(1, LegInput::Answered { dialog: vec![3] });
+    assert_eq!(world.commit(), NOTHING, "nobody acknowledges the leg that was left");
+    world.leg(2, LegInput::Answered { dialog: vec![4] });
+    assert_eq!(world.commit(), ["acknowledge 2", "play 1 on 2"]);
+}
+
+#[test]
+fn a_trunk_that_shows_life_has_the_whole_ring_limit() {
+    let mut world = world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.leg(1, LegInput::Trying);
+    world.pass(Duration::from_secs(59));
+    assert_eq!(world.wants(), NOTHING);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.wants(), ["hang up 1"]);
+}
+
+#[test]
+fn where_there_is_no_other_trunk_the_silent_one_has_the_time() {
+    let mut world = World::new();
+    world.dialled(order());
+    world.pass(Duration::from_secs(31));
+    assert_eq!(world.wants(), NOTHING);
+    world.leg(1, LegInput::Answered { dialog: vec![3] });
+    assert_eq!(world.commit(), ["acknowledge 1", "play 1 on 1"]);
+}
+
+#[test]
+fn a_trunk_that_asks_for_rest_gets_no_invite_and_then_one() {
+    let mut world = world();
+    world.dialled(over("carrier"));
+    world.leg(1, refused(Cause::TrunkFailed, 503, Then::Rest(Duration::from_secs(7))));
+    world.commit();
+    for _ in 0..3 {
+        world.accept(request(over("carrier")));
+        assert_eq!(world.fetching(), None, "they wait");
+    }
+    world.commit();
+    world.pass(Duration::from_secs(6));
+    assert_eq!((world.wants(), claimed(&world)), (vec![], vec![]));
+    world.pass(Duration::from_secs(1));
+    assert_eq!((world.wants(), claimed(&world)), (vec![], vec![1]), "one tries it");
+}
+
+#[test]
+fn trunks_share_the_calls_by_their_weights() {
+    let mut world = world();
+    let mut chosen = Vec::new();
+    for leg in 1..=8 {
+        world.accept(request(over("carrier*3,backup*1")));
+        let serial = world.fetching().expect("a fetch");
+        world.input(Input::Fetched { serial, result: Ok(()) });
+        chosen.push(world.opened_over(leg));
+    }
+    assert_eq!(chosen.iter().filter(|trunk| *trunk == "carrier").count(), 6);
+    assert_eq!(chosen[..4].iter().filter(|trunk| *trunk == "backup").count(), 1, "{chosen:?}");
+}
+
+#[test]
+fn a_trunk_without_weight_is_used_while_the_others_are_out_of_service() {
+    let mut world = world();
+    world.trunk(pace(1_000, 1_000), false);
+    world.accept(request(over("carrier*1,backup*0")));
+    let serial = world.fetching().expect("it does not wait for its first trunk");
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    assert_eq!(world.opened_over(1), "backup");
+}
+
+#[test]
+fn a_call_is_sent_on_where_the_tenant_allows_it_but_not_in_a_circle() {
+    let mut world = world();
+    world.dialled(order());
+    for leg in 1..=4 {
+        let to = Redirect { called: "8898".into(), route: "backup".into() };
+        world.leg(leg, refused(Cause::TrunkRefused, 302, Then::Redirect(to)));
+        let wants = world.wants();
+        if leg == 4 {
+            assert_eq!(wants, NOTHING, "three are enough");
+            break;
+        }
+        assert_eq!(wants, [format!("open {} to 8898 as 2222201", leg + 1)]);
+        world.leg(leg + 1, prepared());
+        world.commit();
+    }
+    let record = world.record();
+    assert_eq!((record.outcome, record.cause), (Outcome::Failed, Some(Cause::TrunkRefused)));
+    assert_eq!(world.events().iter().filter(|name| **name == "call.redirected").count(), 3);
+}
+
+#[test]
+fn after_a_restart_earlier_legs_are_taken_back_and_nothing_is_tried_again() {
+    let mut world = world();
+    let at_ms = world.now.unix_ms - 5_000;
+    let intent = intent(77, at_ms, over("carrier*1,backup*0"));
+    let serial = intent.serial;
+    let attempt = |leg, trunk: &str| Attempt {
+        serial,
+        leg: LegId(leg),
+        trunk: trunk.into(),
+        number: leg as u32,
+        at_ms,
+        wire: vec![leg as u8],
+        media: vec![2],
+    };
+    world.input(Input::Recovered(Box::new(Unfinished {
+        intent,
+        ringing_ms: None,
+        attempt: Some(attempt(6, "carrier")),
+        answered: None,
+        earlier: vec![attempt(5, "backup")],
+    })));
+    assert_eq!(world.wants(), ["abandon 5", "fetch"]);
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    assert_eq!(world.wants(), ["resume 6"]);
+    world.leg(5, ended(Cause::HungUp));
+    world.leg(6, refused(Cause::TrunkFailed, 503, Then::Nothing));
+    assert_eq!(world.wants(), NOTHING);
+    assert_eq!(world.record().outcome, Outcome::Failed);
+}
