@@ -114,6 +114,27 @@ fn with_operator() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_carrier_cannot_send_a_call_on_to_a_premium_range() {
+    for (premium, reason, invites) in [(false, "6", 1), (true, "1", 3)] {
+        let setting = Setting {
+            top: "[fraud]\npremium_prefixes = [\"88\"]\n".into(),
+            tenant: format!("redirects = true\npremium = {premium}"),
+            ..Setting::default()
+        };
+        let world = World::with(setting, CarrierConfig::default()).await;
+        let asked = world.notification("8899").to_json();
+        let reply = world.client.create_voice_notification(asked, None).await.expect("a reply");
+        assert_eq!(reply.call_serial_no().is_ok(), premium, "asked for by name: {}", reply.body);
+        let serial = world.call("10188899").await;
+        assert_eq!(world.released(&serial).await["releaseReason"], reason);
+        if let Ok(asked_for) = reply.call_serial_no() {
+            world.released(&asked_for).await;
+        }
+        assert_eq!(world.carrier.totals().invites, invites);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_the_operator_raises_lets_what_waits_go_at_once() {
     let setting = Setting { top: with_operator(), ..Setting::default() };
     let world = World::with(setting, CarrierConfig::default()).await;
