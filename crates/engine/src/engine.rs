@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::action::{Action, BatchNumber, Claim, ClaimId, Input, LegInput, Then};
-use crate::backlog::{Backlog, Seen};
+use crate::action::{Action, BatchNumber, Claim, ClaimId, Input};
+use crate::backlog::Backlog;
 use crate::calls::{CallInput, Effect, Effects, Room};
 use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome};
 use crate::events::{Event, EventKind};
@@ -18,13 +18,14 @@ use crate::gate::Gate;
 use crate::intent::{Idempotency, Intent, Order};
 use crate::quotas::Quotas;
 use crate::request::{Refusal, Reply, Ticket};
-use crate::route::Route;
 use crate::serials::Serials;
 use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId, TrunkName};
 use crate::writes::{Unfinished, Write};
 
 mod accepting;
 mod recent_keys;
+mod stopping;
+mod trunks;
 use recent_keys::RecentKeys;
 
 /// How long an intent may wait for its INVITE to be built, so that both go to disk in one commit.
@@ -204,22 +205,6 @@ impl Engine {
                 }
             }
             Input::HangUpAll => self.interrupt_all(now),
-        }
-    }
-
-    /// What a leg says of its trunk, then what it says to its call.
-    fn leg(&mut self, leg: LegId, input: LegInput, now: Now) {
-        let Some(Owner { serial, trunk }) = self.legs.get(&leg) else { return };
-        let (serial, trunk) = (*serial, trunk.clone());
-        if let Some(seen) = seen_of_trunk(&input) {
-            self.trunk_seen(trunk, seen, now);
-        }
-        self.run(serial, CallInput::Leg(leg, input), now);
-    }
-
-    fn trunk_seen(&mut self, trunk: TrunkName, seen: Seen, now: Now) {
-        if let Some(works) = self.backlog.seen(&trunk, seen, now.since_start) {
-            self.gate.now(Action::TrunkHealth { trunk, works });
         }
     }
 
@@ -459,28 +444,6 @@ impl Engine {
         }
     }
 
-    fn next_trunk(
-        &mut self,
-        serial: Serial,
-        route: &Route,
-        tried: &[TrunkName],
-        silent: bool,
-        now: Now,
-    ) {
-        let Some(last) = self.calls.get(&serial).map(|call| call.trunk.clone()) else { return };
-        if silent {
-            self.trunk_seen(last.clone(), Seen::Silent, now);
-        }
-        // Nothing is dialled any more once the server stops.
-        let running = self.mode == Mode::Running;
-        let next = running.then(|| self.backlog.move_on(route, tried, &last, now.since_start));
-        let next = next.flatten();
-        if let (Some(next), Some(call)) = (&next, self.calls.get_mut(&serial)) {
-            call.trunk = next.clone();
-        }
-        self.run(serial, CallInput::Trunk(next), now);
-    }
-
     fn set_timer(&mut self, serial: Serial) {
         let Some(call) = self.calls.get_mut(&serial) else { return };
         let unwritten = call.unwritten.as_ref().map(|unwritten| unwritten.until);
@@ -567,90 +530,6 @@ impl Engine {
         self.event(cdr.intent.tenant, serial, ended, callback, now);
         self.gate.now(Action::Write(Write::Ended(Box::new(cdr))));
         self.gate.after_commit(serial, Action::Forget { serial });
-    }
-
-    /// Nothing that waited for the disk is done. Calls that are up go on; all others are ended, and
-    /// the next start resolves what they were.
-    fn commit_failed(&mut self, now: Now) {
-        self.mode = Mode::Broken;
-        self.backlog.drain();
-        let mut unacknowledged = BTreeSet::new();
-        for action in self.gate.disk_refused() {
-            match action {
-                Action::Reply { ticket, .. } => self.refuse(ticket, Refusal::Stopping),
-                Action::Acknowledge { leg } => {
-                    unacknowledged.extend(self.legs.get(&leg).map(|owner| owner.serial));
-                }
-                hang_up @ Action::HangUp { .. } => self.gate.now(hang_up),
-                Action::Write(_)
-                | Action::Claim { .. }
-                | Action::Fetch { .. }
-                | Action::Open { .. }
-                | Action::Dial { .. }
-                | Action::Record { .. }
-                | Action::Play { .. }
-                | Action::Resume { .. }
-                | Action::Abandon { .. }
-                | Action::HangUpStored { .. }
-                | Action::TrunkHealth { .. }
-                | Action::Forget { .. } => {}
-            }
-        }
-        let up = |serial: &Serial, call: &Call| {
-            call.room.draft().talking_ms.is_some() && !unacknowledged.contains(serial)
-        };
-        let others = self.calls.iter().filter(|(serial, call)| !up(serial, call));
-        let others: Vec<Serial> = others.map(|(serial, _)| *serial).collect();
-        for serial in others {
-            self.interrupt(serial, now);
-        }
-    }
-
-    /// A call that was never dialled leaves no record: the next start finds its intent and dials it.
-    fn interrupt(&mut self, serial: Serial, now: Now) {
-        let dialled = |call: &Call| call.room.draft().dialled_ms.is_some();
-        if self.calls.get(&serial).is_some_and(dialled) {
-            return self.run(serial, CallInput::Interrupt, now);
-        }
-        let Some(call) = self.calls.remove(&serial) else { return };
-        if let Some(timer) = call.timer {
-            self.timers.remove(&(timer, serial));
-        }
-        for leg in call.legs {
-            self.legs.remove(&leg);
-            self.gate.act(serial, Action::HangUp { leg });
-        }
-        for (ticket, _) in call.unwritten.map(|unwritten| unwritten.tickets).into_iter().flatten() {
-            self.refuse(ticket, Refusal::Stopping);
-        }
-    }
-
-    fn interrupt_all(&mut self, now: Now) {
-        let serials: Vec<Serial> = self.calls.keys().copied().collect();
-        for serial in serials {
-            self.interrupt(serial, now);
-        }
-    }
-}
-
-/// `None` where it says nothing about the trunk.
-fn seen_of_trunk(input: &LegInput) -> Option<Seen> {
-    match input {
-        LegInput::Trying
-        | LegInput::Challenged { .. }
-        | LegInput::Ringing
-        | LegInput::Answered { .. } => Some(Seen::Works),
-        LegInput::Ended { then: Then::Rest(rest), .. } => Some(Seen::WantsRest(*rest)),
-        LegInput::Ended { sip_status: Some(_), .. } => Some(Seen::Works),
-        LegInput::Ended { cause: Cause::TrunkFailed, .. } => Some(Seen::Silent),
-        LegInput::Ended { .. }
-        | LegInput::Prepared { .. }
-        | LegInput::PlayStarted
-        | LegInput::PlayFinished { .. }
-        | LegInput::Digit(_)
-        | LegInput::RecordingStarted
-        | LegInput::RecordingFailed
-        | LegInput::MediaFailed(_) => None,
     }
 }
 

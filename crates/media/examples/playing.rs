@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use media::{Clip, Codec, Command, Config, Event, LegId, Media, PlayId};
+use media::{Clip, Codec, Command, Config, Event, LegId, Media, PlayId, Srtp};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -66,8 +66,9 @@ fn send(media: &Media, command: Command) {
 
 fn clone_for_retry(command: &Command) -> Option<Command> {
     match command {
-        Command::Offer { leg, codecs, dtmf } => {
-            Some(Command::Offer { leg: *leg, codecs: codecs.clone(), dtmf: *dtmf })
+        Command::Offer { leg, codecs, dtmf, srtp } => {
+            let (codecs, dtmf, srtp) = (codecs.clone(), *dtmf, *srtp);
+            Some(Command::Offer { leg: *leg, codecs, dtmf, srtp })
         }
         Command::Remote { leg, sdp } => Some(Command::Remote { leg: *leg, sdp: sdp.clone() }),
         Command::Play { leg, play, clips, times } => {
@@ -87,7 +88,7 @@ fn negotiate(
 ) -> Vec<u16> {
     let mut ports = Vec::new();
     for leg in (0..legs).map(LegId) {
-        send(media, Command::Offer { leg, codecs: vec![codec], dtmf: false });
+        send(media, Command::Offer { leg, codecs: vec![codec], dtmf: false, srtp: Srtp::Off });
         let (sdp, port) = loop {
             match events.recv().expect("media threads run") {
                 Event::Offered { sdp, port, .. } => break (sdp, port),

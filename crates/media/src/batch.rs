@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Datagrams taken by one call.
 pub(crate) const SIZE: usize = 8;
 /// Longest datagram taken whole: more than an Ethernet frame carries.
-const LONGEST: usize = 2048;
+pub(crate) const LONGEST: usize = 2048;
 const CONTROL: usize = 64;
 
 /// Room for one call's datagrams; one per media thread.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::clip::Clip;
 use crate::codec::Codec;
 use crate::seal::Seal;
+use crate::srtp::Srtp;
 
 /// A leg's name, chosen by its owner and never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,10 +23,10 @@ pub struct PlayId(pub u64);
 pub enum Command {
     /// Bind a port and describe it. On a leg that exists: a further offer from its port (a re-INVITE of ours).
     /// Followed by `Offered` or `Failed`.
-    Offer { leg: LegId, codecs: Vec<Codec>, dtmf: bool },
+    Offer { leg: LegId, codecs: Vec<Codec>, dtmf: bool, srtp: Srtp },
     /// Bind a port and answer the far side's offer (an inbound call, or a late offer in a 200 OK).
     /// Followed by `Answered` and `Negotiated`, or by `Failed`, after which the leg does not exist.
-    Answer { leg: LegId, offer: Bytes, codecs: Vec<Codec> },
+    Answer { leg: LegId, offer: Bytes, codecs: Vec<Codec>, srtp: Srtp },
     /// The far side's answer to our offer, provisional or final; may come again and may differ.
     /// Followed by `Negotiated` or `Failed` (the leg stays as it was).
     Remote { leg: LegId, sdp: Bytes },
@@ -33,7 +34,8 @@ pub enum Command {
     /// Followed by `Answered` and `Negotiated`, or by `Failed` (the leg stays as it was).
     Reoffered { leg: LegId, sdp: Bytes },
     /// After a restart: bind the very port that `sdp`, our own last description of this leg, names. Followed by
-    /// `Offered` with the same description; a `Remote` with the far side's SDP then brings the audio back.
+    /// `Offered` with the same description; a `Remote` with the far side's SDP then brings the audio back. SRTP keys are
+    /// those in `sdp`.
     Rebind { leg: LegId, sdp: Bytes },
     /// Play the clips in order, the whole list `times` times (0 counts as 1). Replaces what is playing. On a leg
     /// that is not negotiated yet it begins when that is done.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use crate::codec::Codec;
 use crate::command::{LegId, PlayId};
-use crate::sdp::{Direction, SdpError};
+use crate::sdp::{CryptoError, Direction, SdpError};
+use crate::srtp::Suite;
 
 /// Receives every event, on the media thread that it happened on: hand it over (a channel's `send`) and return.
 pub type EventSink = Box<dyn Fn(Event) + Send + Sync>;
@@ -21,13 +22,15 @@ pub enum Event {
     /// The SDP to send as answer, and the RTP port it names.
     Answered { leg: LegId, sdp: Bytes, port: u16 },
     /// Offer and answer agree. `remote` is `None` where the far side named no address to send to (hold).
-    /// `direction` is ours; `ptime` is what the far side asked for (we send 20 ms all the same).
+    /// `direction` is ours; `ptime` is what the far side asked for (we send 20 ms all the same); `srtp` is what both
+    /// directions are encrypted with, `None` where they are not.
     Negotiated {
         leg: LegId,
         codec: Codec,
         remote: Option<SocketAddr>,
         direction: Direction,
         ptime: Option<Duration>,
+        srtp: Option<Suite>,
     },
     /// A command for this leg could not be done. The leg, if it existed before the command, is as it was.
     Failed { leg: LegId, fault: MediaFault },
@@ -72,8 +75,16 @@ pub enum MediaFault {
     NoCommonCodec,
     #[error("the far side declined the audio (port 0)")]
     Declined,
-    #[error("the far side wants encrypted media ({0}), which this server does not speak yet")]
+    #[error("the far side wants encrypted media ({0}), and this leg may not: allow SRTP for it")]
     Encrypted(String),
+    #[error("the far side would send audio unencrypted, and this leg requires SRTP")]
+    Unencrypted,
+    #[error("the far side's a=crypto is unusable: {0}")]
+    Crypto(#[from] CryptoError),
+    #[error("the far side's a=crypto takes none of the keys that were offered")]
+    NoCommonKey,
+    #[error("the far side answers with our own key, so it has none of its own")]
+    OwnKey,
     #[error("the far side's address is of the other IP version than our socket")]
     AddressFamily,
     #[error("the far side's address {0} is no unicast address")]
@@ -105,7 +116,7 @@ pub struct Stats {
     pub packets_sent: u64,
     /// Payload bytes in them.
     pub bytes_sent: u64,
-    /// RTP packets that the kernel refused (no route, buffer full).
+    /// RTP packets that the kernel refused (no route, buffer full) or that could not be encrypted.
     pub send_errors: u64,
     /// Sends that left more than 5 ms after their tick.
     pub late_ticks: u64,
@@ -123,6 +134,10 @@ pub struct Stats {
     pub foreign_packets: u64,
     /// Packets that are no RTP or RTCP, or of a payload type that was not agreed: dropped.
     pub invalid_packets: u64,
+    /// SRTP and SRTCP packets that the far side's key did not make, or that were changed on their way: dropped.
+    pub forged_packets: u64,
+    /// SRTP and SRTCP packets that came a second time, or too late to tell: dropped.
+    pub replayed_packets: u64,
     /// Times that the far side's SSRC changed.
     pub ssrc_changes: u64,
     pub rtcp_sent: u64,

@@ -3,6 +3,7 @@
 mod incoming;
 mod local;
 mod outgoing;
+mod protection;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::event::{Event, MediaFault, Stats};
 use crate::flow::{Flow, Packets};
 use crate::inbox::Inbox;
+use crate::keying::{Keying, OwnKeys};
 use crate::negotiate::{self, Agreement};
 use crate::prepare::{Prepared, Preparer};
 use crate::quality;
@@ -29,12 +31,14 @@ use crate::rtp::reception::Reception;
 use crate::rtp::rtcp::FarEnd;
 use crate::rtp::source::Source;
 use crate::rtp::stream::OutStream;
-use crate::sdp::{self, Direction, Format};
+use crate::sdp::{self, Direction, Format, Profile};
 use crate::seal::Seal;
 use crate::socket::Pair;
+use crate::srtp::Srtp;
 use crate::voice::Voice;
 
 use local::Local;
+use protection::Protection;
 
 /// Ticks between two RTCP reports: 5 s (RFC 3550 §6.2).
 const REPORT_TICKS: u64 = 250;
@@ -75,7 +79,10 @@ pub(crate) struct Leg {
     pair: Pair,
     local: Local,
     codecs: Vec<Codec>,
+    keys: OwnKeys,
     session: Session,
+    /// `None`: plain RTP.
+    protection: Option<Box<Protection>>,
     source: Source,
     voice: Voice,
     stream: OutStream,
@@ -116,6 +123,8 @@ struct Counters {
     skipped_ticks: u64,
     foreign_packets: u64,
     invalid_packets: u64,
+    forged_packets: u64,
+    replayed_packets: u64,
     rtcp_sent: u64,
 }
 
@@ -124,14 +133,12 @@ impl Leg {
     pub(crate) fn offering(
         id: LegId,
         pair: Pair,
-        codecs: Vec<Codec>,
-        dtmf: bool,
+        (codecs, dtmf, srtp): (Vec<Codec>, bool, Srtp),
         cx: &mut Context<'_>,
     ) -> Self {
-        let local = Local::new(SocketAddr::new(cx.shared.address, pair.port));
-        let session = Session::Offering { offered: Vec::new() };
-        let mut leg = Self::new(id, pair, local, Vec::new(), session, cx.shared);
-        leg.offer(codecs, dtmf, cx);
+        let keys = OwnKeys::new(srtp);
+        let mut leg = Self::new(id, pair, None, (Vec::new(), keys), cx.shared);
+        leg.offer(codecs, dtmf, srtp, cx);
         leg
     }
 
@@ -145,9 +152,9 @@ impl Leg {
     ) -> Self {
         let rtp = SocketAddr::new(cx.shared.address, pair.port);
         let local = Local::resumed(rtp, own.session_id.clone(), own.version);
-        let offered = own.audio.formats.clone();
-        let session = Session::Offering { offered };
-        let leg = Self::new(id, pair, local, Codec::ALL.to_vec(), session, cx.shared);
+        let may = (Codec::ALL.to_vec(), OwnKeys::resumed(own));
+        let mut leg = Self::new(id, pair, Some(local), may, cx.shared);
+        leg.session = Session::Offering { offered: own.audio.formats.clone() };
         cx.out.push(Event::Offered { leg: id, sdp, port: leg.pair.port });
         leg
     }
@@ -156,35 +163,36 @@ impl Leg {
     pub(crate) fn answering(
         id: LegId,
         pair: Pair,
-        codecs: Vec<Codec>,
+        (codecs, srtp): (Vec<Codec>, Srtp),
         offer: &sdp::Description,
         tick: u64,
         cx: &mut Context<'_>,
     ) -> Result<Self, (Pair, MediaFault)> {
-        let local = Local::new(SocketAddr::new(cx.shared.address, pair.port));
-        let session = Session::Offering { offered: Vec::new() };
-        let mut leg = Self::new(id, pair, local, codecs, session, cx.shared);
+        let mut leg = Self::new(id, pair, None, (codecs, OwnKeys::new(srtp)), cx.shared);
         match leg.answer_to(offer, tick, cx) {
             Ok(()) => Ok(leg),
             Err(fault) => Err((leg.pair, fault)),
         }
     }
 
+    /// `local`: our side of a session that an earlier process began.
     fn new(
         id: LegId,
         pair: Pair,
-        local: Local,
-        codecs: Vec<Codec>,
-        session: Session,
+        local: Option<Local>,
+        (codecs, keys): (Vec<Codec>, OwnKeys),
         shared: &Shared,
     ) -> Self {
         let config = &shared.config;
+        let rtp = SocketAddr::new(shared.address, pair.port);
         Leg {
             id,
             pair,
-            local,
+            local: local.unwrap_or_else(|| Local::new(rtp)),
             codecs,
-            session,
+            keys,
+            session: Session::Offering { offered: Vec::new() },
+            protection: None,
             source: Source::new(config.latching),
             voice: Voice::new(id),
             stream: OutStream::new(),
@@ -201,10 +209,17 @@ impl Leg {
     }
 
     /// Makes an offer, the first or a further one.
-    pub(crate) fn offer(&mut self, codecs: Vec<Codec>, dtmf: bool, cx: &mut Context<'_>) {
+    pub(crate) fn offer(
+        &mut self,
+        codecs: Vec<Codec>,
+        dtmf: bool,
+        srtp: Srtp,
+        cx: &mut Context<'_>,
+    ) {
         let formats = negotiate::offer(&codecs, dtmf);
         self.codecs = codecs;
-        let sdp = self.local.describe(formats.clone(), Direction::SendRecv, Vec::new());
+        let keys = self.keys.offer(srtp);
+        let sdp = self.local.describe(formats.clone(), Direction::SendRecv, keys, Vec::new());
         match &mut self.session {
             Session::Offering { offered } => *offered = formats,
             Session::Agreed { offered, .. } => *offered = Some(formats),
@@ -223,9 +238,10 @@ impl Leg {
             Session::Offering { offered } => offered.clone(),
             Session::Agreed { offered, .. } => offered.clone().ok_or(MediaFault::NotOffered)?,
         };
-        let answer = sdp::parse(bytes)?;
+        let answer = sdp::parse_for(self.keys.srtp(), bytes)?;
         let agreement = negotiate::accept(&answer, &offered, self.local.is_ipv4())?;
-        self.agree(agreement, Some(offered), tick, cx);
+        let keying = self.keys.accept(&answer.audio)?;
+        self.agree(agreement, keying, Some(offered), tick, cx);
         Ok(())
     }
 
@@ -236,7 +252,7 @@ impl Leg {
         tick: u64,
         cx: &mut Context<'_>,
     ) -> Result<(), MediaFault> {
-        self.answer_to(&sdp::parse(bytes)?, tick, cx)
+        self.answer_to(&sdp::parse_for(self.keys.srtp(), bytes)?, tick, cx)
     }
 
     fn answer_to(
@@ -246,19 +262,29 @@ impl Leg {
         cx: &mut Context<'_>,
     ) -> Result<(), MediaFault> {
         let (agreement, formats) = negotiate::answer(offer, &self.codecs, self.local.is_ipv4())?;
-        let sdp = self.local.describe(formats, agreement.direction, offer.media.clone());
+        let keying = self.keys.answer(&offer.audio)?;
+        // An answer repeats the profile of the offer's line.
+        let own = (Profile::Avp, keying.iter().map(|keying| keying.own.clone()).collect());
+        let sdp = self.local.describe(formats, agreement.direction, own, offer.media.clone());
         cx.out.push(Event::Answered { leg: self.id, sdp, port: self.pair.port });
-        self.agree(agreement, None, tick, cx);
+        self.agree(agreement, keying, None, tick, cx);
         Ok(())
     }
 
     fn agree(
         &mut self,
         agreement: Agreement,
+        keying: Option<Keying>,
         offered: Option<Vec<Format>>,
         tick: u64,
         cx: &mut Context<'_>,
     ) {
+        match (&mut self.protection, keying) {
+            (Some(protection), Some(keying)) => protection.agree(keying),
+            (protection, keying) => {
+                *protection = keying.map(|keying| Box::new(Protection::new(keying)));
+            }
+        }
         if let Some(remote) = agreement.remote {
             self.source.name(remote);
         }
@@ -268,6 +294,7 @@ impl Leg {
             remote: agreement.remote,
             direction: agreement.direction,
             ptime: agreement.ptime,
+            srtp: self.protection.as_ref().map(|protection| protection.suite()),
         });
         self.session = Session::Agreed { agreement, offered };
         self.flow.negotiated(tick, self.packets());
@@ -393,6 +420,8 @@ impl Leg {
             jitter_ms: self.reception.jitter_ms(),
             foreign_packets: self.counters.foreign_packets,
             invalid_packets: self.counters.invalid_packets,
+            forged_packets: self.counters.forged_packets,
+            replayed_packets: self.counters.replayed_packets,
             ssrc_changes: self.reception.ssrc_changes,
             rtcp_sent: self.counters.rtcp_sent,
             rtcp_received: self.far_end.packets,

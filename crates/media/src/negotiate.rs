@@ -97,7 +97,7 @@ fn check(audio: &Audio, ipv4: bool) -> Result<(), MediaFault> {
         return Err(MediaFault::Declined);
     }
     match &audio.transport {
-        Transport::Rtp => {}
+        Transport::Rtp | Transport::Srtp => {}
         Transport::Secure(name) => return Err(MediaFault::Encrypted(name.clone())),
         Transport::Other(_) => return Err(SdpError::NoAudio.into()),
     }

@@ -3,6 +3,7 @@
 //! Reading is tolerant: a missing `s=` or `o=`, lines out of order, `m=image` of T.38, unknown attributes pass. What
 //! does not pass is told by [`SdpError`]; nothing in here panics on any input.
 
+mod crypto;
 mod parse;
 mod write;
 
@@ -11,8 +12,9 @@ use std::time::Duration;
 
 use crate::codec::Codec;
 
-pub use parse::parse;
-pub use write::LocalDescription;
+pub use crypto::{Crypto, CryptoError, CryptoLine};
+pub use parse::{parse, parse_for};
+pub use write::{LocalDescription, Profile};
 
 /// Longer descriptions are refused unread.
 pub const MAX_BYTES: usize = 16 * 1024;
@@ -43,7 +45,7 @@ pub struct Description {
     pub session_id: String,
     /// `o=` version.
     pub version: u64,
-    /// The audio that we talk about: the first `m=audio` over RTP with a port, else the first `m=audio`.
+    /// The audio that we talk about: the first `m=audio` with a port that the reader can use, else the first `m=audio`.
     pub audio: Audio,
     /// Every media description in its order, to be mirrored by an answer.
     pub media: Vec<MediaLine>,
@@ -73,6 +75,8 @@ pub struct Audio {
     pub formats: Vec<Format>,
     pub direction: Direction,
     pub ptime: Option<Duration>,
+    /// Keys for SRTP.
+    pub crypto: Crypto,
 }
 
 /// How the audio is carried.
@@ -80,7 +84,9 @@ pub struct Audio {
 pub enum Transport {
     /// RTP/AVP or RTP/AVPF.
     Rtp,
-    /// RTP/SAVP and its kin, by name.
+    /// RTP/SAVP or RTP/SAVPF: SRTP with keys from the description.
+    Srtp,
+    /// SRTP with keys from elsewhere (DTLS), by name.
     Secure(String),
     /// Anything else, by name.
     Other(String),

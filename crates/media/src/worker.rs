@@ -25,6 +25,7 @@ use crate::priority;
 use crate::recorder::Recorder;
 use crate::sdp::{self, SdpError};
 use crate::socket::Pair;
+use crate::srtp::Srtp;
 use crate::wheel::{SLOTS, Wheel};
 
 /// Milliseconds that a thread may lag before it skips what it missed.
@@ -168,8 +169,10 @@ impl Worker {
     fn command(&mut self, command: Command) {
         let leg = command.leg();
         match command {
-            Command::Offer { codecs, dtmf, .. } => self.offer(leg, codecs, dtmf),
-            Command::Answer { offer, codecs, .. } => self.answer(leg, &offer, codecs),
+            Command::Offer { codecs, dtmf, srtp, .. } => self.offer(leg, codecs, dtmf, srtp),
+            Command::Answer { offer, codecs, srtp, .. } => {
+                self.answer(leg, &offer, codecs, srtp);
+            }
             Command::Rebind { sdp, .. } => self.rebind(leg, sdp),
             Command::Remote { sdp, .. } => {
                 let tick = self.tick_number();
@@ -204,27 +207,28 @@ impl Worker {
         }
     }
 
-    fn offer(&mut self, id: LegId, codecs: Vec<Codec>, dtmf: bool) {
+    fn offer(&mut self, id: LegId, codecs: Vec<Codec>, dtmf: bool, srtp: Srtp) {
         if self.legs.contains(id) {
             return self.with_leg(id, |leg, cx| {
-                leg.offer(codecs, dtmf, cx);
+                leg.offer(codecs, dtmf, srtp, cx);
                 Ok(())
             });
         }
         match self.ports.acquire(Instant::now(), &mut self.batch) {
             Ok(pair) => {
-                self.create(id, pair.port, |cx| Ok(Leg::offering(id, pair, codecs, dtmf, cx)))
+                let wanted = (codecs, dtmf, srtp);
+                self.create(id, pair.port, |cx| Ok(Leg::offering(id, pair, wanted, cx)))
             }
             Err(fault) => self.fail(id, fault),
         }
     }
 
-    fn answer(&mut self, id: LegId, offer: &[u8], codecs: Vec<Codec>) {
+    fn answer(&mut self, id: LegId, offer: &[u8], codecs: Vec<Codec>, srtp: Srtp) {
         if self.legs.contains(id) {
             return self.fail(id, MediaFault::LegExists);
         }
         // Before a port is taken: what cannot be read costs none.
-        let offer = match guarded(|| sdp::parse(offer)) {
+        let offer = match guarded(|| sdp::parse_for(srtp, offer)) {
             Ok(Ok(offer)) => offer,
             Ok(Err(error)) => return self.fail(id, error.into()),
             Err(Panicked) => return self.fail(id, SdpError::Syntax("unreadable".into()).into()),
@@ -232,7 +236,8 @@ impl Worker {
         let tick = self.tick_number();
         match self.ports.acquire(Instant::now(), &mut self.batch) {
             Ok(pair) => {
-                self.create(id, pair.port, |cx| Leg::answering(id, pair, codecs, &offer, tick, cx))
+                let may = (codecs, srtp);
+                self.create(id, pair.port, |cx| Leg::answering(id, pair, may, &offer, tick, cx))
             }
             Err(fault) => self.fail(id, fault),
         }
@@ -242,7 +247,7 @@ impl Worker {
         if self.legs.contains(id) {
             return self.fail(id, MediaFault::LegExists);
         }
-        let own = match sdp::parse(&sdp) {
+        let own = match sdp::parse_for(Srtp::Required, &sdp) {
             Ok(own) => own,
             Err(error) => return self.fail(id, MediaFault::OwnSdp(error)),
         };

@@ -7,9 +7,13 @@ use engine::intent::Idempotency;
 use engine::vocabulary::{Serial, TenantId, TenantLimits};
 pub use engine::{Quota, Refusal, Request, Used};
 use store::Store;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::driver::Note;
+use crate::storage::{Lack, Room, Storage};
+
+/// What cannot be kept is refused as where the queue is full: it was not accepted and may come again.
+const NOT_KEPT: Refusal = Refusal::QueueFull { retry_after_s: 30 };
 
 /// A call that is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,21 +44,33 @@ pub enum Ask {
 pub struct Calls {
     asks: mpsc::Sender<Ask>,
     store: Store,
+    storage: Storage,
     ready: Arc<AtomicBool>,
 }
 
 impl Calls {
     /// The handle, what its owner receives, and the flag that its owner sets when it takes calls.
-    pub fn channel(store: Store, bound: usize) -> (Calls, mpsc::Receiver<Ask>, Arc<AtomicBool>) {
+    pub fn channel(
+        store: Store,
+        room: watch::Receiver<Room>,
+        bound: usize,
+    ) -> (Calls, mpsc::Receiver<Ask>, Arc<AtomicBool>) {
         let (asks, receiver) = mpsc::channel(bound);
         let ready = Arc::new(AtomicBool::new(false));
-        (Calls { asks, store, ready: ready.clone() }, receiver, ready)
+        let storage = Storage::new(store.clone(), room);
+        (Calls { asks, store, storage, ready: ready.clone() }, receiver, ready)
     }
 
     /// Returns once the intent is on disk.
     pub async fn accept(&self, request: Request) -> Result<Accepted, Refusal> {
+        if self.storage.lack() == Some(Lack::Database) {
+            return Err(NOT_KEPT);
+        }
         if let Some(earlier) = self.earlier(&request).await {
             return earlier;
+        }
+        if self.storage.lack().is_some() {
+            return Err(NOT_KEPT);
         }
         let (sender, reply) = oneshot::channel();
         self.asks
@@ -115,7 +131,12 @@ impl Calls {
         reply.await.unwrap_or_default()
     }
 
-    /// Whether new calls are taken.
+    /// Whether what is accepted could be kept.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Whether new calls are taken, as far as the driver knows.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }

@@ -9,6 +9,7 @@ mod fraud;
 mod listeners;
 mod process;
 mod secret;
+mod storage;
 mod tenant;
 mod trunk;
 
@@ -24,6 +25,7 @@ pub use fraud::Fraud;
 pub use listeners::{Http, Https, Media, Sip};
 pub use process::{Access, Callbacks, Defaults, Recordings};
 pub use secret::Secret;
+pub use storage::Storage;
 pub use tenant::TenantInFile;
 pub use trunk::{Identity, NumberRule, Transport, Trunk, TrunkKind};
 
@@ -44,6 +46,7 @@ pub struct Config {
     pub sip: Sip,
     pub media: Media,
     pub defaults: Defaults,
+    pub storage: Storage,
     pub access: Access,
     pub fraud: Fraud,
     pub recordings: Recordings,
@@ -67,6 +70,7 @@ impl Default for Config {
             sip: Sip::default(),
             media: Media::default(),
             defaults: Defaults::default(),
+            storage: Storage::default(),
             access: Access::default(),
             fraud: Fraud::default(),
             recordings: Recordings::default(),
@@ -159,6 +163,7 @@ impl Config {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
         self.defaults.check()?;
+        self.storage.check()?;
         self.access.check()?;
         self.fraud.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {

@@ -17,6 +17,7 @@ mod recordings;
 mod serve;
 mod simulator;
 mod speech;
+mod storage;
 mod tenants;
 mod voices;
 

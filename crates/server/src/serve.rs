@@ -4,6 +4,7 @@ mod interfaces;
 mod jobs;
 mod lines;
 mod network;
+mod retention;
 mod simulated;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::vocabulary::TrunkName;
-use store::{Store, StoreConfig};
+use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,6 +28,7 @@ use crate::driver::{Clock, DriverError, Happening, Happenings};
 use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
+use crate::storage;
 use crate::tenants::{FirstRun, Provisioner};
 use crate::voices::VoiceLibrary;
 use interfaces::Interfaces;
@@ -69,9 +71,8 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let clock = Clock::start();
     std::fs::create_dir_all(&config.data_directory)
         .map_err(|error| format!("data_directory {}: {error}", config.data_directory.display()))?;
-    let directory = config.data_directory.clone();
-    let store = Store::open(StoreConfig::Sqlite { directory }).await?;
-    let (calls, asks, ready) = Calls::channel(store.clone(), ASKS);
+    let store = Store::open(config.storage.store(&config.data_directory)?).await?;
+    let (calls, asks, ready) = Calls::channel(store.clone(), storage::watch(&config), ASKS);
     let doorbell = watch::Sender::new(0);
     let app = open_app(config, &store, calls, doorbell.clone()).await?;
     let provisioner = Provisioner {
@@ -96,6 +97,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
+    retention::start(&app, stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);
     let (http, https) = interfaces.addresses()?;

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Share of SIP datagrams that the network loses, 0.0 to 1.0.
     #[arg(long, default_value_t = 0.0)]
     loss: f32,
+    /// Whether phones encrypt their audio: off, optional (where the caller asks for it) or required.
+    #[arg(long, default_value = "optional")]
+    srtp: media::Srtp,
     /// Print one line of JSON per ended call.
     #[arg(long)]
     json: bool,
@@ -36,6 +39,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
         sip_tcp: arguments.tcp,
         media_ip: arguments.udp.ip(),
         accept_registrations: true,
+        srtp: arguments.srtp,
         seed: arguments.seed,
         loss: arguments.loss,
         keep_audio: KeepAudio::None,

@@ -2,10 +2,12 @@
 
 mod provision;
 mod registry;
+mod retention;
 mod routes;
 mod settings;
 
 pub use provision::{CALLBACK_SHARED_KEY, FirstRun, Provisioner};
 pub use registry::{BadSettings, Tenant, Tenants};
+pub use retention::{Horizons, Retention};
 pub use routes::PrefixRoute;
 pub use settings::{Barred, Review, SignatureKind, TenantSettings};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{Arrivals, Clip, Codec, Ear, LegId, Media, MediaFault, PlayId, Stats};
+use media::{Arrivals, Clip, Codec, Ear, LegId, Media, MediaFault, PlayId, Srtp, Stats};
 use tokio::sync::mpsc;
 
 /// Events that may wait for one call: more than a leg can cause between two looks at them.
@@ -20,6 +20,7 @@ pub(crate) struct Switchboard {
     mailboxes: Arc<Mailboxes>,
     next_leg: AtomicU64,
     codecs: Vec<Codec>,
+    srtp: Srtp,
 }
 
 #[derive(Default)]
@@ -54,11 +55,12 @@ impl Switchboard {
     pub fn start(
         config: media::Config,
         codecs: Vec<Codec>,
+        srtp: Srtp,
     ) -> Result<Switchboard, media::StartError> {
         let mailboxes = Arc::new(Mailboxes::default());
         let sink = Arc::clone(&mailboxes);
         let media = media::start(config, Box::new(move |event| sink.deliver(event)))?;
-        Ok(Switchboard { media, mailboxes, next_leg: AtomicU64::new(1), codecs })
+        Ok(Switchboard { media, mailboxes, next_leg: AtomicU64::new(1), codecs, srtp })
     }
 
     pub fn events_dropped(&self) -> u64 {
@@ -71,7 +73,8 @@ impl Switchboard {
         let (sender, events) = mpsc::channel(MAILBOX);
         self.mailboxes.lock().insert(leg, sender);
         let ear = Ear::new(keep);
-        AudioLeg { board: Arc::clone(self), leg, events, ear, stage: Stage::Unbound, plays: 0 }
+        let (board, stage, srtp) = (Arc::clone(self), Stage::Unbound, self.srtp);
+        AudioLeg { board, leg, events, ear, stage, srtp, plays: 0 }
     }
 }
 
@@ -82,6 +85,8 @@ pub(crate) struct AudioLeg {
     events: mpsc::Receiver<media::Event>,
     ear: Ear,
     stage: Stage,
+    /// What the phone asks for; once audio was agreed, that it stays so.
+    srtp: Srtp,
     plays: u64,
 }
 
@@ -109,9 +114,9 @@ impl AudioLeg {
         offer: Bytes,
         meanwhile: &mut impl FnMut(media::Event),
     ) -> Result<Bytes, AudioError> {
-        let (leg, codecs) = (self.leg, self.board.codecs.clone());
+        let (leg, codecs, srtp) = (self.leg, self.board.codecs.clone(), self.srtp);
         self.command(match self.stage {
-            Stage::Unbound | Stage::Closed => media::Command::Answer { leg, offer, codecs },
+            Stage::Unbound | Stage::Closed => media::Command::Answer { leg, offer, codecs, srtp },
             Stage::Bound => media::Command::Reoffered { leg, sdp: offer },
         })?;
         self.description(meanwhile).await
@@ -122,8 +127,8 @@ impl AudioLeg {
         &mut self,
         meanwhile: &mut impl FnMut(media::Event),
     ) -> Result<Bytes, AudioError> {
-        let (leg, codecs) = (self.leg, self.board.codecs.clone());
-        self.command(media::Command::Offer { leg, codecs, dtmf: true })?;
+        let (leg, codecs, srtp) = (self.leg, self.board.codecs.clone(), self.srtp);
+        self.command(media::Command::Offer { leg, codecs, dtmf: true, srtp })?;
         self.description(meanwhile).await
     }
 
@@ -151,10 +156,11 @@ impl AudioLeg {
 
     /// The next event; never ready where the media threads are gone, which only a shut-down brings about.
     pub async fn next(&mut self) -> media::Event {
-        match self.events.recv().await {
-            Some(event) => event,
-            None => std::future::pending().await,
+        let Some(event) = self.events.recv().await else { return std::future::pending().await };
+        if let media::Event::Negotiated { srtp, .. } = &event {
+            self.srtp = if srtp.is_some() { Srtp::Required } else { Srtp::Off };
         }
+        event
     }
 
     /// What was heard so far.

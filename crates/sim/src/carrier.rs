@@ -70,6 +70,7 @@ impl Carrier {
                 ..Default::default()
             },
             config.codecs.clone(),
+            config.srtp,
         )?;
         let exchange_config = ExchangeConfig {
             seed: config.seed,
@@ -262,6 +263,7 @@ async fn start_tcp(
     let (endpoint, mut events) = Endpoint::start(EndpointConfig {
         listeners: vec![listener],
         limits: sip::Limits { max_legs: config.max_calls, ..sip::Limits::default() },
+        tls: sip::TlsSettings::default(),
         policy: config.policy(),
         user_agent: Some("offhook-sim".to_owned()),
         seed: config.seed.wrapping_add(1),

@@ -197,6 +197,7 @@ impl Exchange {
             // The carrier dials and registers nowhere.
             Event::Prepared { .. }
             | Event::Challenged { .. }
+            | Event::Retried { .. }
             | Event::Trying { .. }
             | Event::Provisional { .. }
             | Event::Answered { .. }

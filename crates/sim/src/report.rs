@@ -37,6 +37,8 @@ pub struct CallReport {
     pub status: Option<u16>,
     /// `PCMA`, `PCMU`, `G722` or `opus`.
     pub codec: Option<String>,
+    /// The crypto suite of encrypted audio, by its name in SDP; `None`: plain RTP.
+    pub srtp: Option<String>,
     pub rtp: RtpReport,
     /// Digits that the phone pressed, as far as they had left.
     pub digits_sent: String,
@@ -79,6 +81,8 @@ pub struct RtpReport {
     pub lost: u64,
     /// Packets from an address that the caller's SDP did not name.
     pub foreign_packets: u64,
+    /// Encrypted packets that the caller's key did not make, or that came a second time.
+    pub unauthentic_packets: u64,
     /// Addresses that audio was taken from.
     pub sources: BTreeSet<SocketAddr>,
     /// Streams (SSRC) in sequence; 1 where nothing changed, 0 where nothing came.

@@ -86,6 +86,8 @@ fn main() {
             call_id: format!("call-{call}"),
             from_tag: format!("{call}"),
             credentials: None,
+            failover: Failover::default(),
+            session_expires: None,
             headers: Vec::new(),
             body: Some(Body::sdp("v=0\r\n".repeat(40))),
         };

@@ -40,6 +40,11 @@ impl AuthClient {
         AuthClient::new(self.credentials.clone(), self.dialled)
     }
 
+    /// The same login for another target of the same trunk; its challenges are its own.
+    pub fn towards(&self, dialled: IpAddr) -> AuthClient {
+        AuthClient::new(self.credentials.clone(), dialled)
+    }
+
     /// A request of its own, later: known nonces are used again, and one more challenge per realm
     /// is answered.
     pub fn next_request(&mut self) {

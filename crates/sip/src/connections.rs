@@ -1,17 +1,17 @@
 //! The table of stream connections: by id and by peer, open or being opened.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::{FlowId, Transmit, stream::Connection};
+use crate::{FlowId, Hop, Transmit, stream::Connection};
 
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     open: HashMap<FlowId, Connection>,
-    by_peer: HashMap<SocketAddr, FlowId>,
+    by_peer: HashMap<Hop, FlowId>,
     /// Messages that wait for a connection to be opened.
-    opening: HashMap<SocketAddr, Vec<Bytes>>,
+    opening: HashMap<Hop, Vec<Bytes>>,
     count: u64,
 }
 
@@ -38,22 +38,22 @@ impl Connections {
     }
 
     pub fn insert(&mut self, flow: FlowId, connection: Connection) {
-        self.by_peer.insert(connection.remote, flow);
+        self.by_peer.insert(connection.hop, flow);
         self.open.insert(flow, connection);
     }
 
     /// Forgets a connection, which stops its tasks.
-    pub fn remove(&mut self, flow: FlowId) -> Option<SocketAddr> {
+    pub fn remove(&mut self, flow: FlowId) -> Option<Hop> {
         let connection = self.open.remove(&flow)?;
-        if self.by_peer.get(&connection.remote) == Some(&flow) {
-            self.by_peer.remove(&connection.remote);
+        if self.by_peer.get(&connection.hop) == Some(&flow) {
+            self.by_peer.remove(&connection.hop);
         }
-        Some(connection.remote)
+        Some(connection.hop)
     }
 
     pub fn send(&mut self, message: &Transmit, queue: usize, max: usize) -> Sent {
         let own = message.flow.filter(|flow| self.open.contains_key(flow));
-        let flow = own.or_else(|| self.by_peer.get(&message.remote).copied());
+        let flow = own.or_else(|| self.by_peer.get(&message.hop()).copied());
         if let Some(flow) = flow
             && let Some(connection) = self.open.get(&flow)
         {
@@ -62,7 +62,7 @@ impl Connections {
                 false => Sent::Full(flow),
             };
         }
-        if let Some(waiting) = self.opening.get_mut(&message.remote) {
+        if let Some(waiting) = self.opening.get_mut(&message.hop()) {
             if waiting.len() >= queue {
                 return Sent::Refused;
             }
@@ -73,13 +73,13 @@ impl Connections {
             return Sent::Refused;
         }
         let waiting = vec![message.bytes.clone()];
-        self.opening.insert(message.remote, waiting);
+        self.opening.insert(message.hop(), waiting);
         Sent::Open
     }
 
     /// What waited for a connection to this peer.
-    pub fn opened(&mut self, remote: SocketAddr) -> Vec<Bytes> {
-        self.opening.remove(&remote).unwrap_or_default()
+    pub fn opened(&mut self, hop: Hop) -> Vec<Bytes> {
+        self.opening.remove(&hop).unwrap_or_default()
     }
 
     pub fn get(&self, flow: FlowId) -> Option<&Connection> {

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use sipx_sip::Message;
 
 use crate::{
-    Command, Counters, End, EndedBy, Event, FlowId, LegId, Policy, Transport,
+    Command, Counters, End, EndedBy, Event, FlowId, Hop, LegId, Policy, TlsPeer, Transport,
+    TransportFault,
     dialog::Dialog,
     legs::{self, Input, Leg, Outbound, Verb},
     message::Source,
@@ -68,7 +69,14 @@ pub struct Transmit {
     pub local: SocketAddr,
     pub remote: SocketAddr,
     pub flow: Option<FlowId>,
+    pub tls: Option<TlsPeer>,
     pub bytes: Bytes,
+}
+
+impl Transmit {
+    pub(crate) fn hop(&self) -> Hop {
+        Hop { transport: self.transport, remote: self.remote, tls: self.tls }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -181,12 +189,12 @@ impl Core {
         }
     }
 
-    /// Messages to `remote` can no longer be delivered, or its connection broke: requests that
-    /// nothing has answered fail.
-    pub fn transport_failed(&mut self, transport: Transport, remote: SocketAddr, now: Instant) {
+    /// Messages to `hop` can no longer be delivered, or its connection broke: requests that nothing
+    /// has answered fail.
+    pub fn transport_failed(&mut self, hop: Hop, fault: TransportFault, now: Instant) {
         self.handle_timeout(now);
-        for (key, owner) in self.stack.fail_clients(transport, remote) {
-            self.failed(key, owner, Failure::Transport);
+        for (key, owner) in self.stack.fail_clients(hop) {
+            self.failed(key, owner, Failure::Transport(fault));
         }
     }
 

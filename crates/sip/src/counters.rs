@@ -34,6 +34,8 @@ pub struct Counters {
     /// Connections closed because their bytes were not SIP.
     pub connections_broken_framing: u64,
     pub connect_failed: u64,
+    /// Connections of others that never got through their TLS handshake.
+    pub handshakes_failed: u64,
     /// Legs lost to a broken invariant.
     pub panics: u64,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sipx_sip::{HeaderName, Host};
 
 use crate::{
-    Body, Destination, DialogSnapshot, FlowId, LegId, Transport,
+    Body, Destination, DialogSnapshot, FlowId, LegId, TlsPeer, Transport,
     message::{Request, Response, split_values, texts, uri_of},
     stack::Stack,
     transactions::{ClientKey, NewClient, Owner},
@@ -31,6 +31,7 @@ pub(crate) struct Dialog {
     /// The address that was dialled, or that the INVITE came from.
     remote: SocketAddr,
     flow: Option<FlowId>,
+    tls: Option<TlsPeer>,
     /// Our Contact; a dialog from the store has none, it only says goodbye.
     contact: Option<String>,
 }
@@ -67,6 +68,7 @@ impl Dialog {
             local: to.local.or_else(|| stack.local_for(to.addr, to.transport))?,
             remote: to.addr,
             flow: to.flow,
+            tls: to.tls,
             contact: Some(lines.contact),
         })
     }
@@ -92,6 +94,7 @@ impl Dialog {
             local: source.local,
             remote: source.remote,
             flow: source.flow,
+            tls: None,
             contact: Some(contact),
         }
     }
@@ -114,6 +117,7 @@ impl Dialog {
             local: snapshot.local,
             remote: snapshot.remote,
             flow: None,
+            tls: snapshot.tls,
             contact: None,
         }
     }
@@ -134,6 +138,7 @@ impl Dialog {
             transport: self.transport,
             local: self.local,
             remote: self.remote,
+            tls: self.tls,
         }
     }
 
@@ -173,7 +178,13 @@ impl Dialog {
             .filter(|addr| addr.is_ipv4() == self.local.is_ipv4())
             .filter(|addr| is_reachable(addr.ip()) || !is_reachable(self.remote.ip()))
             .unwrap_or(self.remote);
-        Destination { addr, transport: self.transport, local: Some(self.local), flow: self.flow }
+        Destination {
+            addr,
+            transport: self.transport,
+            local: Some(self.local),
+            flow: self.flow,
+            tls: self.tls,
+        }
     }
 
     /// The ACK of a 2xx (RFC 3261 §13.2.2.4): the CSeq of its INVITE, a branch of its own.

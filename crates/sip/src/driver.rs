@@ -8,14 +8,18 @@ use std::{
     time::Instant,
 };
 
-use tokio::{net::UdpSocket, sync::mpsc};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, watch},
+};
 
 use crate::{
-    Event, Limits, Transport,
+    Event, FlowId, Hop, Limits, TlsFault, TlsSettings, Transport, TransportFault,
     connections::{Connections, Sent},
     core::{Core, Output, Received, Transmit},
     endpoint::{Order, Shared, dropped_so_far},
-    stream::{self, Closed, Connection, StreamEvent, StreamLimits},
+    handshake::{self, Opened},
+    stream::{Closed, Connection, StreamEvent, StreamLimits},
 };
 
 pub(crate) struct Driver {
@@ -32,6 +36,7 @@ pub(crate) struct Driver {
     pub dropped: Arc<AtomicU64>,
     pub shared: Arc<Shared>,
     pub connections: Connections,
+    pub tls: watch::Receiver<TlsSettings>,
     /// Events that the caller has not taken yet.
     pub backlog: VecDeque<Event>,
 }
@@ -165,7 +170,7 @@ impl Driver {
                     self.core.counters_mut().send_failed += 1;
                 }
             }
-            Transport::Tcp => self.transmit_stream(&message),
+            Transport::Tcp | Transport::Tls => self.transmit_stream(&message),
         }
     }
 
@@ -175,33 +180,43 @@ impl Driver {
             Sent::Handed => {}
             Sent::Full(flow) => self.closed(flow, Closed::NotReading),
             Sent::Open => {
-                let (remote, local) = (message.remote, message.local);
-                let events = self.stream_events.clone();
-                let limit = self.limits.connect_timeout;
-                tokio::spawn(stream::connect(remote, local, limit, events));
+                self.connect(message.hop(), message.local);
             }
             Sent::Refused => {
                 self.core.counters_mut().connections_refused += 1;
-                self.unreachable(message.remote);
+                self.unreachable(message.hop(), TransportFault::Full);
             }
         }
+    }
+
+    fn connect(&mut self, hop: Hop, local: SocketAddr) {
+        let is_tls = hop.transport == Transport::Tls;
+        let tls = hop.tls.and_then(|peer| self.tls.borrow().peers.get(&peer).cloned());
+        let tls = tls.filter(|_| is_tls);
+        if is_tls && tls.is_none() {
+            self.connections.opened(hop);
+            self.unreachable(hop, TransportFault::Tls(TlsFault::Unnamed));
+            return;
+        }
+        let (limit, events) = (self.limits.connect_timeout, self.stream_events.clone());
+        tokio::spawn(handshake::connect(hop, local, tls, limit, events));
     }
 
     fn stream_event(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Message(received) => self.received(received),
-            StreamEvent::Accepted { stream, remote, local } => {
+            StreamEvent::Accepted { stream, hop, local } => {
                 if self.connections.len() >= self.limits.max_connections {
                     self.core.counters_mut().connections_refused += 1;
                     return;
                 }
                 self.core.counters_mut().connections_accepted += 1;
-                self.open(stream, remote, local);
+                self.open(stream, hop, local);
             }
-            StreamEvent::Connected { stream, remote, local } => {
+            StreamEvent::Connected { stream, hop, local } => {
                 self.core.counters_mut().connections_opened += 1;
-                let waiting = self.connections.opened(remote);
-                let flow = self.open(stream, remote, local);
+                let waiting = self.connections.opened(hop);
+                let flow = self.open(stream, hop, local);
                 let connection = self.connections.get(flow);
                 let all_taken = connection
                     .is_some_and(|connection| waiting.into_iter().all(|b| connection.send(b)));
@@ -209,35 +224,37 @@ impl Driver {
                     self.closed(flow, Closed::NotReading);
                 }
             }
-            StreamEvent::ConnectFailed { remote } => {
+            StreamEvent::ConnectFailed { hop, fault } => {
                 self.core.counters_mut().connect_failed += 1;
-                self.connections.opened(remote);
-                self.unreachable(remote);
+                self.connections.opened(hop);
+                if let TransportFault::Tls(fault) = fault {
+                    tracing::warn!(remote = %hop.remote, %fault, "a TLS peer cannot be trusted or understood");
+                }
+                self.unreachable(hop, fault);
+            }
+            StreamEvent::HandshakeFailed { hop, fault } => {
+                self.core.counters_mut().handshakes_failed += 1;
+                tracing::debug!(remote = %hop.remote, %fault, "a TLS handshake of a peer failed");
             }
             StreamEvent::Closed { flow, why } => self.closed(flow, why),
         }
     }
 
-    fn open(
-        &mut self,
-        stream: tokio::net::TcpStream,
-        remote: SocketAddr,
-        local: SocketAddr,
-    ) -> crate::FlowId {
+    fn open(&mut self, stream: Opened, hop: Hop, local: SocketAddr) -> FlowId {
         let flow = self.connections.next_id();
         let (limits, events) = (self.stream_limits, self.stream_events.clone());
-        let connection = Connection::start(stream, flow, remote, local, limits, events);
+        let connection = Connection::start(stream, flow, hop, local, limits, events);
         self.connections.insert(flow, connection);
         flow
     }
 
-    fn closed(&mut self, flow: crate::FlowId, why: Closed) {
-        let Some(remote) = self.connections.remove(flow) else {
+    fn closed(&mut self, flow: FlowId, why: Closed) {
+        let Some(hop) = self.connections.remove(flow) else {
             return;
         };
         let counters = self.core.counters_mut();
         match why {
-            Closed::ByPeer => {}
+            Closed::ByPeer | Closed::Tls(_) => {}
             Closed::Silent => counters.connections_timed_out += 1,
             Closed::NotReading => counters.connections_not_reading += 1,
             Closed::BadFraming => counters.connections_broken_framing += 1,
@@ -251,10 +268,14 @@ impl Driver {
             }
         }
         tracing::debug!(flow = flow.0, ?why, "a SIP connection was closed");
-        self.unreachable(remote);
+        let fault = match why {
+            Closed::Tls(fault) => TransportFault::Tls(fault),
+            _ => TransportFault::Lost,
+        };
+        self.unreachable(hop, fault);
     }
 
-    fn unreachable(&mut self, remote: SocketAddr) {
-        self.core.transport_failed(Transport::Tcp, remote, Instant::now());
+    fn unreachable(&mut self, hop: Hop, fault: TransportFault) {
+        self.core.transport_failed(hop, fault, Instant::now());
     }
 }

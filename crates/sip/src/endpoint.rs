@@ -3,6 +3,7 @@
 //! the caller does not fetch are kept up to what its legs can cause, and no further.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,17 +13,22 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, oneshot, watch},
+};
 
 use crate::{
-    Command, Counters, Event, Policy, Transport,
-    core::{Core, CoreConfig, CoreListener},
+    Command, Counters, Event, Policy, TlsSettings, Transport,
+    core::{Core, CoreConfig, CoreListener, Received},
     driver::Driver,
-    stream::{self, StreamLimits},
+    handshake,
+    stream::{self, StreamEvent, StreamLimits},
     udp,
 };
 
-/// A socket to open.
+/// A socket to open. One for TLS without a certificate in [`TlsSettings::server`] opens none: it
+/// says where connections of ours come from, and nobody can connect to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Listener {
     pub transport: Transport,
@@ -44,6 +50,8 @@ pub struct Limits {
     pub message_timeout: Duration,
     /// Below Timer B (32 s), so that a dead peer is told apart from a silent one.
     pub connect_timeout: Duration,
+    /// Connections of others have to be through their TLS handshake after so long.
+    pub handshake_timeout: Duration,
     /// A write that the peer does not take for so long closes its connection.
     pub write_timeout: Duration,
     /// Messages that may wait for a peer to read; one more and its connection is closed.
@@ -64,6 +72,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(900),
             message_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
             writer_queue: 1024,
             queue: 16_384,
@@ -77,6 +86,7 @@ impl Default for Limits {
 pub struct EndpointConfig {
     pub listeners: Vec<Listener>,
     pub limits: Limits,
+    pub tls: TlsSettings,
     pub policy: Policy,
     /// User-Agent and Server; `None` says nothing.
     pub user_agent: Option<String>,
@@ -88,7 +98,7 @@ pub struct EndpointConfig {
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error("cannot bind {transport} {address}: {source}; is another process using it?")]
-    Bind { transport: &'static str, address: SocketAddr, source: std::io::Error },
+    Bind { transport: &'static str, address: SocketAddr, source: io::Error },
     #[error("{0} is bound to every interface: set its public_address, which peers are told")]
     NoPublicAddress(SocketAddr),
     #[error("limits.{0} is out of its range")]
@@ -107,6 +117,7 @@ pub struct Endpoint {
     orders: mpsc::Sender<Order>,
     addresses: Arc<[(Transport, SocketAddr)]>,
     shared: Arc<Shared>,
+    tls: Arc<watch::Sender<TlsSettings>>,
 }
 
 #[derive(Debug)]
@@ -127,6 +138,9 @@ impl Shared {
     }
 }
 
+/// Where SIP over TLS listens, if nothing else is said (RFC 3261 §19.1.2).
+const SIPS_PORT: u16 = 5061;
+
 /// Messages from streams that wait for the core: few, so that a peer that pipelines thousands
 /// delays nobody else by more than these.
 const STREAM_QUEUE: usize = 256;
@@ -144,30 +158,21 @@ impl Endpoint {
         let (orders, orders_in) = mpsc::channel(limits.queue);
         let (events_out, events) = mpsc::channel(limits.events);
         let dropped = Arc::new(AtomicU64::new(0));
+        let (tls, tls_now) = watch::channel(config.tls);
+        let readers = Readers {
+            limits,
+            datagrams,
+            streams: stream_events.clone(),
+            dropped: dropped.clone(),
+            tls: tls_now.clone(),
+        };
         let mut listeners = Vec::new();
         let mut sockets = Vec::new();
         for listener in &config.listeners {
-            let failed = |source| StartError::Bind {
-                transport: listener.transport.name(),
-                address: listener.bind,
-                source,
-            };
-            let bound = match listener.transport {
-                Transport::Udp => {
-                    let socket = Arc::new(udp::bind(listener.bind).map_err(failed)?);
-                    let bound = socket.local_addr().map_err(failed)?;
-                    let (inbox, dropped) = (datagrams.clone(), dropped.clone());
-                    tokio::spawn(udp::read(socket.clone(), bound, inbox, dropped));
-                    sockets.push((bound, socket));
-                    bound
-                }
-                Transport::Tcp => {
-                    let socket = stream::listen(listener.bind).map_err(failed)?;
-                    let bound = socket.local_addr().map_err(failed)?;
-                    tokio::spawn(stream::accept(socket, bound, stream_events.clone()));
-                    bound
-                }
-            };
+            let bound = readers.open(listener, &mut sockets).map_err(|source| {
+                let (transport, address) = (listener.transport.name(), listener.bind);
+                StartError::Bind { transport, address, source }
+            })?;
             listeners.push(known(listener, bound)?);
         }
         let addresses = listeners.iter().map(|l| (l.transport, l.bound)).collect();
@@ -193,10 +198,11 @@ impl Endpoint {
             dropped,
             shared: shared.clone(),
             connections: crate::connections::Connections::default(),
+            tls: tls_now,
             backlog: std::collections::VecDeque::new(),
         };
         tokio::spawn(driver.run());
-        let endpoint = Endpoint { orders, addresses, shared };
+        let endpoint = Endpoint { orders, addresses, shared, tls: Arc::new(tls) };
         Ok((endpoint, events))
     }
 
@@ -210,6 +216,12 @@ impl Endpoint {
         self.addresses.to_vec()
     }
 
+    /// New connections use these certificates from now on; open ones stay. A listener that was
+    /// started without a certificate is not opened by this.
+    pub fn set_tls(&self, settings: TlsSettings) {
+        self.tls.send_replace(settings);
+    }
+
     pub fn counters(&self) -> Counters {
         *self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,6 +232,46 @@ impl Endpoint {
         if self.orders.send(Order::ShutDown(done)).await.is_ok() {
             let _ = stopped.await;
         }
+    }
+}
+
+/// What the tasks that read from sockets need.
+struct Readers {
+    limits: Limits,
+    datagrams: mpsc::Sender<Received>,
+    streams: mpsc::Sender<StreamEvent>,
+    dropped: Arc<AtomicU64>,
+    tls: watch::Receiver<TlsSettings>,
+}
+
+impl Readers {
+    /// Opens a listener and starts its reader; the address that it is bound to.
+    fn open(
+        &self,
+        listener: &Listener,
+        sockets: &mut Vec<(SocketAddr, Arc<UdpSocket>)>,
+    ) -> io::Result<SocketAddr> {
+        let tls = match listener.transport {
+            Transport::Udp => {
+                let socket = Arc::new(udp::bind(listener.bind)?);
+                let bound = socket.local_addr()?;
+                let (inbox, dropped) = (self.datagrams.clone(), self.dropped.clone());
+                tokio::spawn(udp::read(socket.clone(), bound, inbox, dropped));
+                sockets.push((bound, socket));
+                return Ok(bound);
+            }
+            Transport::Tls if self.tls.borrow().server.is_none() => {
+                let port = Some(listener.bind.port()).filter(|port| *port != 0);
+                return Ok(SocketAddr::new(listener.bind.ip(), port.unwrap_or(SIPS_PORT)));
+            }
+            Transport::Tls => Some(self.tls.clone()),
+            Transport::Tcp => None,
+        };
+        let socket = stream::listen(listener.bind)?;
+        let bound = socket.local_addr()?;
+        let (limit, events) = (self.limits.handshake_timeout, self.streams.clone());
+        tokio::spawn(handshake::accept(socket, bound, tls, limit, events));
+        Ok(bound)
     }
 }
 

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    Address, Body, DialogSnapshot, FlowId, LegId, ProbeId, RegistrationId, RequestId, Transport,
-    Uri, Wire,
+    Address, Body, DialogSnapshot, FlowId, LegId, ProbeId, RegistrationId, RequestId, Retry,
+    Transport, Uri, Wire,
 };
 
 /// Everything that happens to legs and registrations.
@@ -26,6 +26,13 @@ pub enum Event {
     /// INVITE that was sent, before what else the response causes.
     Trying {
         leg: LegId,
+    },
+    /// A new INVITE takes the place of one that failed before anybody rang: put it on disk, then
+    /// `Send`.
+    Retried {
+        leg: LegId,
+        wire: Box<Wire>,
+        why: Retry,
     },
     /// 101 to 199; each fork shows its own.
     Provisional {

@@ -22,6 +22,7 @@
 //!         public_address: None,
 //!     }],
 //!     limits: Limits::default(),
+//!     tls: TlsSettings::default(),
 //!     policy: Policy::default(),
 //!     user_agent: Some("offhook".to_owned()),
 //!     seed: 7, // random in production
@@ -38,13 +39,15 @@
 //!     call_id: "serial-1".to_owned(),
 //!     from_tag: "attempt-1".to_owned(),
 //!     credentials: None,
+//!     failover: Failover::default(),
+//!     session_expires: None,
 //!     headers: Vec::new(),
 //!     body: Some(Body::sdp("v=0 …")),
 //! })))?;
 //! while let Some(event) = events.recv().await {
 //!     match event {
 //!         // Each of these goes to disk first.
-//!         Event::Prepared { .. } | Event::Challenged { .. } => {
+//!         Event::Prepared { .. } | Event::Challenged { .. } | Event::Retried { .. } => {
 //!             endpoint.command(Command::Send { leg })?;
 //!         }
 //!         Event::Answered { .. } => {
@@ -82,7 +85,10 @@ mod dialog;
 mod driver;
 mod endpoint;
 mod event;
+mod failover;
+mod fault;
 mod framing;
+mod handshake;
 mod legs;
 mod message;
 mod outside;
@@ -96,6 +102,7 @@ mod stack;
 mod stream;
 mod tap;
 mod timers;
+mod tls;
 mod transactions;
 mod udp;
 mod wire;
@@ -104,7 +111,7 @@ mod writer;
 pub use address::{Address, AddressError, Uri};
 pub use command::{
     Body, Command, Destination, FlowId, HangUpCause, Invite, LegId, Probe, ProbeId, Registration,
-    RegistrationId, RequestId, Transport,
+    RegistrationId, RequestId, TlsPeer, Transport,
 };
 pub use core::{Core, CoreConfig, CoreListener, Output, Received, Transmit};
 pub use counters::Counters;
@@ -114,7 +121,10 @@ pub use event::{
     Direction, End, EndTimer, EndedBy, Event, IncomingCall, OutsideRequest, ProbeOutcome,
     RegistrationFailure, TapRecord,
 };
+pub use failover::{Dead, Failover, LargeRequests, Retry};
+pub use fault::{Hop, TlsFault, TransportFault};
 pub use framing::{FrameError, Framed, Framer};
 pub use policy::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};
 pub use snapshot::DialogSnapshot;
+pub use tls::{Authorities, Identity, TlsClient, TlsError, TlsServer, TlsSettings};
 pub use wire::{Wire, WireError};

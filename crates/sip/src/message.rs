@@ -33,6 +33,7 @@ impl Source {
             transport: self.transport,
             local: Some(self.local),
             flow: self.flow,
+            tls: None,
         }
     }
 }

@@ -66,7 +66,7 @@ impl Probes {
     ) {
         let outcome = match failure {
             Failure::Timeout => ProbeOutcome::NoResponse,
-            Failure::Transport => ProbeOutcome::Unreachable,
+            Failure::Transport(_) => ProbeOutcome::Unreachable,
         };
         self.over(id, key, outcome, stack);
     }

@@ -141,10 +141,10 @@ impl Registrations {
             }
             State::Trying(_) => {
                 let reason = match failure {
-                    Failure::Timeout => "the registrar does not answer",
-                    Failure::Transport => "the registrar cannot be reached",
+                    Failure::Timeout => "the registrar does not answer".to_owned(),
+                    Failure::Transport(fault) => format!("the registrar cannot be used: {fault}"),
                 };
-                entry.failed(None, reason.to_owned(), None, stack);
+                entry.failed(None, reason, None, stack);
             }
             State::Up(_) | State::Waiting(_) => {}
         }

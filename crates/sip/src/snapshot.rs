@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    LegId, Transport, WireError,
+    LegId, TlsPeer, Transport, WireError,
     wire::{Decoder, Encoder},
 };
 
@@ -31,6 +31,8 @@ pub struct DialogSnapshot {
     /// The bound address of ours.
     pub local: SocketAddr,
     pub remote: SocketAddr,
+    /// Who has to be there, over TLS.
+    pub tls: Option<TlsPeer>,
 }
 
 const FORMAT: u8 = 2;
@@ -60,6 +62,7 @@ impl DialogSnapshot {
         out.transport(self.transport);
         out.text(&self.local.to_string());
         out.text(&self.remote.to_string());
+        out.tls(self.tls);
         out.0
     }
 
@@ -84,6 +87,7 @@ impl DialogSnapshot {
             transport: input.transport()?,
             local: input.address()?,
             remote: input.address()?,
+            tls: input.tls()?,
         };
         input.end()?;
         Ok(snapshot)
@@ -113,6 +117,7 @@ mod tests {
                 transport: Transport::Udp,
                 local: "127.0.0.1:5060".parse().unwrap(),
                 remote: "127.0.0.1:5062".parse().unwrap(),
+                tls: cseqs.2.map(|peer| TlsPeer(peer.into())),
             };
             prop_assert_eq!(DialogSnapshot::from_bytes(&snapshot.to_bytes()), Ok(snapshot));
         }

@@ -79,6 +79,7 @@ impl Stack {
             local,
             remote: to.addr,
             flow: to.flow,
+            tls: to.tls,
             bytes,
         }));
     }
@@ -140,6 +141,7 @@ impl Stack {
         match to.transport {
             Transport::Udp => format!("<{uri}>"),
             Transport::Tcp => format!("<{uri};transport=tcp>"),
+            Transport::Tls => format!("<{uri};transport=tls>"),
         }
     }
 

@@ -6,34 +6,53 @@ use std::{io, net::SocketAddr, time::Duration};
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    net::TcpListener,
     sync::mpsc,
     task::AbortHandle,
     time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
-    FlowId, Received, Transport,
+    FlowId, Hop, Received, TlsFault, Transport, TransportFault,
     framing::{Framed, Framer},
+    handshake::{Opened, tls_fault},
 };
 
 /// What the tasks of connections tell the core's task.
 #[derive(Debug)]
 pub(crate) enum StreamEvent {
-    Accepted { stream: TcpStream, remote: SocketAddr, local: SocketAddr },
-    Connected { stream: TcpStream, remote: SocketAddr, local: SocketAddr },
-    ConnectFailed { remote: SocketAddr },
+    Accepted {
+        stream: Opened,
+        hop: Hop,
+        local: SocketAddr,
+    },
+    Connected {
+        stream: Opened,
+        hop: Hop,
+        local: SocketAddr,
+    },
+    ConnectFailed {
+        hop: Hop,
+        fault: TransportFault,
+    },
+    /// Of a connection that somebody else opened.
+    HandshakeFailed {
+        hop: Hop,
+        fault: TlsFault,
+    },
     Message(Received),
-    Closed { flow: FlowId, why: Closed },
+    Closed {
+        flow: FlowId,
+        why: Closed,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
     ByPeer,
+    /// The peer ended it with an alert.
+    Tls(TlsFault),
     Silent,
     NotReading,
     BadFraming,
@@ -54,7 +73,7 @@ pub(crate) struct StreamLimits {
 /// The core's side of an open connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub remote: SocketAddr,
+    pub hop: Hop,
     writer: mpsc::Sender<Bytes>,
     tasks: [AbortHandle; 2],
 }
@@ -62,22 +81,36 @@ pub(crate) struct Connection {
 impl Connection {
     /// Starts reader and writer. `local` is the listener's address: what the core knows it by.
     pub fn start(
-        stream: TcpStream,
+        stream: Opened,
         flow: FlowId,
-        remote: SocketAddr,
+        hop: Hop,
         local: SocketAddr,
         limits: StreamLimits,
         events: mpsc::Sender<StreamEvent>,
     ) -> Connection {
-        // Without it a small response waits for the peer's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let (read, write) = stream.into_split();
         let (writer, queue) = mpsc::channel(limits.writer_queue);
         let reader =
-            Reader { flow, remote, local, limits, events: events.clone(), pong: writer.clone() };
-        let reading = tokio::spawn(reader.run(read));
-        let writing = tokio::spawn(write_all(write, queue, flow, limits.write, events));
-        Connection { remote, writer, tasks: [reading.abort_handle(), writing.abort_handle()] }
+            Reader { flow, hop, local, limits, events: events.clone(), pong: writer.clone() };
+        // Without TCP_NODELAY a small response waits for the peer's delayed acknowledgement.
+        let tasks = match stream {
+            Opened::Tcp(stream) => {
+                let _ = stream.set_nodelay(true);
+                let (read, write) = stream.into_split();
+                [
+                    tokio::spawn(reader.run(read)),
+                    tokio::spawn(write_all(write, queue, flow, limits.write, events)),
+                ]
+            }
+            Opened::Tls(stream) => {
+                let _ = stream.get_ref().0.set_nodelay(true);
+                let (read, write) = split(*stream);
+                [
+                    tokio::spawn(reader.run(read)),
+                    tokio::spawn(write_all(write, queue, flow, limits.write, events)),
+                ]
+            }
+        };
+        Connection { hop, writer, tasks: tasks.map(|task| task.abort_handle()) }
     }
 
     /// Hands bytes to the writer; `false` where it is that far behind that the peer does not read.
@@ -105,47 +138,9 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-pub(crate) async fn accept(
-    listener: TcpListener,
-    local: SocketAddr,
-    events: mpsc::Sender<StreamEvent>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = events.closed() => return,
-        };
-        let event = match accepted {
-            Ok((stream, remote)) => StreamEvent::Accepted { stream, remote, local },
-            // Out of descriptors: wait until some are free instead of spinning.
-            Err(_) => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        if events.send(event).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Connects within `limit`; the result goes to the core like anything else.
-pub(crate) async fn connect(
-    remote: SocketAddr,
-    local: SocketAddr,
-    limit: Duration,
-    events: mpsc::Sender<StreamEvent>,
-) {
-    let event = match timeout(limit, TcpStream::connect(remote)).await {
-        Ok(Ok(stream)) => StreamEvent::Connected { stream, remote, local },
-        Ok(Err(_)) | Err(_) => StreamEvent::ConnectFailed { remote },
-    };
-    let _ = events.send(event).await;
-}
-
 struct Reader {
     flow: FlowId,
-    remote: SocketAddr,
+    hop: Hop,
     local: SocketAddr,
     limits: StreamLimits,
     events: mpsc::Sender<StreamEvent>,
@@ -153,13 +148,13 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(self, mut read: OwnedReadHalf) {
+    async fn run(self, mut read: impl AsyncRead + Unpin) {
         let why = self.read_all(&mut read).await;
         let flow = self.flow;
         let _ = self.events.send(StreamEvent::Closed { flow, why }).await;
     }
 
-    async fn read_all(&self, read: &mut OwnedReadHalf) -> Closed {
+    async fn read_all(&self, read: &mut (impl AsyncRead + Unpin)) -> Closed {
         let mut framer = Framer::new(self.limits.max_message);
         let mut buffer = BytesMut::with_capacity(16 * 1024);
         let mut deadline = Instant::now() + self.limits.idle;
@@ -167,7 +162,8 @@ impl Reader {
             buffer.clear();
             match timeout_at(deadline, read.read_buf(&mut buffer)).await {
                 Err(_) => return Closed::Silent,
-                Ok(Err(_) | Ok(0)) => return Closed::ByPeer,
+                Ok(Ok(0)) => return Closed::ByPeer,
+                Ok(Err(error)) => return self.broken(&error),
                 Ok(Ok(_)) => {}
             }
             let was_partial = framer.is_partial();
@@ -185,6 +181,15 @@ impl Reader {
                 }
                 Err(why) => return why,
             }
+        }
+    }
+
+    fn broken(&self, error: &io::Error) -> Closed {
+        let is_tls = self.hop.transport == Transport::Tls;
+        // Who breaks a TLS connection off without a word is not worth a word either.
+        match tls_fault(error) {
+            fault if is_tls && fault != TlsFault::Alert => Closed::Tls(fault),
+            _ => Closed::ByPeer,
         }
     }
 
@@ -206,9 +211,9 @@ impl Reader {
                 Ok(Some(Framed::Message(bytes))) => {
                     any = true;
                     let message = StreamEvent::Message(Received {
-                        transport: Transport::Tcp,
+                        transport: self.hop.transport,
                         local: self.local,
-                        remote: self.remote,
+                        remote: self.hop.remote,
                         flow: Some(self.flow),
                         bytes,
                     });
@@ -227,14 +232,19 @@ impl Reader {
 }
 
 async fn write_all(
-    mut write: OwnedWriteHalf,
+    mut write: impl AsyncWrite + Unpin,
     mut queue: mpsc::Receiver<Bytes>,
     flow: FlowId,
     limit: Duration,
     events: mpsc::Sender<StreamEvent>,
 ) {
     while let Some(bytes) = queue.recv().await {
-        let why = match timeout(limit, write.write_all(&bytes)).await {
+        // TLS keeps what the socket does not take at once until it is flushed.
+        let written = async {
+            write.write_all(&bytes).await?;
+            write.flush().await
+        };
+        let why = match timeout(limit, written).await {
             Ok(Ok(())) => continue,
             Ok(Err(_)) => Closed::ByPeer,
             Err(_) => Closed::NotReading,

@@ -49,6 +49,8 @@ pub(crate) enum ServerTimer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LegTimer {
+    /// A target has said nothing while there is another.
+    Patience,
     /// No final response after our CANCEL.
     CancelLimit,
     /// Our 2xx again.

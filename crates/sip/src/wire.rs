@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::{LegId, Transport};
+use crate::{LegId, TlsPeer, Transport};
 
 /// Exact bytes of an INVITE and the sockets between which it travels.
 ///
@@ -17,6 +17,8 @@ pub struct Wire {
     /// The bound address of ours.
     pub local: SocketAddr,
     pub remote: SocketAddr,
+    /// Who has to be there, over TLS.
+    pub tls: Option<TlsPeer>,
     pub bytes: Bytes,
 }
 
@@ -41,6 +43,7 @@ impl Wire {
         out.text(&self.local.to_string());
         out.text(&self.remote.to_string());
         out.blob(&self.bytes);
+        out.tls(self.tls);
         out.0
     }
 
@@ -53,6 +56,7 @@ impl Wire {
             local: input.address()?,
             remote: input.address()?,
             bytes: Bytes::copy_from_slice(input.blob()?),
+            tls: input.tls()?,
         };
         input.end()?;
         Ok(wire)
@@ -78,6 +82,13 @@ impl Encoder {
 
     pub fn text(&mut self, text: &str) {
         self.blob(text.as_bytes());
+    }
+
+    /// Nothing where there is nobody to name: records without TLS are what they always were.
+    pub fn tls(&mut self, peer: Option<TlsPeer>) {
+        if let Some(TlsPeer(peer)) = peer {
+            self.number(peer);
+        }
     }
 
     pub fn transport(&mut self, transport: Transport) {
@@ -121,8 +132,17 @@ impl<'a> Decoder<'a> {
         match self.blob()? {
             b"UDP" => Ok(Transport::Udp),
             b"TCP" => Ok(Transport::Tcp),
+            b"TLS" => Ok(Transport::Tls),
             _ => Err(WireError::Damaged),
         }
+    }
+
+    /// What may stand at the end of a record.
+    pub fn tls(&mut self) -> Result<Option<TlsPeer>, WireError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(TlsPeer(self.number()?)))
     }
 
     pub fn end(&self) -> Result<(), WireError> {
@@ -135,27 +155,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn wire(bytes: Vec<u8>) -> Wire {
+    fn wire(bytes: Vec<u8>, tls: Option<u64>) -> Wire {
         Wire {
             leg: LegId(7),
-            transport: Transport::Tcp,
+            transport: if tls.is_some() { Transport::Tls } else { Transport::Tcp },
             local: "127.0.0.1:5060".parse().unwrap(),
             remote: "[::1]:5070".parse().unwrap(),
+            tls: tls.map(TlsPeer),
             bytes: bytes.into(),
         }
     }
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(bytes: Vec<u8>) {
-            let wire = wire(bytes);
+        fn what_was_written_is_read(bytes: Vec<u8>, tls: Option<u64>) {
+            let wire = wire(bytes, tls);
             prop_assert_eq!(Wire::from_bytes(&wire.to_bytes()), Ok(wire));
         }
 
         #[test]
         fn damage_is_an_error_never_a_panic(bytes: Vec<u8>, cut in 0usize..90) {
             let _ = Wire::from_bytes(&bytes);
-            let whole = wire(vec![1, 2, 3]).to_bytes();
+            let whole = wire(vec![1, 2, 3], None).to_bytes();
             let cut = cut.min(whole.len() - 1);
             prop_assert!(Wire::from_bytes(&whole[..cut]).is_err());
         }

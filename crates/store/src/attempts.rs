@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use engine::intent::Intent;
 use engine::vocabulary::{LegId, Serial, TrunkName};
 use engine::writes::{Attempt, Unfinished};
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::error::{ApplyError, StoreError};
 use crate::intents;
-use crate::sqlite::multi_row::{Bind, MultiRow, Values};
+use crate::sql::multi_row::{Bind, MultiRow, Values};
+use crate::sql::{Connection, Row, Statement};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE attempts (
@@ -35,20 +34,27 @@ CREATE TABLE answers (
 ";
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
-    "INSERT OR REPLACE INTO attempts (serial, leg, trunk, number, at_ms, wire, media) VALUES {rows}",
+    &["INSERT INTO attempts (serial, leg, trunk, number, at_ms, wire, media) VALUES {rows} \
+       ON CONFLICT (leg) DO UPDATE SET serial = excluded.serial, trunk = excluded.trunk, \
+       number = excluded.number, at_ms = excluded.at_ms, wire = excluded.wire, \
+       media = excluded.media"],
     7,
 );
-pub(crate) static INSERT_ANSWER: MultiRow =
-    MultiRow::new("INSERT OR REPLACE INTO answers (serial, leg, at_ms, dialog) VALUES {rows}", 4);
+pub(crate) static INSERT_ANSWER: MultiRow = MultiRow::new(
+    &["INSERT INTO answers (serial, leg, at_ms, dialog) VALUES {rows} \
+       ON CONFLICT (serial) DO UPDATE SET leg = excluded.leg, at_ms = excluded.at_ms, \
+       dialog = excluded.dialog"],
+    4,
+);
 
 pub(crate) struct AttemptRow(pub(crate) Attempt);
 
 impl Bind for AttemptRow {
     fn bind(self, to: &mut Values) {
         let attempt = self.0;
-        to.push(attempt.serial.0 as i64)
-            .push(attempt.leg.0 as i64)
-            .push(attempt.trunk.0)
+        to.push(attempt.serial.0)
+            .push(attempt.leg.0)
+            .push(&*attempt.trunk.0)
             .push(attempt.number)
             .push(attempt.at_ms)
             .push(attempt.wire)
@@ -67,15 +73,15 @@ pub(crate) struct Answer {
 
 impl Bind for Answer {
     fn bind(self, to: &mut Values) {
-        to.push(self.serial.0 as i64).push(self.leg.0 as i64).push(self.at_ms).push(self.dialog);
+        to.push(self.serial.0).push(self.leg.0).push(self.at_ms).push(self.dialog);
     }
 }
 
 /// The calls that were dialled, by serial; each with its last attempt and those of its earlier legs.
 pub(crate) async fn unfinished(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
 ) -> Result<Vec<Unfinished>, StoreError> {
-    let rows = sqlx::query(
+    let rows = Statement::new(
         "SELECT intents.*, attempts.leg, attempts.trunk AS attempt_trunk, attempts.number,
                 attempts.at_ms, attempts.wire, attempts.media,
                 answers.at_ms AS answered_ms, answers.dialog
@@ -98,29 +104,29 @@ pub(crate) async fn unfinished(
 }
 
 /// Removes attempts and answers of calls that are over.
-pub(crate) async fn remove_orphans(connection: &mut SqliteConnection) -> Result<(), ApplyError> {
+pub(crate) async fn remove_orphans(connection: &mut Connection<'_>) -> Result<(), ApplyError> {
     for statement in [
         "DELETE FROM attempts WHERE serial NOT IN (SELECT serial FROM intents)",
         "DELETE FROM answers WHERE serial NOT IN (SELECT serial FROM intents)",
     ] {
-        sqlx::query(statement).execute(&mut *connection).await?;
+        Statement::new(statement).execute(connection).await?;
     }
     Ok(())
 }
 
-fn decode(row: &SqliteRow) -> Result<Unfinished, StoreError> {
+fn decode(row: &Row) -> Result<Unfinished, StoreError> {
     let intent = intents::decode(row)?;
     let attempt = Attempt {
         serial: intent.serial,
-        leg: LegId(row.try_get::<i64, _>("leg")? as u64),
-        trunk: TrunkName(row.try_get::<&str, _>("attempt_trunk")?.into()),
-        number: row.try_get("number")?,
-        at_ms: row.try_get("at_ms")?,
-        wire: row.try_get("wire")?,
-        media: row.try_get("media")?,
+        leg: LegId(row.unsigned("leg")?),
+        trunk: TrunkName(row.get::<&str>("attempt_trunk")?.into()),
+        number: row.narrow("attempts", "number")?,
+        at_ms: row.get("at_ms")?,
+        wire: row.get("wire")?,
+        media: row.get("media")?,
     };
-    let dialog: Option<Vec<u8>> = row.try_get("dialog")?;
-    let answered = match (dialog, row.try_get("answered_ms")?) {
+    let dialog: Option<Vec<u8>> = row.get("dialog")?;
+    let answered = match (dialog, row.get("answered_ms")?) {
         (Some(dialog), Some(at_ms)) => Some((dialog, at_ms)),
         (None, _) | (_, None) => None,
     };

@@ -12,17 +12,17 @@ use engine::events::Event;
 use engine::vocabulary::{Serial, TenantId};
 use serde::{Deserialize, Serialize};
 
-use crate::Store;
 use crate::batch::EventPosition;
 use crate::error::StoreError;
 use crate::work::{Edit, Work};
+use crate::{Reader, Store};
 
 pub(crate) mod memory;
 pub(crate) mod offered;
-pub(crate) mod sqlite;
+pub(crate) mod rows;
 
 pub(crate) use offered::Offered;
-pub(crate) use sqlite::SCHEMA;
+pub(crate) use rows::SCHEMA;
 
 /// A callback is known by the place of its event.
 pub type CallbackId = EventPosition;
@@ -107,23 +107,22 @@ impl Store {
         now_ms: i64,
         limit: u32,
     ) -> Result<Vec<CallbackDue>, StoreError> {
-        match self {
-            Store::Sqlite(database) => {
-                let mut reader = database.reader().await?;
-                sqlite::due(&mut reader, database.offered(), now_ms, limit as usize).await
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let limit = limit as usize;
+                rows::due(&mut loan.connection(), self.offered(), now_ms, limit).await
             }
-            Store::Memory(memory) => Ok(memory.callbacks_due(now_ms, limit as usize)),
+            Reader::Memory(memory) => Ok(memory.callbacks_due(now_ms, limit as usize)),
         }
     }
 
     /// When [`Store::callbacks_due`] has something to give next, ms since 1970.
     pub async fn next_callback_ms(&self) -> Result<Option<i64>, StoreError> {
-        match self {
-            Store::Sqlite(database) => {
-                let mut reader = database.reader().await?;
-                sqlite::next_ms(&mut reader, database.offered()).await
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                rows::next_ms(&mut loan.connection(), self.offered()).await
             }
-            Store::Memory(memory) => Ok(memory.next_callback_ms()),
+            Reader::Memory(memory) => Ok(memory.next_callback_ms()),
         }
     }
 
@@ -134,10 +133,7 @@ impl Store {
     pub async fn callback_attempt(&self, attempt: CallbackAttempt) -> Result<(), StoreError> {
         let id = attempt.id;
         self.perform(Work::CallbackAttempt(attempt.bounded())).await?;
-        match self {
-            Store::Sqlite(database) => offered::lock(database.offered()).withdraw(id),
-            Store::Memory(memory) => memory.withdraw_offer(id),
-        }
+        offered::lock(self.offered()).withdraw(id);
         Ok(())
     }
 
@@ -146,9 +142,9 @@ impl Store {
         &self,
         serial: Serial,
     ) -> Result<Vec<(CallbackState, Vec<CallbackAttempt>)>, StoreError> {
-        match self {
-            Store::Sqlite(database) => sqlite::of(&mut *database.reader().await?, serial).await,
-            Store::Memory(memory) => Ok(memory.read(|tables| tables.callbacks.of(serial))),
+        match self.reader().await? {
+            Reader::Database(mut loan) => rows::of(&mut loan.connection(), serial).await,
+            Reader::Memory(memory) => Ok(memory.read(|tables| tables.callbacks.of(serial))),
         }
     }
 
@@ -164,11 +160,11 @@ impl Store {
         offset: u32,
         limit: u32,
     ) -> Result<Vec<CallbackState>, StoreError> {
-        match self {
-            Store::Sqlite(database) => {
-                sqlite::dead_letters(&mut *database.reader().await?, tenant, offset, limit).await
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                rows::dead_letters(&mut loan.connection(), tenant, offset, limit).await
             }
-            Store::Memory(memory) => {
+            Reader::Memory(memory) => {
                 Ok(memory.read(|tables| tables.callbacks.dead_letters(tenant, offset, limit)))
             }
         }

@@ -1,19 +1,17 @@
 //! Call records: one per accepted call, written once.
 
 use std::collections::{BTreeMap, BTreeSet};
-
 use std::time::Duration;
 
 use engine::Used;
 use engine::cdr::Cdr;
 use engine::intent::Intent;
 use engine::vocabulary::{CallKind, Serial, TenantId};
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::error::StoreError;
-use crate::sqlite::multi_row::{Bind, MultiRow, Values};
-use crate::{Store, rows};
+use crate::sql::multi_row::{Bind, MultiRow, Values};
+use crate::sql::{Connection, PerDatabase, Row, Statement, Value};
+use crate::{Reader, Store, rows};
 
 /// The index answers a count by itself and gives the order of a page.
 pub(crate) const SCHEMA: &str = "
@@ -30,20 +28,30 @@ CREATE INDEX cdrs_by_time ON cdrs (tenant, created_ms, serial, kind, caller_pres
 ";
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
-    "INSERT INTO cdrs (serial, tenant, created_ms, kind, caller_present, called, body) VALUES {rows}",
+    &["INSERT INTO cdrs (serial, tenant, created_ms, kind, caller_present, called, body) \
+       VALUES {rows}"],
     7,
 );
 
-const MATCHING: &str = "FROM cdrs WHERE tenant = ?1 AND created_ms BETWEEN ?2 AND ?3
-    AND (?4 IS NULL OR kind = ?4) AND (?5 IS NULL OR caller_present = ?5)";
+const MATCHING: &str = "FROM cdrs WHERE tenant = $1 AND created_ms BETWEEN $2 AND $3
+    AND ($4 IS NULL OR kind = $4) AND ($5 IS NULL OR caller_present = $5)";
 
 /// The calls of a day by the time of acceptance, their talk by the time of the answer. A call that
 /// waited over midnight may have been accepted before the day began.
-const USED: &str = "SELECT
-    (SELECT count(*) FROM cdrs WHERE tenant = ?1 AND created_ms >= ?2)
-        + (SELECT count(*) FROM intents WHERE tenant = ?1 AND created_ms >= ?2),
-    (SELECT coalesce(sum(json_extract(body, '$.talk_duration_ms')), 0) FROM cdrs
-        WHERE tenant = ?1 AND created_ms >= ?3 AND json_extract(body, '$.talking_ms') >= ?2)";
+const USED: PerDatabase = PerDatabase {
+    sqlite: "SELECT
+        (SELECT count(*) FROM cdrs WHERE tenant = $1 AND created_ms >= $2)
+            + (SELECT count(*) FROM intents WHERE tenant = $1 AND created_ms >= $2) AS calls,
+        (SELECT coalesce(sum(json_extract(body, '$.talk_duration_ms')), 0) FROM cdrs
+            WHERE tenant = $1 AND created_ms >= $3
+            AND json_extract(body, '$.talking_ms') >= $2) AS talked_ms",
+    postgres: "SELECT
+        (SELECT count(*) FROM cdrs WHERE tenant = $1 AND created_ms >= $2)
+            + (SELECT count(*) FROM intents WHERE tenant = $1 AND created_ms >= $2) AS calls,
+        (SELECT coalesce(sum((body::json ->> 'talk_duration_ms')::bigint), 0)::bigint FROM cdrs
+            WHERE tenant = $1 AND created_ms >= $3
+            AND (body::json ->> 'talking_ms')::bigint >= $2) AS talked_ms",
+};
 
 /// Which records of a tenant; by the time at which the call was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,15 +72,13 @@ pub struct CdrQuery {
 impl Store {
     /// The record of a call that is over.
     pub async fn cdr(&self, serial: Serial) -> Result<Option<Cdr>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query("SELECT body FROM cdrs WHERE serial = ?1")
-                    .bind(serial.0 as i64)
-                    .fetch_optional(&mut *sqlite.reader().await?)
-                    .await?;
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query = Statement::new("SELECT body FROM cdrs WHERE serial = $1");
+                let row = query.bind(serial.0).fetch_optional(&mut loan.connection()).await?;
                 row.as_ref().map(decode).transpose()
             }
-            Store::Memory(memory) => {
+            Reader::Memory(memory) => {
                 Ok(memory.read(|tables| tables.cdrs.rows.get(&serial).cloned()))
             }
         }
@@ -80,14 +86,12 @@ impl Store {
 
     /// How many records match, and one page of them, oldest first.
     pub async fn cdrs(&self, query: &CdrQuery) -> Result<(u64, Vec<Cdr>), StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => page(&mut *sqlite.reader().await?, query).await,
-            Store::Memory(memory) => Ok(memory.read(|tables| tables.cdrs.page(query))),
+        match self.reader().await? {
+            Reader::Database(mut loan) => page(&mut loan.connection(), query).await,
+            Reader::Memory(memory) => Ok(memory.read(|tables| tables.cdrs.page(query))),
         }
     }
-}
 
-impl Store {
     /// What a tenant has used since `day_start_ms`: calls accepted, and talk of calls answered since then that are
     /// over and were accepted at `accepted_from_ms` or later. It reads each record of that time: for a start, and for
     /// tenants with such limits only.
@@ -97,17 +101,16 @@ impl Store {
         day_start_ms: i64,
         accepted_from_ms: i64,
     ) -> Result<Used, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let (calls, talked_ms): (i64, i64) = sqlx::query_as(USED)
-                    .bind(tenant.0)
-                    .bind(day_start_ms)
-                    .bind(accepted_from_ms)
-                    .fetch_one(&mut *sqlite.reader().await?)
-                    .await?;
-                Ok(used(calls, talked_ms))
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let mut connection = loan.connection();
+                let query = Statement::new(USED.on(&connection)).bind(tenant.0);
+                let query = query.bind(day_start_ms).bind(accepted_from_ms);
+                let row = query.fetch_optional(&mut connection).await?;
+                let row = row.ok_or(sqlx::Error::RowNotFound)?;
+                Ok(used(row.get("calls")?, row.get("talked_ms")?))
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let own =
                     |intent: &Intent| intent.tenant == tenant && intent.created_ms >= day_start_ms;
                 let over = tables.cdrs.rows.values();
@@ -131,35 +134,28 @@ fn used(calls: i64, talked_ms: i64) -> Used {
 }
 
 async fn page(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     query: &CdrQuery,
 ) -> Result<(u64, Vec<Cdr>), StoreError> {
-    let kind = query.kind.map(CallKind::name);
-    let count = format!("SELECT count(*) {MATCHING}");
-    let total: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(count))
-        .bind(query.tenant.0)
-        .bind(query.start_ms)
-        .bind(query.end_ms)
-        .bind(kind)
-        .bind(&query.caller)
-        .fetch_one(&mut *connection)
-        .await?;
-    let page = format!("SELECT body {MATCHING} ORDER BY created_ms, serial LIMIT ?6 OFFSET ?7");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(page))
-        .bind(query.tenant.0)
-        .bind(query.start_ms)
-        .bind(query.end_ms)
-        .bind(kind)
-        .bind(&query.caller)
-        .bind(query.limit)
-        .bind(query.offset)
-        .fetch_all(connection)
-        .await?;
-    Ok((total as u64, rows.iter().map(decode).collect::<Result<_, _>>()?))
+    let matching = || -> Vec<Value> {
+        vec![
+            query.tenant.0.into(),
+            query.start_ms.into(),
+            query.end_ms.into(),
+            query.kind.map(CallKind::name).into(),
+            query.caller.clone().into(),
+        ]
+    };
+    let count = format!("SELECT count(*) AS value {MATCHING}");
+    let total = Statement::assembled(count, matching()).fetch_integer(connection).await?;
+    let page = format!("SELECT body {MATCHING} ORDER BY created_ms, serial LIMIT $6 OFFSET $7");
+    let page = Statement::assembled(page, matching()).bind(query.limit).bind(query.offset);
+    let rows = page.fetch_all(connection).await?;
+    Ok((total.unwrap_or(0) as u64, rows.iter().map(decode).collect::<Result<_, _>>()?))
 }
 
-fn decode(row: &SqliteRow) -> Result<Cdr, StoreError> {
-    rows::parse("cdrs", row.try_get("body")?)
+fn decode(row: &Row) -> Result<Cdr, StoreError> {
+    rows::parse("cdrs", row.get("body")?)
 }
 
 pub(crate) struct CdrRow(pub(crate) Cdr);
@@ -169,7 +165,7 @@ impl Bind for CdrRow {
         let body = rows::json(&self.0);
         let kind = self.0.kind().name();
         let intent = self.0.intent;
-        to.push(intent.serial.0 as i64)
+        to.push(intent.serial.0)
             .push(intent.tenant.0)
             .push(intent.created_ms)
             .push(kind)
@@ -191,6 +187,18 @@ impl Cdrs {
         let intent = &cdr.intent;
         self.by_time.insert((intent.tenant, intent.created_ms, intent.serial));
         self.rows.insert(intent.serial, cdr.clone());
+    }
+
+    /// Of the records of a tenant, the oldest that were accepted before `before_ms`.
+    pub(crate) fn older(&self, tenant: TenantId, before_ms: i64) -> impl Iterator<Item = Serial> {
+        let old = (tenant, i64::MIN, Serial(0))..(tenant, before_ms, Serial(0));
+        self.by_time.range(old).map(|(_, _, serial)| *serial)
+    }
+
+    pub(crate) fn remove(&mut self, serial: Serial) {
+        if let Some(cdr) = self.rows.remove(&serial) {
+            self.by_time.remove(&(cdr.intent.tenant, cdr.intent.created_ms, serial));
+        }
     }
 
     fn page(&self, query: &CdrQuery) -> (u64, Vec<Cdr>) {

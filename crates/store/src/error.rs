@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::postgres::PgDatabaseError;
+
 /// Why the store could not be opened, read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -21,6 +24,21 @@ pub enum StoreError {
         "the database has schema {found}, this binary knows {known} at the most; start the newer offhook that wrote it, or restore a backup"
     )]
     NewerSchema { found: i64, known: i64 },
+    /// The operator's: two processes were given one database.
+    #[error(
+        "the database {database} is in use by another offhook; stop that one or choose another database"
+    )]
+    InUse { database: String },
+    /// The operator's: the address of the database says nothing.
+    #[error(
+        "`{url}` is no address of a PostgreSQL database ({why}); write postgres://user@host/database"
+    )]
+    Address { url: String, why: String },
+    /// The database server is not there, or does not let us in.
+    #[error(
+        "the database {database} cannot be opened: {source}; see to the server and to [storage] url"
+    )]
+    Unreachable { database: String, source: sqlx::Error },
     /// A commit failed earlier, or the store was closed. Nothing is accepted any more; the process
     /// has to end, and the next start finds what was committed.
     #[error("the store has stopped: {why}")]
@@ -80,14 +98,31 @@ pub(crate) enum ApplyError {
     Broken(String),
 }
 
+impl ApplyError {
+    /// For what no row of ours can be the cause of.
+    pub(crate) fn broken(error: impl ToString) -> ApplyError {
+        ApplyError::Broken(error.to_string())
+    }
+}
+
 impl From<sqlx::Error> for ApplyError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             // The message names table and column, never a value.
-            sqlx::Error::Database(cause) if cause.kind() != sqlx::error::ErrorKind::Other => {
+            sqlx::Error::Database(cause) if is_contradiction(&**cause) => {
                 ApplyError::Conflict(cause.message().to_owned())
             }
-            _ => ApplyError::Broken(error.to_string()),
+            _ => ApplyError::broken(error),
         }
+    }
+}
+
+/// Whether the row is at fault and not the database.
+fn is_contradiction(cause: &dyn DatabaseError) -> bool {
+    match cause.try_downcast_ref::<PgDatabaseError>() {
+        // SQLSTATE, by its class: one statement with a key twice, a value that no column takes (a
+        // text with a NUL), a constraint (PostgreSQL, appendix A).
+        Some(postgres) => matches!(postgres.code().get(..2), Some("21" | "22" | "23")),
+        None => cause.kind() != ErrorKind::Other,
     }
 }

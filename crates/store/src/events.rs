@@ -6,16 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::cdr::Cdr;
 use engine::events::{Event, EventKind};
 use engine::vocabulary::{Serial, TenantId};
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::batch::EventPosition;
 use crate::error::StoreError;
-use crate::sqlite::multi_row::{Bind, MultiRow, Values};
-use crate::{Store, rows};
+use crate::sql::multi_row::{Bind, MultiRow, Values};
+use crate::sql::{Connection, Row, Statement};
+use crate::{Reader, Store, rows};
 
 /// `body` is NULL where the event is the terminal one: its record in `cdrs` is the body, which
-/// would otherwise stand on disk twice.
+/// would otherwise stand on disk twice. `first`: the log begins here, since older events expired.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE events (
     tenant   INTEGER NOT NULL,
@@ -28,78 +27,103 @@ CREATE TABLE events (
 CREATE INDEX events_by_serial ON events (serial) WHERE serial IS NOT NULL;
 CREATE TABLE event_positions (
     tenant INTEGER PRIMARY KEY,
-    last   INTEGER NOT NULL
+    last   INTEGER NOT NULL,
+    first  INTEGER NOT NULL DEFAULT 1
 );
 ";
 
 pub(crate) static INSERT: MultiRow =
-    MultiRow::new("INSERT INTO events (tenant, position, serial, at_ms, body) VALUES {rows}", 5);
-pub(crate) static PUT_LAST_POSITION: MultiRow =
-    MultiRow::new("INSERT OR REPLACE INTO event_positions (tenant, last) VALUES {rows}", 2);
+    MultiRow::new(&["INSERT INTO events (tenant, position, serial, at_ms, body) VALUES {rows}"], 5);
+/// Once per tenant and group.
+pub(crate) static PUT_LAST_POSITION: MultiRow = MultiRow::new(
+    &["INSERT INTO event_positions (tenant, last) VALUES {rows} \
+       ON CONFLICT (tenant) DO UPDATE SET last = excluded.last"],
+    2,
+);
 
 /// What [`decode`] reads, out of `events` and [`JOIN`].
 pub(crate) const COLUMNS: &str = "events.tenant, events.position, events.serial, events.at_ms, \
-     coalesce(events.body, cdrs.body) AS body, events.body IS NULL AS terminal";
+     coalesce(events.body, cdrs.body) AS body, \
+     CAST(CASE WHEN events.body IS NULL THEN 1 ELSE 0 END AS BIGINT) AS terminal";
 pub(crate) const JOIN: &str =
     "LEFT JOIN cdrs ON events.body IS NULL AND cdrs.serial = events.serial";
 
 impl Store {
-    /// A tenant's events behind position `after` (0 for the first), at most `limit`.
+    /// A tenant's events behind position `after` (0 for the first), at most `limit`. The log begins
+    /// where [`Store::first_event`] says.
     pub async fn events(
         &self,
         tenant: TenantId,
         after: u64,
         limit: u32,
     ) -> Result<Vec<(u64, Event)>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                // What stands before the first position waits for a callback only.
                 let text = format!(
-                    "SELECT {COLUMNS} FROM events {JOIN} WHERE events.tenant = ?1
-                     AND events.position > ?2 ORDER BY events.position LIMIT ?3"
+                    "SELECT {COLUMNS} FROM events {JOIN} WHERE events.tenant = $1
+                     AND events.position > $2 AND events.position >=
+                         (SELECT first FROM event_positions WHERE tenant = $1)
+                     ORDER BY events.position LIMIT $3"
                 );
-                let rows = sqlx::query(sqlx::AssertSqlSafe(text))
-                    .bind(tenant.0)
-                    .bind(i64::try_from(after).unwrap_or(i64::MAX))
-                    .bind(limit)
-                    .fetch_all(&mut *sqlite.reader().await?)
-                    .await?;
-                rows.iter().map(decode).collect()
+                let after = i64::try_from(after).unwrap_or(i64::MAX);
+                let page = Statement::assembled(text, vec![tenant.0.into(), after.into()]);
+                let page = page.bind(limit).fetch_all(&mut loan.connection()).await?;
+                page.iter().map(decode).collect()
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
-                let behind = (tenant, after.saturating_add(1))..=(tenant, u64::MAX);
-                let page = tables.events.rows.range(behind).take(limit as usize);
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
+                let from = after.saturating_add(1).max(tables.events.first(tenant));
+                let page = tables.events.rows.range((tenant, from)..=(tenant, u64::MAX));
+                let page = page.take(limit as usize);
                 page.map(|((_, position), event)| (*position, event.clone())).collect()
             })),
         }
     }
 
-    /// All events of a call, in the order of its tenant's log.
+    /// The position at which a tenant's log begins: 1, and a later one once events have expired.
+    pub async fn first_event(&self, tenant: TenantId) -> Result<u64, StoreError> {
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let first = Statement::new(
+                    "SELECT coalesce(max(first), 1) AS value FROM event_positions WHERE tenant = $1",
+                );
+                let first = first.bind(tenant.0).fetch_integer(&mut loan.connection()).await?;
+                Ok(first.map_or(1, |first| first as u64))
+            }
+            Reader::Memory(memory) => Ok(memory.read(|tables| tables.events.first(tenant))),
+        }
+    }
+
+    /// All events of a call that have not expired, in the order of its tenant's log.
     pub async fn events_of(&self, serial: Serial) -> Result<Vec<(u64, Event)>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
                 let text = format!(
-                    "SELECT {COLUMNS} FROM events {JOIN} WHERE events.serial = ?1
+                    "SELECT {COLUMNS} FROM events {JOIN}
+                     JOIN event_positions AS log ON log.tenant = events.tenant
+                     WHERE events.serial = $1 AND events.position >= log.first
                      ORDER BY events.tenant, events.position"
                 );
-                let rows = sqlx::query(sqlx::AssertSqlSafe(text))
-                    .bind(serial.0 as i64)
-                    .fetch_all(&mut *sqlite.reader().await?)
-                    .await?;
-                rows.iter().map(decode).collect()
+                let all = Statement::assembled(text, vec![serial.0.into()]);
+                let all = all.fetch_all(&mut loan.connection()).await?;
+                all.iter().map(decode).collect()
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| tables.events.of(serial))),
+            Reader::Memory(memory) => Ok(memory.read(|tables| tables.events.of(serial))),
         }
     }
 }
 
 /// Where each tenant's log ends, to continue from.
 pub(crate) async fn last_positions(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
 ) -> Result<Positions, StoreError> {
-    let rows: Vec<(u32, i64)> =
-        sqlx::query_as("SELECT tenant, last FROM event_positions").fetch_all(connection).await?;
-    let committed = rows.into_iter().map(|(tenant, last)| (TenantId(tenant), last as u64));
-    Ok(Positions { committed: committed.collect(), given: BTreeMap::new() })
+    let rows = Statement::new("SELECT tenant, last FROM event_positions");
+    let mut committed = BTreeMap::new();
+    for row in rows.fetch_all(connection).await? {
+        let tenant = TenantId(row.narrow("event_positions", "tenant")?);
+        committed.insert(tenant, row.unsigned("last")?);
+    }
+    Ok(Positions { committed, given: BTreeMap::new() })
 }
 
 /// The positions given so far; those of the open transaction are taken back if it fails.
@@ -144,7 +168,7 @@ pub(crate) struct LastPositionRow(TenantId, u64);
 
 impl Bind for LastPositionRow {
     fn bind(self, to: &mut Values) {
-        to.push(self.0.0).push(self.1 as i64);
+        to.push(self.0.0).push(self.1);
     }
 }
 
@@ -169,29 +193,29 @@ impl EventRow {
 impl Bind for EventRow {
     fn bind(self, to: &mut Values) {
         to.push(self.place.tenant.0)
-            .push(self.place.position as i64)
-            .push(self.serial.map(|serial| serial.0 as i64))
+            .push(self.place.position)
+            .push(self.serial.map(|serial| serial.0))
             .push(self.at_ms)
             .push(self.body);
     }
 }
 
 /// Reads an event and its position from a row of [`COLUMNS`].
-pub(crate) fn decode(row: &SqliteRow) -> Result<(u64, Event), StoreError> {
-    let body: Option<&str> = row.try_get("body")?;
+pub(crate) fn decode(row: &Row) -> Result<(u64, Event), StoreError> {
+    let body: Option<&str> = row.get("body")?;
     let body = body.ok_or_else(|| StoreError::corrupt("events", "its record is missing"))?;
-    let kind = if row.try_get("terminal")? {
+    let kind = if row.flag("terminal")? {
         EventKind::Ended { cdr: Box::new(rows::parse("cdrs", body)?) }
     } else {
         rows::parse("events", body)?
     };
     let event = Event {
-        tenant: TenantId(row.try_get("tenant")?),
-        serial: row.try_get::<Option<i64>, _>("serial")?.map(|serial| Serial(serial as u64)),
-        at_ms: row.try_get("at_ms")?,
+        tenant: TenantId(row.narrow("events", "tenant")?),
+        serial: row.get::<Option<i64>>("serial")?.map(|serial| Serial(serial as u64)),
+        at_ms: row.get("at_ms")?,
         kind,
     };
-    Ok((row.try_get::<i64, _>("position")? as u64, event))
+    Ok((row.unsigned("position")?, event))
 }
 
 /// The log in memory.
@@ -199,6 +223,8 @@ pub(crate) fn decode(row: &SqliteRow) -> Result<(u64, Event), StoreError> {
 pub(crate) struct Events {
     pub(crate) rows: BTreeMap<(TenantId, u64), Event>,
     by_serial: BTreeSet<(Serial, TenantId, u64)>,
+    /// Where a log begins that does not begin at 1 any more.
+    first: BTreeMap<TenantId, u64>,
 }
 
 impl Events {
@@ -209,13 +235,47 @@ impl Events {
         self.rows.insert((place.tenant, place.position), event.clone());
     }
 
+    /// Lets the log begin behind what is older than `before_ms`, `limit` events further at the
+    /// most; removes what stands before it and is not `needed`. How many it removed.
+    pub(crate) fn expire(
+        &mut self,
+        tenant: TenantId,
+        before_ms: i64,
+        limit: usize,
+        needed: impl Fn(EventPosition) -> bool,
+    ) -> u64 {
+        let mut first = self.first(tenant);
+        let old = self.rows.range((tenant, first)..=(tenant, u64::MAX)).take(limit);
+        for ((_, position), _) in old.take_while(|(_, event)| event.at_ms < before_ms) {
+            first = position + 1;
+        }
+        self.first.insert(tenant, first);
+        let before = self.rows.range((tenant, 0)..(tenant, first)).map(|(place, _)| place.1);
+        let removed =
+            before.filter(|position| !needed(EventPosition { tenant, position: *position }));
+        let removed: Vec<u64> = removed.take(limit).collect();
+        for position in &removed {
+            let event = self.rows.remove(&(tenant, *position));
+            if let Some(serial) = event.and_then(|event| event.serial) {
+                self.by_serial.remove(&(serial, tenant, *position));
+            }
+        }
+        removed.len() as u64
+    }
+
+    fn first(&self, tenant: TenantId) -> u64 {
+        self.first.get(&tenant).copied().unwrap_or(1)
+    }
+
     fn of(&self, serial: Serial) -> Vec<(u64, Event)> {
         let all = (serial, TenantId(0), 0)..=(serial, TenantId(u32::MAX), u64::MAX);
-        let events = self.by_serial.range(all);
-        events
-            .filter_map(|(_, tenant, position)| {
-                Some((*position, self.rows.get(&(*tenant, *position))?.clone()))
-            })
-            .collect()
+        let kept = self
+            .by_serial
+            .range(all)
+            .filter(|(_, tenant, position)| *position >= self.first(*tenant));
+        kept.filter_map(|(_, tenant, position)| {
+            Some((*position, self.rows.get(&(*tenant, *position))?.clone()))
+        })
+        .collect()
     }
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use engine::intent::{Idempotency, IdempotencyKey};
 use engine::vocabulary::Serial;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
 
 use crate::error::{ApplyError, StoreError};
-use crate::sqlite::multi_row::{Bind, MultiRow, Values};
+use crate::sql::multi_row::{Bind, MultiRow, Values};
+use crate::sql::{Connection, Statement};
 use crate::work::Edit;
-use crate::{Store, rows};
+use crate::{Reader, Store, rows};
 
 /// How long a key is kept (decisions.md, Idempotency).
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
@@ -31,10 +30,12 @@ CREATE INDEX idempotency_by_age ON idempotency (accepted_ms);
 /// A key may be used again once it is older than it is kept, also before it was removed; the
 /// number 86400000 is [`KEPT_MS`]. A younger one changes no row, which the caller counts.
 static INSERT: MultiRow = MultiRow::new(
-    "INSERT INTO idempotency (tenant, kind, key, serial, body_sha256, accepted_ms) VALUES {rows} \
-     ON CONFLICT (tenant, kind, key) DO UPDATE SET serial = excluded.serial, \
-     body_sha256 = excluded.body_sha256, accepted_ms = excluded.accepted_ms \
-     WHERE idempotency.accepted_ms <= excluded.accepted_ms - 86400000",
+    &[
+        "INSERT INTO idempotency (tenant, kind, key, serial, body_sha256, accepted_ms) VALUES {rows} \
+       ON CONFLICT (tenant, kind, key) DO UPDATE SET serial = excluded.serial, \
+       body_sha256 = excluded.body_sha256, accepted_ms = excluded.accepted_ms \
+       WHERE idempotency.accepted_ms <= excluded.accepted_ms - 86400000",
+    ],
     6,
 );
 
@@ -54,27 +55,24 @@ impl Store {
         &self,
         key: &IdempotencyKey,
     ) -> Result<Option<AcceptedRequest>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query(
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query = Statement::new(
                     "SELECT serial, body_sha256, accepted_ms FROM idempotency
-                     WHERE tenant = ?1 AND kind = ?2 AND key = ?3",
-                )
-                .bind(key.tenant.0)
-                .bind(key.kind.name())
-                .bind(&key.key)
-                .fetch_optional(&mut *sqlite.reader().await?)
-                .await?;
+                     WHERE tenant = $1 AND kind = $2 AND key = $3",
+                );
+                let query = query.bind(key.tenant.0).bind(key.kind.name()).bind(key.key.as_str());
+                let row = query.fetch_optional(&mut loan.connection()).await?;
                 row.map(|row| {
                     Ok(AcceptedRequest {
-                        serial: Serial(row.try_get::<i64, _>(0)? as u64),
-                        body_sha256: rows::sha256("idempotency", row.try_get(1)?)?,
-                        accepted_ms: row.try_get(2)?,
+                        serial: Serial(row.unsigned("serial")?),
+                        body_sha256: rows::sha256("idempotency", row.get("body_sha256")?)?,
+                        accepted_ms: row.get("accepted_ms")?,
                     })
                 })
                 .transpose()
             }
-            Store::Memory(memory) => {
+            Reader::Memory(memory) => {
                 Ok(memory.read(|tables| tables.idempotency.rows.get(key).copied()))
             }
         }
@@ -104,14 +102,14 @@ impl Bind for IdempotencyRow {
         to.push(key.tenant.0)
             .push(key.kind.name())
             .push(key.key)
-            .push(self.serial.0 as i64)
+            .push(self.serial.0)
             .push(body_sha256.to_vec())
             .push(self.accepted_ms);
     }
 }
 
 pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     rows: Vec<IdempotencyRow>,
 ) -> Result<(), ApplyError> {
     let expected = rows.len() as u64;
@@ -123,14 +121,11 @@ pub(crate) async fn insert(
 }
 
 pub(crate) async fn expire(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     accepted_until_ms: i64,
 ) -> Result<u64, ApplyError> {
-    let removed = sqlx::query("DELETE FROM idempotency WHERE accepted_ms <= ?1")
-        .bind(accepted_until_ms)
-        .execute(connection)
-        .await?;
-    Ok(removed.rows_affected())
+    let removed = Statement::new("DELETE FROM idempotency WHERE accepted_ms <= $1");
+    Ok(removed.bind(accepted_until_ms).execute(connection).await?)
 }
 
 pub(crate) const TAKEN: &str = "an idempotency key belongs to another accepted request";

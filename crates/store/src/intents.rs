@@ -7,13 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::intent::{Intent, Order};
 use engine::route::Route;
 use engine::vocabulary::{CallKind, Priority, Serial, TenantId};
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::error::{ApplyError, StoreError};
-use crate::sqlite::multi_row::{Bind, MultiRow, Values};
+use crate::sql::multi_row::{Bind, MultiRow, Values};
+use crate::sql::{Connection, PerDatabase, Row, Statement};
 use crate::work::{Outcome, Work};
-use crate::{Store, rows};
+use crate::{Reader, Store, rows};
 
 /// The partial indexes hold waiting rows only: a call that is dialled at once pays for neither.
 pub(crate) const SCHEMA: &str = "
@@ -35,26 +34,49 @@ CREATE INDEX intents_expiring ON intents (queue_deadline_ms) WHERE started = 0;
 ";
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
-    "INSERT INTO intents (serial, tenant, kind, route, priority, called, caller_present, \
-     created_ms, queue_deadline_ms, started, body) VALUES {rows}",
+    &["INSERT INTO intents (serial, tenant, kind, route, priority, called, caller_present, \
+       created_ms, queue_deadline_ms, started, body) VALUES {rows}"],
     11,
 );
 /// What a call that is over leaves behind.
 pub(crate) static DELETE: MultiRow = MultiRow::new(
-    "DELETE FROM intents WHERE serial IN (VALUES {rows});
-     DELETE FROM attempts WHERE serial IN (VALUES {rows});
-     DELETE FROM answers WHERE serial IN (VALUES {rows})",
+    &[
+        "DELETE FROM intents WHERE serial IN (VALUES {rows})",
+        "DELETE FROM attempts WHERE serial IN (VALUES {rows})",
+        "DELETE FROM answers WHERE serial IN (VALUES {rows})",
+    ],
     1,
 );
 
-const READY: &str = "UPDATE intents SET started = 1 WHERE serial IN (
-    SELECT serial FROM intents WHERE started = 0 AND tenant = ?1 AND route = ?2
-    ORDER BY priority, serial LIMIT ?3) RETURNING *";
-const EXPIRED: &str = "UPDATE intents SET started = 1 WHERE serial IN (
-    SELECT serial FROM intents WHERE started = 0 AND queue_deadline_ms <= ?1
-    ORDER BY queue_deadline_ms LIMIT ?2) RETURNING *";
-const ONE: &str = "UPDATE intents SET started = 1
-     WHERE started = 0 AND serial = ?1 AND tenant = ?2 RETURNING *";
+/// Takes what a query of serials finds. PostgreSQL passes over rows that another session is taking.
+macro_rules! take {
+    ($serials:literal) => {
+        PerDatabase {
+            sqlite: concat!(
+                "UPDATE intents SET started = 1 WHERE serial IN (",
+                $serials,
+                ") RETURNING *"
+            ),
+            postgres: concat!(
+                "WITH chosen AS MATERIALIZED (",
+                $serials,
+                " FOR UPDATE SKIP LOCKED) UPDATE intents SET started = 1 FROM chosen
+                 WHERE intents.serial = chosen.serial RETURNING intents.*"
+            ),
+        }
+    };
+}
+
+const READY: PerDatabase = take!(
+    "SELECT serial FROM intents WHERE started = 0 AND tenant = $1 AND route = $2
+     ORDER BY priority, serial LIMIT $3"
+);
+const EXPIRED: PerDatabase = take!(
+    "SELECT serial FROM intents WHERE started = 0 AND queue_deadline_ms <= $1
+     ORDER BY queue_deadline_ms LIMIT $2"
+);
+const ONE: PerDatabase =
+    take!("SELECT serial FROM intents WHERE started = 0 AND serial = $1 AND tenant = $2");
 
 /// Which waiting calls to take. Each is given once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,15 +135,13 @@ impl Store {
         &self,
         serial: Serial,
     ) -> Result<Option<(Intent, IntentState)>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query("SELECT * FROM intents WHERE serial = ?1")
-                    .bind(serial.0 as i64)
-                    .fetch_optional(&mut *sqlite.reader().await?)
-                    .await?;
-                row.map(|row| Ok((decode(&row)?, state(row.try_get("started")?)))).transpose()
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query = Statement::new("SELECT * FROM intents WHERE serial = $1");
+                let row = query.bind(serial.0).fetch_optional(&mut loan.connection()).await?;
+                row.map(|row| Ok((decode(&row)?, state(row.flag("started")?)))).transpose()
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let (intent, started) = tables.intents.rows.get(&serial)?;
                 Some((intent.clone(), state(*started)))
             })),
@@ -130,19 +150,21 @@ impl Store {
 
     /// How many calls wait, by tenant and route.
     pub async fn waiting(&self) -> Result<Vec<(TenantId, Route, u32)>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let counts = sqlx::query_as::<_, (u32, String, u32)>(
-                    "SELECT tenant, route, count(*) FROM intents WHERE started = 0
-                     GROUP BY tenant, route",
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let counts = Statement::new(
+                    "SELECT tenant, route, count(*) AS calls FROM intents WHERE started = 0
+                     GROUP BY tenant, route ORDER BY tenant, route",
                 );
-                let rows = counts.fetch_all(&mut *sqlite.reader().await?).await?;
-                let queue = |(tenant, route, count): (u32, String, u32)| {
-                    Ok((TenantId(tenant), rows::route("intents", &route)?, count))
+                let counts = counts.fetch_all(&mut loan.connection()).await?;
+                let decode = |row: &Row| {
+                    let tenant = TenantId(row.narrow("intents", "tenant")?);
+                    let route = rows::route("intents", row.get("route")?)?;
+                    Ok((tenant, route, row.narrow("intents", "calls")?))
                 };
-                rows.into_iter().map(queue).collect()
+                counts.iter().map(decode).collect()
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let mut counts = BTreeMap::<_, u32>::new();
                 for (tenant, route, _, _) in &tables.intents.waiting {
                     *counts.entry((*tenant, route.clone())).or_default() += 1;
@@ -154,13 +176,14 @@ impl Store {
 
     /// When the next wait in the queue is over, ms since 1970.
     pub async fn next_queue_deadline_ms(&self) -> Result<Option<i64>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => Ok(sqlx::query_scalar(
-                "SELECT min(queue_deadline_ms) FROM intents WHERE started = 0",
-            )
-            .fetch_one(&mut *sqlite.reader().await?)
-            .await?),
-            Store::Memory(memory) => Ok(memory
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let first = Statement::new(
+                    "SELECT min(queue_deadline_ms) AS value FROM intents WHERE started = 0",
+                );
+                Ok(first.fetch_integer(&mut loan.connection()).await?)
+            }
+            Reader::Memory(memory) => Ok(memory
                 .read(|tables| tables.intents.deadlines.first().map(|(deadline, _)| *deadline))),
         }
     }
@@ -168,18 +191,16 @@ impl Store {
     /// The natural keys of a tenant's unfinished calls, by serial. For a start, and for tenants
     /// that refuse duplicates only: it reads every unfinished call.
     pub async fn natural_keys(&self, tenant: TenantId) -> Result<Vec<NaturalKey>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let rows = sqlx::query(
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let keys = Statement::new(
                     "SELECT tenant, kind, caller_present, called, serial FROM intents
-                     WHERE tenant = ?1 ORDER BY serial",
-                )
-                .bind(tenant.0)
-                .fetch_all(&mut *sqlite.reader().await?)
-                .await?;
-                rows.iter().map(natural_key).collect()
+                     WHERE tenant = $1 ORDER BY serial",
+                );
+                let keys = keys.bind(tenant.0).fetch_all(&mut loan.connection()).await?;
+                keys.iter().map(natural_key).collect()
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let all = tables.intents.rows.values().map(|(intent, _)| intent);
                 all.filter(|intent| intent.tenant == tenant).map(NaturalKey::from).collect()
             })),
@@ -214,7 +235,7 @@ impl Bind for IntentRow {
     fn bind(self, to: &mut Values) {
         let body = rows::json(&self.intent.order);
         let order = self.intent.order;
-        to.push(self.intent.serial.0 as i64)
+        to.push(self.intent.serial.0)
             .push(self.intent.tenant.0)
             .push(order.call_kind().name())
             .push(order.route.to_string())
@@ -230,53 +251,56 @@ impl Bind for IntentRow {
 
 /// Runs a claim inside the writer's transaction.
 pub(crate) async fn claim(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     claim: &Claim,
 ) -> Result<Vec<Intent>, ApplyError> {
-    let query = match claim {
+    let take = match claim {
         Claim::Ready { tenant, route, limit } => {
-            sqlx::query(READY).bind(tenant.0).bind(route.to_string()).bind(limit)
+            let ready = Statement::new(READY.on(connection));
+            ready.bind(tenant.0).bind(route.to_string()).bind(*limit)
         }
-        Claim::Expired { now_ms, limit } => sqlx::query(EXPIRED).bind(now_ms).bind(limit),
-        Claim::One { tenant, serial } => sqlx::query(ONE).bind(serial.0 as i64).bind(tenant.0),
+        Claim::Expired { now_ms, limit } => {
+            Statement::new(EXPIRED.on(connection)).bind(*now_ms).bind(*limit)
+        }
+        Claim::One { tenant, serial } => {
+            Statement::new(ONE.on(connection)).bind(serial.0).bind(tenant.0)
+        }
     };
-    let rows = query.fetch_all(connection).await?;
+    let rows = take.fetch_all(connection).await?;
     let intents: Result<Vec<Intent>, StoreError> = rows.iter().map(decode).collect();
-    let mut intents = intents.map_err(|error| ApplyError::Broken(error.to_string()))?;
+    let mut intents = intents.map_err(ApplyError::broken)?;
     // RETURNING gives rows in no order.
     intents.sort_by_key(|intent| (intent.order.priority, intent.serial));
     Ok(intents)
 }
 
 /// Puts calls that were claimed and never dialled back; removes attempts that belong to no call.
-pub(crate) async fn return_undialled(connection: &mut SqliteConnection) -> Result<u64, ApplyError> {
-    let returned = sqlx::query(
+pub(crate) async fn return_undialled(connection: &mut Connection<'_>) -> Result<u64, ApplyError> {
+    let returned = Statement::new(
         "UPDATE intents SET started = 0
          WHERE started = 1 AND serial NOT IN (SELECT serial FROM attempts)",
-    )
-    .execute(connection)
-    .await?;
-    Ok(returned.rows_affected())
+    );
+    Ok(returned.execute(connection).await?)
 }
 
 /// Reads an intent from a row that has this table's columns.
-pub(crate) fn decode(row: &SqliteRow) -> Result<Intent, StoreError> {
+pub(crate) fn decode(row: &Row) -> Result<Intent, StoreError> {
     Ok(Intent {
-        serial: Serial(row.try_get::<i64, _>("serial")? as u64),
-        tenant: TenantId(row.try_get("tenant")?),
-        created_ms: row.try_get("created_ms")?,
-        queue_deadline_ms: row.try_get("queue_deadline_ms")?,
-        order: rows::parse::<Order>("intents", row.try_get("body")?)?,
+        serial: Serial(row.unsigned("serial")?),
+        tenant: TenantId(row.narrow("intents", "tenant")?),
+        created_ms: row.get("created_ms")?,
+        queue_deadline_ms: row.get("queue_deadline_ms")?,
+        order: rows::parse::<Order>("intents", row.get("body")?)?,
     })
 }
 
-fn natural_key(row: &SqliteRow) -> Result<NaturalKey, StoreError> {
+fn natural_key(row: &Row) -> Result<NaturalKey, StoreError> {
     Ok(NaturalKey {
-        tenant: TenantId(row.try_get(0)?),
-        kind: rows::call_kind("intents", row.try_get(1)?)?,
-        caller_present: row.try_get(2)?,
-        called: row.try_get(3)?,
-        serial: Serial(row.try_get::<i64, _>(4)? as u64),
+        tenant: TenantId(row.narrow("intents", "tenant")?),
+        kind: rows::call_kind("intents", row.get("kind")?)?,
+        caller_present: row.get("caller_present")?,
+        called: row.get("called")?,
+        serial: Serial(row.unsigned("serial")?),
     })
 }
 

@@ -9,8 +9,9 @@
 //! # Invariants
 //! - One writer. Everything that changes a row passes its queue, in order; the queue is bounded.
 //! - Positions in a tenant's event log are given inside the commit and have no gaps.
-//! - After a commit has failed nothing is accepted any more, and the commit is not tried again.
-//! - Both backends do the same; one suite of tests runs on both.
+//! - After a commit whose end is not known nothing is accepted any more. SQLite cannot say what
+//!   became of a failed one; PostgreSQL is asked, for as long as [`OUTAGE_LIMIT`].
+//! - All stores do the same; one suite of tests runs on all three.
 
 #![forbid(unsafe_code)]
 
@@ -25,9 +26,12 @@ mod idempotency;
 mod intents;
 mod memory;
 mod meta;
+mod postgres;
 mod recovery;
+mod retention;
 mod rows;
 mod secrets;
+mod sql;
 mod sqlite;
 mod tenants;
 mod timelines;
@@ -35,9 +39,11 @@ mod tokens;
 mod voice_recordings;
 mod voice_templates;
 mod work;
+mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub use batch::{Batch, Committed, EventPosition, Submitted};
 pub use callbacks::{
@@ -50,7 +56,9 @@ pub use error::{CommitError, StoreError};
 pub use idempotency::AcceptedRequest;
 pub use intents::{Claim, IntentState, NaturalKey};
 pub use memory::Memory;
+pub use postgres::{OUTAGE_LIMIT, Postgres, PostgresUrl};
 pub use recovery::Recovery;
+pub use retention::{Expiry, TimelineMark};
 pub use sqlite::Sqlite;
 pub use tenants::Tenant;
 pub use timelines::MAX_TIMELINE_BYTES;
@@ -58,34 +66,67 @@ pub use tokens::{Token, TokenKind};
 pub use voice_recordings::{VoiceRecording, VoiceStatus};
 pub use voice_templates::VoiceTemplate;
 
+use callbacks::Offered;
+use counters::Counters;
+use sql::Loan;
 use work::{Edit, Outcome, Work};
+use writer::Writer;
 
 /// Where the rows are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum StoreConfig {
     /// In `offhook.db` of this directory, which one process may use at a time.
     Sqlite { directory: PathBuf },
+    /// In a database of a PostgreSQL server, which one process may use at a time.
+    Postgres {
+        url: PostgresUrl,
+        /// How long to wait for the session of a process that was killed to end; default 30 s.
+        take_over: Option<Duration>,
+    },
     /// Nowhere but in this process: tests and simulated worlds.
     Memory,
+}
+
+impl StoreConfig {
+    pub fn postgres(url: PostgresUrl) -> StoreConfig {
+        StoreConfig::Postgres { url, take_over: None }
+    }
 }
 
 /// A handle; clones share one store.
 #[derive(Debug, Clone)]
 pub enum Store {
     Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
     Memory(Arc<Memory>),
 }
 
+/// Where something is read.
+pub(crate) enum Reader<'a> {
+    Database(Loan),
+    Memory(&'a Memory),
+}
+
+/// Where something is written.
+enum Place<'a> {
+    Database(&'a Writer),
+    Memory(&'a Arc<Memory>),
+}
+
 impl Store {
-    /// Opens the store, creating or migrating what is needed. SQLite needs a tokio runtime.
+    /// Opens the store, creating or migrating what is needed. Databases need a tokio runtime.
     ///
     /// # Errors
-    /// [`StoreError::Directory`], [`StoreError::Locked`], [`StoreError::NewerSchema`] or
-    /// [`StoreError::Database`]; each says what to do.
+    /// [`StoreError::Directory`], [`StoreError::Locked`], [`StoreError::InUse`],
+    /// [`StoreError::Unreachable`], [`StoreError::NewerSchema`] or [`StoreError::Database`]; each
+    /// says what to do.
     pub async fn open(config: StoreConfig) -> Result<Store, StoreError> {
         match config {
             StoreConfig::Sqlite { directory } => {
                 Ok(Store::Sqlite(Arc::new(Sqlite::open(&directory).await?)))
+            }
+            StoreConfig::Postgres { url, take_over } => {
+                Ok(Store::Postgres(Arc::new(Postgres::open(&url, take_over).await?)))
             }
             StoreConfig::Memory => Ok(Store::memory()),
         }
@@ -103,24 +144,34 @@ impl Store {
     /// call is refused earlier than others, so that calls that are up can end. After a failed
     /// commit it is [`CommitError::Stopped`] for good.
     pub fn submit(&self, batch: impl Into<Batch>) -> Submitted {
-        match self {
-            Store::Sqlite(sqlite) => sqlite.submit(batch.into()),
-            Store::Memory(memory) => memory.submit(batch.into()),
+        match self.place() {
+            Place::Database(writer) => writer.submit(batch.into()),
+            Place::Memory(memory) => memory.submit(batch.into()),
         }
     }
 
     /// What was done since the store was opened.
     pub fn counters(&self) -> CountersSnapshot {
+        let counters: &Counters = match self.place() {
+            Place::Database(writer) => writer.counters(),
+            Place::Memory(memory) => memory.counters(),
+        };
+        counters.snapshot()
+    }
+
+    /// Whether the database is away at the moment and may come back: what is submitted waits.
+    pub fn is_away(&self) -> bool {
         match self {
-            Store::Sqlite(sqlite) => sqlite.counters().snapshot(),
-            Store::Memory(memory) => memory.counters().snapshot(),
+            Store::Sqlite(_) | Store::Memory(_) => false,
+            Store::Postgres(postgres) => postgres.is_away(),
         }
     }
 
-    /// Writes what is queued, then accepts nothing more and lets go of the data directory.
+    /// Writes what is queued, then accepts nothing more and lets go of the database.
     pub async fn close(&self) {
         match self {
             Store::Sqlite(sqlite) => sqlite.close().await,
+            Store::Postgres(postgres) => postgres.close().await,
             Store::Memory(memory) => {
                 memory.commit();
                 memory.fail("it was closed");
@@ -128,10 +179,34 @@ impl Store {
         }
     }
 
-    async fn perform(&self, work: Work) -> Result<Outcome, StoreError> {
+    async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        Ok(match self {
+            Store::Sqlite(sqlite) => Reader::Database(sqlite.reader().await?),
+            Store::Postgres(postgres) => Reader::Database(postgres.reader().await?),
+            Store::Memory(memory) => Reader::Memory(memory),
+        })
+    }
+
+    fn place(&self) -> Place<'_> {
         match self {
-            Store::Sqlite(sqlite) => sqlite.perform(work).await,
-            Store::Memory(memory) => memory.perform(work).await,
+            Store::Sqlite(sqlite) => Place::Database(sqlite.writer()),
+            Store::Postgres(postgres) => Place::Database(postgres.writer()),
+            Store::Memory(memory) => Place::Memory(memory),
+        }
+    }
+
+    fn offered(&self) -> &Mutex<Offered> {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.offered(),
+            Store::Postgres(postgres) => postgres.offered(),
+            Store::Memory(memory) => memory.offered(),
+        }
+    }
+
+    async fn perform(&self, work: Work) -> Result<Outcome, StoreError> {
+        match self.place() {
+            Place::Database(writer) => writer.perform(work).await,
+            Place::Memory(memory) => memory.perform(work).await,
         }
     }
 

@@ -1,11 +1,9 @@
 //! Single values of the server: its node key, what it has set up.
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
-
-use crate::Store;
 use crate::error::{ApplyError, StoreError};
+use crate::sql::{Connection, Statement};
 use crate::work::Edit;
+use crate::{Reader, Store};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE meta (
@@ -17,15 +15,13 @@ CREATE TABLE meta (
 impl Store {
     /// The value kept under `key`.
     pub async fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query("SELECT value FROM meta WHERE key = ?1")
-                    .bind(key)
-                    .fetch_optional(&mut *sqlite.reader().await?)
-                    .await?;
-                Ok(row.map(|row| row.try_get(0)).transpose()?)
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query = Statement::new("SELECT value FROM meta WHERE key = $1").bind(key);
+                let row = query.fetch_optional(&mut loan.connection()).await?;
+                Ok(row.map(|row| row.get("value")).transpose()?)
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| tables.meta.get(key).cloned())),
+            Reader::Memory(memory) => Ok(memory.read(|tables| tables.meta.get(key).cloned())),
         }
     }
 
@@ -37,14 +33,13 @@ impl Store {
 }
 
 pub(crate) async fn put(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     key: &str,
     value: &[u8],
 ) -> Result<u64, ApplyError> {
-    let done = sqlx::query("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")
-        .bind(key)
-        .bind(value)
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected())
+    let put = Statement::new(
+        "INSERT INTO meta (key, value) VALUES ($1, $2)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    );
+    Ok(put.bind(key).bind(value).execute(connection).await?)
 }

@@ -5,8 +5,9 @@ use engine::vocabulary::{Serial, TenantId};
 use engine::writes::Unfinished;
 
 use crate::error::StoreError;
+use crate::sql::Statement;
 use crate::work::Edit;
-use crate::{Store, attempts};
+use crate::{Reader, Store, attempts};
 
 /// The calls that were not over when the last process ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,26 +36,25 @@ impl Store {
     }
 
     async fn unfinished_started(&self) -> Result<Vec<Unfinished>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => attempts::unfinished(&mut *sqlite.reader().await?).await,
-            Store::Memory(memory) => {
+        match self.reader().await? {
+            Reader::Database(mut loan) => attempts::unfinished(&mut loan.connection()).await,
+            Reader::Memory(memory) => {
                 Ok(memory.read(|tables| tables.attempts.unfinished(&tables.intents)))
             }
         }
     }
 
     async fn highest_serial(&self) -> Result<Option<Serial>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let highest: Option<i64> = sqlx::query_scalar(
-                    "SELECT max(serial) FROM (SELECT max(serial) AS serial FROM intents
-                     UNION ALL SELECT max(serial) FROM cdrs)",
-                )
-                .fetch_one(&mut *sqlite.reader().await?)
-                .await?;
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let highest = Statement::new(
+                    "SELECT max(serial) AS value FROM (SELECT max(serial) AS serial FROM intents
+                     UNION ALL SELECT max(serial) FROM cdrs) AS highest",
+                );
+                let highest = highest.fetch_integer(&mut loan.connection()).await?;
                 Ok(highest.map(|serial| Serial(serial as u64)))
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let intent = tables.intents.rows.last_key_value().map(|(serial, _)| *serial);
                 let cdr = tables.cdrs.rows.last_key_value().map(|(serial, _)| *serial);
                 intent.max(cdr)

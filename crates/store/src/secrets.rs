@@ -2,12 +2,11 @@
 //! server seals and opens them.
 
 use engine::vocabulary::TenantId;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
 
-use crate::Store;
 use crate::error::{ApplyError, StoreError};
+use crate::sql::{Connection, Statement};
 use crate::work::Edit;
+use crate::{Reader, Store};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE secrets (
@@ -25,16 +24,15 @@ impl Store {
         tenant: TenantId,
         name: &str,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query("SELECT sealed FROM secrets WHERE tenant = ?1 AND name = ?2")
-                    .bind(tenant.0)
-                    .bind(name)
-                    .fetch_optional(&mut *sqlite.reader().await?)
-                    .await?;
-                Ok(row.map(|row| row.try_get(0)).transpose()?)
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query =
+                    Statement::new("SELECT sealed FROM secrets WHERE tenant = $1 AND name = $2");
+                let query = query.bind(tenant.0).bind(name);
+                let row = query.fetch_optional(&mut loan.connection()).await?;
+                Ok(row.map(|row| row.get("sealed")).transpose()?)
             }
-            Store::Memory(memory) => {
+            Reader::Memory(memory) => {
                 Ok(memory.read(|tables| tables.secrets.get(&(tenant, name.to_owned())).cloned()))
             }
         }
@@ -50,20 +48,40 @@ impl Store {
         self.edit(Edit::PutSecret { tenant, name: name.to_owned(), sealed }).await?;
         Ok(())
     }
+
+    /// Forgets secrets for good: what they opened cannot be opened any more. All of them or none; says how many were
+    /// there.
+    pub async fn remove_secrets(
+        &self,
+        tenant: TenantId,
+        names: Vec<String>,
+    ) -> Result<u64, StoreError> {
+        self.edit(Edit::RemoveSecrets { tenant, names }).await
+    }
 }
 
 pub(crate) async fn put(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     tenant: TenantId,
     name: &str,
     sealed: &[u8],
 ) -> Result<u64, ApplyError> {
-    let done =
-        sqlx::query("INSERT OR REPLACE INTO secrets (tenant, name, sealed) VALUES (?1, ?2, ?3)")
-            .bind(tenant.0)
-            .bind(name)
-            .bind(sealed)
-            .execute(connection)
-            .await?;
-    Ok(done.rows_affected())
+    let put = Statement::new(
+        "INSERT INTO secrets (tenant, name, sealed) VALUES ($1, $2, $3)
+         ON CONFLICT (tenant, name) DO UPDATE SET sealed = excluded.sealed",
+    );
+    Ok(put.bind(tenant.0).bind(name).bind(sealed).execute(connection).await?)
+}
+
+pub(crate) async fn remove(
+    connection: &mut Connection<'_>,
+    tenant: TenantId,
+    names: &[String],
+) -> Result<u64, ApplyError> {
+    let mut removed = 0;
+    for name in names {
+        let remove = Statement::new("DELETE FROM secrets WHERE tenant = $1 AND name = $2");
+        removed += remove.bind(tenant.0).bind(&**name).execute(connection).await?;
+    }
+    Ok(removed)
 }

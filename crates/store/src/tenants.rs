@@ -2,12 +2,11 @@
 
 use engine::vocabulary::TenantId;
 use serde_json::Value;
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::error::{ApplyError, StoreError};
+use crate::sql::{Connection, Row, Statement};
 use crate::work::Edit;
-use crate::{Store, rows};
+use crate::{Reader, Store, rows};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE tenants (
@@ -50,28 +49,24 @@ impl Store {
     }
 
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query("SELECT * FROM tenants WHERE id = ?1")
-                    .bind(id.0)
-                    .fetch_optional(&mut *sqlite.reader().await?)
-                    .await?;
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query = Statement::new("SELECT * FROM tenants WHERE id = $1").bind(id.0);
+                let row = query.fetch_optional(&mut loan.connection()).await?;
                 row.as_ref().map(decode).transpose()
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| tables.tenants.get(&id).cloned())),
+            Reader::Memory(memory) => Ok(memory.read(|tables| tables.tenants.get(&id).cloned())),
         }
     }
 
     pub async fn tenant_by_app_key(&self, app_key: &str) -> Result<Option<Tenant>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query("SELECT * FROM tenants WHERE app_key = ?1")
-                    .bind(app_key)
-                    .fetch_optional(&mut *sqlite.reader().await?)
-                    .await?;
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query = Statement::new("SELECT * FROM tenants WHERE app_key = $1");
+                let row = query.bind(app_key).fetch_optional(&mut loan.connection()).await?;
                 row.as_ref().map(decode).transpose()
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 tables.tenants.values().find(|tenant| tenant.app_key == app_key).cloned()
             })),
         }
@@ -79,14 +74,12 @@ impl Store {
 
     /// All tenants, by id.
     pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let rows = sqlx::query("SELECT * FROM tenants ORDER BY id")
-                    .fetch_all(&mut *sqlite.reader().await?)
-                    .await?;
-                rows.iter().map(decode).collect()
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let all = Statement::new("SELECT * FROM tenants ORDER BY id");
+                all.fetch_all(&mut loan.connection()).await?.iter().map(decode).collect()
             }
-            Store::Memory(memory) => {
+            Reader::Memory(memory) => {
                 Ok(memory.read(|tables| tables.tenants.values().cloned().collect()))
             }
         }
@@ -95,40 +88,39 @@ impl Store {
 
 /// Replaces by id only: a key that another tenant has is a conflict, not a replacement of that one.
 pub(crate) async fn put(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     tenant: &Tenant,
 ) -> Result<u64, ApplyError> {
-    let done = sqlx::query(
+    let put = Statement::new(
         "INSERT INTO tenants (id, name, app_key, app_secret_sha256, access_codes, settings,
              suspended, from_file)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, app_key = excluded.app_key,
              app_secret_sha256 = excluded.app_secret_sha256,
              access_codes = excluded.access_codes, settings = excluded.settings,
              suspended = excluded.suspended, from_file = excluded.from_file",
-    )
-    .bind(tenant.id.0)
-    .bind(&tenant.name)
-    .bind(&tenant.app_key)
-    .bind(tenant.app_secret_sha256.as_slice())
-    .bind(rows::json(&tenant.access_codes))
-    .bind(rows::json(&tenant.settings))
-    .bind(tenant.suspended)
-    .bind(tenant.from_file)
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
+    );
+    let put = put
+        .bind(tenant.id.0)
+        .bind(tenant.name.as_str())
+        .bind(tenant.app_key.as_str())
+        .bind(tenant.app_secret_sha256.as_slice())
+        .bind(rows::json(&tenant.access_codes))
+        .bind(rows::json(&tenant.settings))
+        .bind(tenant.suspended)
+        .bind(tenant.from_file);
+    Ok(put.execute(connection).await?)
 }
 
-fn decode(row: &SqliteRow) -> Result<Tenant, StoreError> {
+fn decode(row: &Row) -> Result<Tenant, StoreError> {
     Ok(Tenant {
-        id: TenantId(row.try_get("id")?),
-        name: row.try_get("name")?,
-        app_key: row.try_get("app_key")?,
-        app_secret_sha256: rows::sha256("tenants", row.try_get("app_secret_sha256")?)?,
-        access_codes: rows::parse("tenants", row.try_get("access_codes")?)?,
-        settings: rows::parse("tenants", row.try_get("settings")?)?,
-        suspended: row.try_get("suspended")?,
-        from_file: row.try_get("from_file")?,
+        id: TenantId(row.narrow("tenants", "id")?),
+        name: row.get("name")?,
+        app_key: row.get("app_key")?,
+        app_secret_sha256: rows::sha256("tenants", row.get("app_secret_sha256")?)?,
+        access_codes: rows::parse("tenants", row.get("access_codes")?)?,
+        settings: rows::parse("tenants", row.get("settings")?)?,
+        suspended: row.flag("suspended")?,
+        from_file: row.flag("from_file")?,
     })
 }

@@ -6,12 +6,12 @@ use engine::vocabulary::Serial;
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
-use sqlx::Row as _;
 
-use crate::Store;
 use crate::batch::Batch;
 use crate::error::StoreError;
-use crate::sqlite::multi_row::{Bind, MultiRow, Values};
+use crate::sql::Statement;
+use crate::sql::multi_row::{Bind, MultiRow, Values};
+use crate::{Reader, Store};
 
 /// The most that one call's notes may take before compression. Larger notes are dropped: a call's
 /// record must not fail because of them.
@@ -24,8 +24,11 @@ CREATE TABLE timelines (
 );
 ";
 
-pub(crate) static INSERT: MultiRow =
-    MultiRow::new("INSERT OR REPLACE INTO timelines (serial, notes) VALUES {rows}", 2);
+pub(crate) static INSERT: MultiRow = MultiRow::new(
+    &["INSERT INTO timelines (serial, notes) VALUES {rows} \
+       ON CONFLICT (serial) DO UPDATE SET notes = excluded.notes"],
+    2,
+);
 
 impl Store {
     /// Keeps the notes of a call apart from a batch; replaces those that are there.
@@ -44,15 +47,13 @@ impl Store {
 
     /// The notes of a call, as they were given.
     pub async fn timeline(&self, serial: Serial) -> Result<Option<Vec<u8>>, StoreError> {
-        let notes: Option<Vec<u8>> = match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query("SELECT notes FROM timelines WHERE serial = ?1")
-                    .bind(serial.0 as i64)
-                    .fetch_optional(&mut *sqlite.reader().await?)
-                    .await?;
-                row.map(|row| row.try_get(0)).transpose()?
+        let notes: Option<Vec<u8>> = match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query = Statement::new("SELECT notes FROM timelines WHERE serial = $1");
+                let row = query.bind(serial.0).fetch_optional(&mut loan.connection()).await?;
+                row.map(|row| row.get("notes")).transpose()?
             }
-            Store::Memory(memory) => memory.read(|tables| tables.timelines.get(&serial).cloned()),
+            Reader::Memory(memory) => memory.read(|tables| tables.timelines.get(&serial).cloned()),
         };
         notes.map(|notes| inflate(&notes)).transpose()
     }
@@ -71,7 +72,7 @@ impl TimelineRow {
 
 impl Bind for TimelineRow {
     fn bind(self, to: &mut Values) {
-        to.push(self.serial.0 as i64).push(self.notes);
+        to.push(self.serial.0).push(self.notes);
     }
 }
 

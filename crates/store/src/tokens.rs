@@ -1,12 +1,11 @@
 //! Bearer tokens and API keys, by their SHA-256: the secret itself is never stored.
 
 use engine::vocabulary::TenantId;
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use crate::Store;
 use crate::error::{ApplyError, StoreError};
+use crate::sql::{Connection, Row, Statement};
 use crate::work::Edit;
+use crate::{Reader, Store};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE tokens (
@@ -44,15 +43,14 @@ impl Store {
 
     /// The token with this hash, also where it has expired: compare its `expires_ms`.
     pub async fn token(&self, sha256: &[u8; 32]) -> Result<Option<Token>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query("SELECT * FROM tokens WHERE sha256 = ?1")
-                    .bind(sha256.as_slice())
-                    .fetch_optional(&mut *sqlite.reader().await?)
-                    .await?;
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query = Statement::new("SELECT * FROM tokens WHERE sha256 = $1");
+                let query = query.bind(sha256.as_slice());
+                let row = query.fetch_optional(&mut loan.connection()).await?;
                 row.map(|row| decode(&row, *sha256)).transpose()
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| tables.tokens.get(sha256).copied())),
+            Reader::Memory(memory) => Ok(memory.read(|tables| tables.tokens.get(sha256).copied())),
         }
     }
 
@@ -62,32 +60,22 @@ impl Store {
     }
 }
 
-pub(crate) async fn put(
-    connection: &mut SqliteConnection,
-    token: &Token,
-) -> Result<u64, ApplyError> {
-    let done = sqlx::query(
-        "INSERT OR REPLACE INTO tokens (sha256, tenant, kind, expires_ms)
-         VALUES (?1, ?2, ?3, ?4)",
-    )
-    .bind(token.sha256.as_slice())
-    .bind(token.tenant.0)
-    .bind(token.kind.name())
-    .bind(token.expires_ms)
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
+pub(crate) async fn put(connection: &mut Connection<'_>, token: &Token) -> Result<u64, ApplyError> {
+    let put = Statement::new(
+        "INSERT INTO tokens (sha256, tenant, kind, expires_ms) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (sha256) DO UPDATE SET tenant = excluded.tenant, kind = excluded.kind,
+             expires_ms = excluded.expires_ms",
+    );
+    let put = put.bind(token.sha256.as_slice()).bind(token.tenant.0);
+    Ok(put.bind(token.kind.name()).bind(token.expires_ms).execute(connection).await?)
 }
 
 pub(crate) async fn expire(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     now_ms: i64,
 ) -> Result<u64, ApplyError> {
-    let done = sqlx::query("DELETE FROM tokens WHERE expires_ms <= ?1")
-        .bind(now_ms)
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected())
+    let expire = Statement::new("DELETE FROM tokens WHERE expires_ms <= $1");
+    Ok(expire.bind(now_ms).execute(connection).await?)
 }
 
 impl TokenKind {
@@ -107,11 +95,11 @@ impl TokenKind {
     }
 }
 
-fn decode(row: &SqliteRow, sha256: [u8; 32]) -> Result<Token, StoreError> {
+fn decode(row: &Row, sha256: [u8; 32]) -> Result<Token, StoreError> {
     Ok(Token {
         sha256,
-        tenant: TenantId(row.try_get("tenant")?),
-        kind: TokenKind::parse(row.try_get("kind")?)?,
-        expires_ms: row.try_get("expires_ms")?,
+        tenant: TenantId(row.narrow("tokens", "tenant")?),
+        kind: TokenKind::parse(row.get("kind")?)?,
+        expires_ms: row.get("expires_ms")?,
     })
 }

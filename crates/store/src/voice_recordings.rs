@@ -3,13 +3,11 @@
 
 use engine::vocabulary::TenantId;
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use crate::Store;
 use crate::error::{ApplyError, StoreError};
-use crate::rows;
+use crate::sql::{Connection, Row, Statement, Value};
 use crate::work::Edit;
+use crate::{Reader, Store, rows};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE voice_recordings (
@@ -26,7 +24,7 @@ CREATE INDEX voice_recordings_by_time
     ON voice_recordings (tenant, uploaded_ms, voice_id, status);
 ";
 
-const MATCHING: &str = "FROM voice_recordings WHERE tenant = ?1 AND (?2 IS NULL OR status = ?2)";
+const MATCHING: &str = "FROM voice_recordings WHERE tenant = $1 AND ($2 IS NULL OR status = $2)";
 
 /// One uploaded recording (contract §5.3, §5.4b).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,11 +96,11 @@ impl Store {
         offset: u32,
         limit: u32,
     ) -> Result<(u64, Vec<VoiceRecording>), StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                page(&mut *sqlite.reader().await?, tenant, status, offset, limit).await
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                page(&mut loan.connection(), tenant, status, offset, limit).await
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let of_tenant = tables.voice_recordings.values().filter(|r| r.tenant == tenant);
                 let mut matching: Vec<&VoiceRecording> = of_tenant
                     .filter(|recording| status.is_none_or(|status| status == recording.status))
@@ -119,12 +117,12 @@ impl Store {
         tenant: TenantId,
         voice_id: &str,
     ) -> Result<Option<VoiceRecording>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let by_id = "SELECT body FROM voice_recordings WHERE tenant = ?1 AND voice_id = ?2";
-                one(&mut *sqlite.reader().await?, by_id, tenant, voice_id).await
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let by_id = "SELECT body FROM voice_recordings WHERE tenant = $1 AND voice_id = $2";
+                one(&mut loan.connection(), by_id, tenant, voice_id).await
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 tables.voice_recordings.get(&(tenant, voice_id.to_owned())).cloned()
             })),
         }
@@ -135,12 +133,12 @@ impl Store {
         tenant: TenantId,
         name: &str,
     ) -> Result<Option<VoiceRecording>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let by_name = "SELECT body FROM voice_recordings WHERE tenant = ?1 AND name = ?2";
-                one(&mut *sqlite.reader().await?, by_name, tenant, name).await
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let by_name = "SELECT body FROM voice_recordings WHERE tenant = $1 AND name = $2";
+                one(&mut loan.connection(), by_name, tenant, name).await
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let mut all = tables.voice_recordings.values();
                 all.find(|recording| recording.tenant == tenant && recording.name == name).cloned()
             })),
@@ -161,75 +159,65 @@ impl VoiceStatus {
 }
 
 pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     recording: &VoiceRecording,
 ) -> Result<u64, ApplyError> {
     let insert = "INSERT INTO voice_recordings (tenant, voice_id, name, status, uploaded_ms, body)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+                  VALUES ($1, $2, $3, $4, $5, $6)";
     write(connection, insert, recording).await
 }
 
 pub(crate) async fn update(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     recording: &VoiceRecording,
 ) -> Result<u64, ApplyError> {
-    let update = "UPDATE voice_recordings SET name = ?3, status = ?4, uploaded_ms = ?5, body = ?6
-                  WHERE tenant = ?1 AND voice_id = ?2";
+    let update = "UPDATE voice_recordings SET name = $3, status = $4, uploaded_ms = $5, body = $6
+                  WHERE tenant = $1 AND voice_id = $2";
     write(connection, update, recording).await
 }
 
 async fn write(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     statement: &'static str,
     recording: &VoiceRecording,
 ) -> Result<u64, ApplyError> {
-    let done = sqlx::query(statement)
+    let write = Statement::new(statement)
         .bind(recording.tenant.0)
-        .bind(&recording.voice_id)
-        .bind(&recording.name)
+        .bind(recording.voice_id.as_str())
+        .bind(recording.name.as_str())
         .bind(recording.status.name())
         .bind(recording.uploaded_ms)
-        .bind(rows::json(recording))
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected())
+        .bind(rows::json(recording));
+    Ok(write.execute(connection).await?)
 }
 
 async fn page(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     tenant: TenantId,
     status: Option<VoiceStatus>,
     offset: u32,
     limit: u32,
 ) -> Result<(u64, Vec<VoiceRecording>), StoreError> {
-    let status = status.map(VoiceStatus::name);
-    let count = format!("SELECT count(*) {MATCHING}");
-    let total: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(count))
-        .bind(tenant.0)
-        .bind(status)
-        .fetch_one(&mut *connection)
-        .await?;
-    let page = format!("SELECT body {MATCHING} ORDER BY uploaded_ms, voice_id LIMIT ?3 OFFSET ?4");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(page))
-        .bind(tenant.0)
-        .bind(status)
-        .bind(limit)
-        .bind(offset)
-        .fetch_all(connection)
-        .await?;
-    Ok((total as u64, rows.iter().map(decode).collect::<Result<_, _>>()?))
+    let matching = || -> Vec<Value> { vec![tenant.0.into(), status.map(VoiceStatus::name).into()] };
+    let count = format!("SELECT count(*) AS value {MATCHING}");
+    let total = Statement::assembled(count, matching()).fetch_integer(connection).await?;
+    let page = format!("SELECT body {MATCHING} ORDER BY uploaded_ms, voice_id LIMIT $3 OFFSET $4");
+    let page = Statement::assembled(page, matching()).bind(limit).bind(offset);
+    let rows = page.fetch_all(connection).await?;
+    Ok((total.unwrap_or(0) as u64, rows.iter().map(decode).collect::<Result<_, _>>()?))
 }
 
 async fn one(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     query: &'static str,
     tenant: TenantId,
     value: &str,
 ) -> Result<Option<VoiceRecording>, StoreError> {
-    let row = sqlx::query(query).bind(tenant.0).bind(value).fetch_optional(connection).await?;
+    let query = Statement::new(query).bind(tenant.0).bind(value);
+    let row = query.fetch_optional(connection).await?;
     row.as_ref().map(decode).transpose()
 }
 
-fn decode(row: &SqliteRow) -> Result<VoiceRecording, StoreError> {
-    rows::parse("voice_recordings", row.try_get("body")?)
+fn decode(row: &Row) -> Result<VoiceRecording, StoreError> {
+    rows::parse("voice_recordings", row.get("body")?)
 }

@@ -2,13 +2,11 @@
 
 use engine::vocabulary::TenantId;
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use crate::Store;
 use crate::error::{ApplyError, StoreError};
-use crate::rows;
+use crate::sql::{Connection, Row, Statement};
 use crate::work::Edit;
+use crate::{Reader, Store, rows};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE voice_templates (
@@ -58,11 +56,9 @@ impl Store {
         offset: u32,
         limit: u32,
     ) -> Result<(u64, Vec<VoiceTemplate>), StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                page(&mut *sqlite.reader().await?, tenant, offset, limit).await
-            }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+        match self.reader().await? {
+            Reader::Database(mut loan) => page(&mut loan.connection(), tenant, offset, limit).await,
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let all = tables.voice_templates.values();
                 let mut of_tenant: Vec<&VoiceTemplate> =
                     all.filter(|template| template.tenant == tenant).collect();
@@ -78,18 +74,16 @@ impl Store {
         tenant: TenantId,
         template_id: &str,
     ) -> Result<Option<VoiceTemplate>, StoreError> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                let row = sqlx::query(
-                    "SELECT body FROM voice_templates WHERE tenant = ?1 AND template_id = ?2",
-                )
-                .bind(tenant.0)
-                .bind(template_id)
-                .fetch_optional(&mut *sqlite.reader().await?)
-                .await?;
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let query = Statement::new(
+                    "SELECT body FROM voice_templates WHERE tenant = $1 AND template_id = $2",
+                );
+                let query = query.bind(tenant.0).bind(template_id);
+                let row = query.fetch_optional(&mut loan.connection()).await?;
                 row.as_ref().map(decode).transpose()
             }
-            Store::Memory(memory) => Ok(memory.read(|tables| {
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
                 tables.voice_templates.get(&(tenant, template_id.to_owned())).cloned()
             })),
         }
@@ -97,44 +91,33 @@ impl Store {
 }
 
 pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     template: &VoiceTemplate,
 ) -> Result<u64, ApplyError> {
-    let done = sqlx::query(
+    let insert = Statement::new(
         "INSERT INTO voice_templates (tenant, template_id, created_ms, body)
-         VALUES (?1, ?2, ?3, ?4)",
-    )
-    .bind(template.tenant.0)
-    .bind(&template.template_id)
-    .bind(template.created_ms)
-    .bind(rows::json(template))
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
+         VALUES ($1, $2, $3, $4)",
+    );
+    let insert = insert.bind(template.tenant.0).bind(template.template_id.as_str());
+    Ok(insert.bind(template.created_ms).bind(rows::json(template)).execute(connection).await?)
 }
 
 async fn page(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     tenant: TenantId,
     offset: u32,
     limit: u32,
 ) -> Result<(u64, Vec<VoiceTemplate>), StoreError> {
-    let total: i64 = sqlx::query_scalar("SELECT count(*) FROM voice_templates WHERE tenant = ?1")
-        .bind(tenant.0)
-        .fetch_one(&mut *connection)
-        .await?;
-    let rows = sqlx::query(
-        "SELECT body FROM voice_templates WHERE tenant = ?1
-         ORDER BY created_ms, template_id LIMIT ?2 OFFSET ?3",
-    )
-    .bind(tenant.0)
-    .bind(limit)
-    .bind(offset)
-    .fetch_all(connection)
-    .await?;
-    Ok((total as u64, rows.iter().map(decode).collect::<Result<_, _>>()?))
+    let count = Statement::new("SELECT count(*) AS value FROM voice_templates WHERE tenant = $1");
+    let total = count.bind(tenant.0).fetch_integer(connection).await?;
+    let page = Statement::new(
+        "SELECT body FROM voice_templates WHERE tenant = $1
+         ORDER BY created_ms, template_id LIMIT $2 OFFSET $3",
+    );
+    let rows = page.bind(tenant.0).bind(limit).bind(offset).fetch_all(connection).await?;
+    Ok((total.unwrap_or(0) as u64, rows.iter().map(decode).collect::<Result<_, _>>()?))
 }
 
-fn decode(row: &SqliteRow) -> Result<VoiceTemplate, StoreError> {
-    rows::parse("voice_templates", row.try_get("body")?)
+fn decode(row: &Row) -> Result<VoiceTemplate, StoreError> {
+    rows::parse("voice_templates", row.get("body")?)
 }

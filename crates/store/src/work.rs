@@ -9,6 +9,7 @@ use crate::batch::{Batch, Committed};
 use crate::callbacks::{CallbackAttempt, CallbackId};
 use crate::error::CommitError;
 use crate::intents::Claim;
+use crate::retention::Expired;
 use crate::tenants::Tenant;
 use crate::tokens::Token;
 use crate::voice_recordings::VoiceRecording;
@@ -55,6 +56,10 @@ pub(crate) enum Edit {
         name: String,
         sealed: Vec<u8>,
     },
+    RemoveSecrets {
+        tenant: TenantId,
+        names: Vec<String>,
+    },
     PutVoiceRecording(VoiceRecording),
     UpdateVoiceRecording(VoiceRecording),
     PutVoiceTemplate(VoiceTemplate),
@@ -62,6 +67,7 @@ pub(crate) enum Edit {
         key: String,
         value: Vec<u8>,
     },
+    Expire(Expired),
 }
 
 /// What became of a piece of work once its commit is on disk.
@@ -83,7 +89,21 @@ impl Work {
             }
             Work::CallbackAttempt(_) => 2,
             Work::Claim(claim) => claim.limit(),
-            Work::Edit(_) => 1,
+            Work::Edit(edit) => match &**edit {
+                Edit::Expire(expired) => expired.weight(),
+                Edit::RemoveSecrets { names, .. } => names.len(),
+                Edit::ReturnUndialled
+                | Edit::ExpireIdempotency { .. }
+                | Edit::ReplayCallback { .. }
+                | Edit::PutTenant(_)
+                | Edit::PutToken(_)
+                | Edit::ExpireTokens { .. }
+                | Edit::PutSecret { .. }
+                | Edit::PutVoiceRecording(_)
+                | Edit::UpdateVoiceRecording(_)
+                | Edit::PutVoiceTemplate(_)
+                | Edit::PutMeta { .. } => 1,
+            },
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::rtp::digits::Pressed;
 use crate::rtp::playout::Playout;
 use crate::rtp::reception::{Head, Received};
 use crate::sdp::FormatKind;
+use crate::srtp::Refused;
 
 /// Batches taken from a socket per tick: more than a far side can mean, and a bound on what a flood costs the other legs.
 const BATCHES: usize = 4;
@@ -22,7 +23,7 @@ impl Leg {
         for _ in 0..BATCHES {
             let count = cx.batch.receive(&self.pair.rtp);
             for index in 0..count {
-                self.rtp(&cx.batch.datagram(index), cx.out);
+                self.datagram(&cx.batch.datagram(index), cx.out);
             }
             if count < batch::SIZE {
                 return;
@@ -39,6 +40,20 @@ impl Leg {
             if count < batch::SIZE {
                 return;
             }
+        }
+    }
+
+    /// Decrypts where the leg is encrypted: nothing below sees a packet that has not proven itself.
+    fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
+        let Some(protection) = &mut self.protection else { return self.rtp(datagram, out) };
+        if !self.source.may_admit(datagram.from) {
+            self.counters.foreign_packets += 1;
+            return;
+        }
+        let mut clear = [0; batch::LONGEST];
+        match protection.open_rtp(datagram.bytes, &mut clear) {
+            Ok(length) => self.rtp(&Datagram { bytes: &clear[..length], ..*datagram }, out),
+            Err(refused) => self.refuse(refused, datagram.from),
         }
     }
 
@@ -108,7 +123,18 @@ impl Leg {
         };
         if !expected {
             self.counters.foreign_packets += 1;
-        } else if self.far_end.packet(datagram.bytes, self.stream.ssrc, datagram.arrived) {
+            return;
+        }
+        let mut clear = [0; batch::LONGEST];
+        let bytes = match &mut self.protection {
+            None => datagram.bytes,
+            Some(protection) => match protection.open_rtcp(datagram.bytes, &mut clear) {
+                Ok(length) => &clear[..length],
+                Err(Refused::Malformed) => &[],
+                Err(refused) => return self.refuse(refused, datagram.from),
+            },
+        };
+        if self.far_end.packet(bytes, self.stream.ssrc, datagram.arrived) {
             self.rtcp_source = Some(datagram.from);
         } else {
             self.counters.invalid_packets += 1;
@@ -126,6 +152,14 @@ impl Leg {
         }
         if let Some(playout) = &mut self.hearing.playout {
             playout.restart();
+        }
+    }
+
+    fn refuse(&mut self, refused: Refused, from: SocketAddr) {
+        match refused {
+            Refused::Malformed => self.drop_invalid(from),
+            Refused::Forged => self.counters.forged_packets += 1,
+            Refused::Replayed => self.counters.replayed_packets += 1,
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::sdp::{Direction, Format, LocalDescription, MediaLine};
+use crate::sdp::{CryptoLine, Direction, Format, LocalDescription, MediaLine, Profile};
 
 /// Knows what was said last, so that the version counts changes and nothing else (RFC 3264 §8).
 pub(super) struct Local {
@@ -34,6 +34,7 @@ impl Local {
         &mut self,
         formats: Vec<Format>,
         direction: Direction,
+        (profile, crypto): (Profile, Vec<CryptoLine>),
         answers: Vec<MediaLine>,
     ) -> Bytes {
         let mut description = LocalDescription {
@@ -42,6 +43,8 @@ impl Local {
             rtp: self.rtp,
             formats,
             direction,
+            profile,
+            crypto,
             answers,
         };
         if self.last.as_ref() != Some(&description) {

@@ -82,13 +82,23 @@ impl Leg {
             }
         };
         self.stream.advance(step);
-        self.transmit(&packet[..length], tick.due, destination);
+        let protected = match &mut self.protection {
+            None => Some(length),
+            Some(protection) => protection.outbound().protect_rtp(&mut packet, length),
+        };
+        match protected {
+            Some(protected) => {
+                let payload = length.saturating_sub(12);
+                self.transmit(&packet[..protected], payload, tick.due, destination);
+            }
+            None => self.counters.send_errors += 1,
+        }
     }
 
-    fn transmit(&mut self, packet: &[u8], due: Instant, destination: SocketAddr) {
+    fn transmit(&mut self, packet: &[u8], payload: usize, due: Instant, destination: SocketAddr) {
         self.counters.late_ticks += u64::from(due.elapsed() > LATE);
         match self.pair.rtp.send_to(packet, destination) {
-            Ok(_) => self.stream.sent(packet.len().saturating_sub(12)),
+            Ok(_) => self.stream.sent(payload),
             // No route, or the interface is full: the next packet is the retry.
             Err(_) => self.counters.send_errors += 1,
         }
@@ -104,7 +114,13 @@ impl Leg {
             bytes: self.stream.bytes,
         };
         let received = self.reception.report();
-        let report = self.far_end.report(&sent, received, &shared.cname, bye, Instant::now());
+        let mut report = self.far_end.report(&sent, received, &shared.cname, bye, Instant::now());
+        if let Some(protection) = &mut self.protection
+            && !protection.outbound().protect_rtcp(&mut report)
+        {
+            self.counters.send_errors += 1;
+            return;
+        }
         match self.pair.rtcp.send_to(&report, destination) {
             Ok(_) => self.counters.rtcp_sent += 1,
             Err(_) => self.counters.send_errors += 1,

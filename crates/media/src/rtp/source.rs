@@ -65,6 +65,15 @@ impl Source {
         }
     }
 
+    /// Whether a packet from there may be of the leg's far side: what is not need not be decrypted.
+    pub(crate) fn may_admit(&self, from: SocketAddr) -> bool {
+        match &self.state {
+            State::Unnamed => false,
+            State::Named { sdp, .. } => *sdp == from || self.mode == LatchMode::Nat,
+            State::Locked { source, .. } => *source == from,
+        }
+    }
+
     /// Whether an RTP packet is of the leg's far side. Only packets that parse may be shown.
     pub(crate) fn admits(
         &mut self,

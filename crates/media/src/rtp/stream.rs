@@ -2,8 +2,10 @@
 
 use rtp_types::RtpPacketBuilder;
 
-/// Room for a header and the longest payload we send.
-pub(crate) const LONGEST: usize = 12 + 512;
+use crate::srtp;
+
+/// Room for a header, the longest payload we send, and what SRTP puts behind it.
+pub(crate) const LONGEST: usize = 12 + 512 + srtp::OVERHEAD;
 
 /// One outgoing stream.
 pub(crate) struct OutStream {

@@ -4,16 +4,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Audio, Description, Direction, Format, FormatKind, MAX_BYTES, MAX_MEDIA, MediaLine, SdpError,
-    Transport,
+    Audio, Crypto, Description, Direction, Format, FormatKind, MAX_BYTES, MAX_MEDIA, MediaLine,
+    SdpError, Transport,
 };
 use crate::codec::Codec;
+use crate::srtp::Srtp;
 
 /// Longest `a=ptime` that is believed; more is a mistake and counts as none.
 const MAX_PTIME_MS: f32 = 200.0;
 
-/// Reads a session description.
+/// Reads a session description for somebody who does not encrypt.
 pub fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
+    parse_for(Srtp::Off, bytes)
+}
+
+/// Reads a session description. Where it has its audio both encrypted and plain, `srtp` decides which one is taken.
+pub fn parse_for(srtp: Srtp, bytes: &[u8]) -> Result<Description, SdpError> {
     if bytes.len() > MAX_BYTES {
         return Err(SdpError::TooLong(bytes.len()));
     }
@@ -22,7 +28,7 @@ pub fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
     if session.medias.len() > MAX_MEDIA {
         return Err(SdpError::TooManyMedia(session.medias.len()));
     }
-    let chosen = choose_audio(&session.medias).ok_or(SdpError::NoAudio)?;
+    let chosen = choose_audio(&session.medias, srtp).ok_or(SdpError::NoAudio)?;
     let media = session
         .medias
         .iter()
@@ -42,13 +48,18 @@ pub fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
     })
 }
 
-/// The first audio over plain RTP that is not declined, else the first audio at all.
-fn choose_audio(medias: &[sdp_types::Media]) -> Option<usize> {
+/// The first audio, not declined, of the transport that suits best, else the first audio at all.
+fn choose_audio(medias: &[sdp_types::Media], srtp: Srtp) -> Option<usize> {
     let is_audio = |media: &sdp_types::Media| media.media.eq_ignore_ascii_case("audio");
-    let usable = |media: &sdp_types::Media| {
-        is_audio(media) && media.port != 0 && transport(media) == Transport::Rtp
+    let usable = |media: &sdp_types::Media, wanted: Transport| {
+        is_audio(media) && media.port != 0 && transport(media) == wanted
     };
-    medias.iter().position(usable).or_else(|| medias.iter().position(is_audio))
+    let first = |wanted: Transport| medias.iter().position(|media| usable(media, wanted.clone()));
+    let suited = match srtp {
+        Srtp::Off => first(Transport::Rtp),
+        Srtp::Optional | Srtp::Required => first(Transport::Srtp).or_else(|| first(Transport::Rtp)),
+    };
+    suited.or_else(|| medias.iter().position(is_audio))
 }
 
 fn audio(session: &sdp_types::Session, media: &sdp_types::Media) -> Result<Audio, SdpError> {
@@ -66,12 +77,14 @@ fn audio(session: &sdp_types::Session, media: &sdp_types::Media) -> Result<Audio
         formats: formats(media),
         direction,
         ptime: ptime(media),
+        crypto: Crypto::read(values(&media.attributes, "crypto")),
     })
 }
 
 fn transport(media: &sdp_types::Media) -> Transport {
     match media.proto.to_ascii_uppercase().as_str() {
         "RTP/AVP" | "RTP/AVPF" => Transport::Rtp,
+        "RTP/SAVP" | "RTP/SAVPF" => Transport::Srtp,
         secure if secure.contains("SAVP") => Transport::Secure(media.proto.clone()),
         _ => Transport::Other(media.proto.clone()),
     }

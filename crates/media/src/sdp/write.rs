@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use sdp_types::{Attribute, Connection, Media, Origin, Session, Time};
 
-use super::{Direction, Format, FormatKind, MediaLine};
+use super::{CryptoLine, Direction, Format, FormatKind, MediaLine};
 use crate::codec::{Codec, FRAME_MS};
 
 /// Our side of one session.
@@ -19,8 +19,29 @@ pub struct LocalDescription {
     pub rtp: SocketAddr,
     pub formats: Vec<Format>,
     pub direction: Direction,
+    /// What an offer's audio is carried over.
+    pub profile: Profile,
+    /// Our keys: all that we offer, or the one that we answer with.
+    pub crypto: Vec<CryptoLine>,
     /// The media lines of the offer that this answers; empty in an offer.
     pub answers: Vec<MediaLine>,
+}
+
+/// The transport that an offer names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    Avp,
+    /// Secure: the far side must encrypt.
+    Savp,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Profile::Avp => "RTP/AVP",
+            Profile::Savp => "RTP/SAVP",
+        }
+    }
 }
 
 impl LocalDescription {
@@ -31,7 +52,7 @@ impl LocalDescription {
         session.connection = Some(Connection::from_ip_addr(ip));
         session.times.push(Time::new(0, 0));
         if self.answers.is_empty() {
-            session.medias.push(self.audio("RTP/AVP"));
+            session.medias.push(self.audio(self.profile.name()));
         }
         for line in &self.answers {
             session.medias.push(if line.is_audio {
@@ -48,7 +69,9 @@ impl LocalDescription {
     fn audio(&self, proto: &str) -> Media {
         let formats: Vec<String> =
             self.formats.iter().map(|format| format.payload_type.to_string()).collect();
-        let mut attributes = Vec::new();
+        let keys = self.crypto.iter();
+        let mut attributes: Vec<Attribute> =
+            keys.map(|line| Attribute::with_value("crypto", line.value())).collect();
         for format in &self.formats {
             describe(format, &mut attributes);
         }

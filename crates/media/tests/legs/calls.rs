@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::world::{Peer, World, loud_blocks, rtp, share, tone};
 use media::sdp::Direction;
-use media::{Codec, Command, Config, Ear, Event, LegId, MediaFault};
+use media::{Codec, Command, Config, Ear, Event, LegId, MediaFault, Srtp};
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
@@ -123,7 +123,12 @@ fn early_media_then_another_answer_of_a_fork_moves_the_stream() {
 fn hold_pauses_the_clip_and_resume_goes_on() {
     let mut world = World::new(Config::default());
     let peer = Peer::new("127.0.0.1");
-    world.send(Command::Answer { leg: A, offer: peer.sdp("8", ""), codecs: vec![Codec::Pcma] });
+    world.send(Command::Answer {
+        leg: A,
+        offer: peer.sdp("8", ""),
+        codecs: vec![Codec::Pcma],
+        srtp: Srtp::Off,
+    });
     let (first, _) = world.answered(A);
     world.negotiated(A);
     world.play(A, 1, &[tone(1000.0, 300)], 1);
@@ -176,9 +181,9 @@ fn digits_go_out_as_events_and_are_each_told_once() {
 fn digits_are_tones_where_the_far_side_takes_no_events() {
     let mut world = World::new(Config::default());
     let ear = Ear::new(Duration::from_secs(10));
-    world.send(Command::Offer { leg: A, codecs: vec![Codec::G722], dtmf: false });
+    world.send(Command::Offer { leg: A, codecs: vec![Codec::G722], dtmf: false, srtp: Srtp::Off });
     let (offer, _) = world.offered(A);
-    world.send(Command::Answer { leg: B, offer, codecs: vec![Codec::G722] });
+    world.send(Command::Answer { leg: B, offer, codecs: vec![Codec::G722], srtp: Srtp::Off });
     let (sdp, _) = world.answered(B);
     world.send(Command::Remote { leg: A, sdp });
     world.negotiated(A);
@@ -214,9 +219,19 @@ fn what_cannot_be_done_is_told_and_changes_nothing() {
     assert_eq!(world.failed(A), MediaFault::TooManyDigits);
     world.play(A, 1, &[], 1);
     assert_eq!(world.failed(A), MediaFault::NothingToPlay);
-    world.send(Command::Answer { leg: A, offer: peer.sdp("8", ""), codecs: vec![Codec::Pcma] });
+    world.send(Command::Answer {
+        leg: A,
+        offer: peer.sdp("8", ""),
+        codecs: vec![Codec::Pcma],
+        srtp: Srtp::Off,
+    });
     assert_eq!(world.failed(A), MediaFault::LegExists);
-    world.send(Command::Answer { leg: B, offer: peer.sdp("8", ""), codecs: vec![Codec::Opus] });
+    world.send(Command::Answer {
+        leg: B,
+        offer: peer.sdp("8", ""),
+        codecs: vec![Codec::Opus],
+        srtp: Srtp::Off,
+    });
     assert_eq!(world.failed(B), MediaFault::NoCommonCodec);
     world.send(Command::Remote { leg: A, sdp: peer.sdp("8", "") });
     world.negotiated(A);

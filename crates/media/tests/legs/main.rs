@@ -6,5 +6,7 @@ mod clips;
 mod foreign;
 mod offer_answer;
 mod recording;
+mod srtp;
+mod srtp_foreign;
 mod strangers;
 mod world;

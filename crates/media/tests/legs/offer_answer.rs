@@ -2,8 +2,8 @@
 
 use crate::world::World;
 use bytes::Bytes;
-use media::sdp::{self, Direction, FormatKind, LocalDescription, SdpError};
-use media::{Codec, Command, Config, Event, LegId, MediaFault};
+use media::sdp::{self, Direction, FormatKind, LocalDescription, Profile, SdpError};
+use media::{Codec, Command, Config, Event, LegId, MediaFault, Srtp};
 use proptest::prelude::*;
 
 const A: LegId = LegId(1);
@@ -31,7 +31,7 @@ fn outcome(
 fn answer_to(offer: &str) -> Result<(String, Event), MediaFault> {
     let mut world = World::new(Config::default());
     let offer = Bytes::copy_from_slice(offer.as_bytes());
-    world.send(Command::Answer { leg: A, offer, codecs: Codec::ALL.to_vec() });
+    world.send(Command::Answer { leg: A, offer, codecs: Codec::ALL.to_vec(), srtp: Srtp::Off });
     let sdp = world.wait("Answered or Failed", |event| match event {
         Event::Answered { sdp, .. } => Some(Ok(String::from_utf8(sdp.to_vec()).unwrap())),
         Event::Failed { fault, .. } => Some(Err(fault.clone())),
@@ -277,6 +277,8 @@ proptest! {
             rtp,
             formats: formats.clone(),
             direction: Direction::RecvOnly,
+            profile: Profile::Avp,
+            crypto: Vec::new(),
             answers: Vec::new(),
         };
         let read = sdp::parse(&ours.to_bytes()).unwrap();

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::world::{Peer, World, rtp, share, tone};
+use media::Srtp;
 use media::{Codec, Command, Config, Ear, Event, LatchMode, LegId, Listen, MediaFault, RecordMode};
 
 const A: LegId = LegId(1);
@@ -19,7 +20,7 @@ fn loud() -> Vec<u8> {
 }
 
 /// Sends a stream of 30 packets and RTCP from 127.0.0.2, in sequence and as loud as can be.
-fn intrude(from: &UdpSocket, port: u16) {
+pub fn intrude(from: &UdpSocket, port: u16) {
     let payload = loud();
     for n in 0..30u16 {
         from.send_to(&rtp(8, n, u32::from(n) * 160, 666, &payload), ("127.0.0.1", port)).unwrap();
@@ -34,9 +35,14 @@ fn a_stranger_gets_nothing_and_is_not_recorded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("call.wav");
         let ear = Ear::new(Duration::from_secs(10));
-        world.send(Command::Offer { leg: A, codecs: vec![Codec::Pcma], dtmf: true });
+        world.send(Command::Offer {
+            leg: A,
+            codecs: vec![Codec::Pcma],
+            dtmf: true,
+            srtp: Srtp::Off,
+        });
         let (offer, port) = world.offered(A);
-        world.send(Command::Answer { leg: B, offer, codecs: vec![Codec::Pcma] });
+        world.send(Command::Answer { leg: B, offer, codecs: vec![Codec::Pcma], srtp: Srtp::Off });
         let (answer, _) = world.answered(B);
         world.send(Command::Remote { leg: A, sdp: answer });
         world.send(Command::Listen { leg: A, sink: ear.sink() });
@@ -130,11 +136,11 @@ fn the_port_of_a_closed_leg_is_not_given_to_the_next_call() {
     assert_eq!(world.media.capacity().legs, 1);
     let (_, port) = world.offer(A, &[Codec::Pcma]);
     assert_eq!(port, *range.start());
-    world.send(Command::Offer { leg: B, codecs: vec![Codec::Pcma], dtmf: true });
+    world.send(Command::Offer { leg: B, codecs: vec![Codec::Pcma], dtmf: true, srtp: Srtp::Off });
     assert_eq!(world.failed(B), MediaFault::NoPort);
     // In one go, so that no time passes between the two.
     world.send(Command::Close { leg: A });
-    world.send(Command::Offer { leg: B, codecs: vec![Codec::Pcma], dtmf: true });
+    world.send(Command::Offer { leg: B, codecs: vec![Codec::Pcma], dtmf: true, srtp: Srtp::Off });
     assert_eq!(world.failed(B), MediaFault::NoPort, "less than two seconds after its last call");
     assert!(UdpSocket::bind(("127.0.0.1", port)).is_err(), "it stays bound meanwhile");
 }
@@ -170,7 +176,7 @@ fn a_far_side_that_keeps_sending_reaches_none_of_two_hundred_new_calls() {
         }
         asked += 1;
         let leg = LegId(asked);
-        world.send(Command::Offer { leg, codecs: vec![Codec::Pcma], dtmf: true });
+        world.send(Command::Offer { leg, codecs: vec![Codec::Pcma], dtmf: true, srtp: Srtp::Off });
         let offered = world.wait("Offered or Failed", |event| match event {
             Event::Offered { leg: of, port, .. } if *of == leg => Some(Some(*port)),
             Event::Failed { leg: of, fault: MediaFault::NoPort } if *of == leg => Some(None),
@@ -195,7 +201,7 @@ fn a_far_side_that_keeps_sending_reaches_none_of_two_hundred_new_calls() {
 }
 
 /// T-27: packets that lie about themselves.
-fn malformed() -> Vec<Vec<u8>> {
+pub fn malformed() -> Vec<Vec<u8>> {
     let good = rtp(8, 1, 160, 5, &[0xD5; 160]);
     let with = |at: usize, value: u8| {
         let mut packet = good.clone();

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use super::{ConfigError, tenant};
 
 /// Keys that hold a secret; each may be given as `<key>_file` instead.
-const SECRETS: [&str; 5] =
-    ["password", "app_secret", "callback_shared_key", "seal_key", "operator_key"];
+const SECRETS: [&str; 6] =
+    ["password", "app_secret", "callback_shared_key", "seal_key", "operator_key", "url"];
 
 /// Merges, replaces `*_file` by what the files hold, and deserialises.
 pub fn read<T: DeserializeOwned>(

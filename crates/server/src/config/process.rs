@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::Secret;
+use crate::tenants::Retention;
 
 /// `[defaults]`: limits of tenants that set none of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -28,6 +29,8 @@ pub struct Defaults {
     pub calls_per_day: Option<u32>,
     /// `OFFHOOK__DEFAULTS__MINUTES_PER_DAY`: talked by a tenant; the next call is refused. Default: no limit.
     pub minutes_per_day: Option<u32>,
+    /// `OFFHOOK__DEFAULTS__RETENTION__RECORDS_DAYS` and the like: how long calls are kept.
+    pub retention: Retention,
 }
 
 impl Default for Defaults {
@@ -42,6 +45,7 @@ impl Default for Defaults {
             concurrent_calls: 10_000,
             calls_per_day: None,
             minutes_per_day: None,
+            retention: Retention::default(),
         }
     }
 }
@@ -65,7 +69,7 @@ impl Defaults {
                 ));
             }
         }
-        Ok(())
+        self.retention.check().map_err(|(key, what)| (format!("defaults.{key}"), what))
     }
 }
 

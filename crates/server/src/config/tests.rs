@@ -9,6 +9,8 @@ fn read_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigE
     let path = directory.path().join("offhook.toml");
     std::fs::write(&path, text).unwrap();
     std::fs::write(directory.path().join("password.txt"), "0123 from a file\n").unwrap();
+    let url = "postgres://offhook:secret@db.example.com/calls\n";
+    std::fs::write(directory.path().join("database.txt"), url).unwrap();
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     Config::read(Some(&path), environment)
 }
@@ -34,6 +36,9 @@ threads = 2
 latching = false
 [defaults]
 ring_limit_s = 45
+[storage]
+url_file = "database.txt"
+refuse_free_mb = 50
 [access]
 operator_key = "the operator's own key of 32 characters"
 [speech]

@@ -53,6 +53,10 @@ pub struct Trunk {
     /// What is offered and in which order; default PCMA, PCMU, G722, opus.
     #[serde(default = "default_codecs")]
     pub codecs: Vec<String>,
+    /// Whether audio is encrypted with keys in SDP: `off` (default), `optional` (where the far side takes a key) or
+    /// `required`.
+    #[serde(default)]
+    pub srtp: Srtp,
     /// Calls started per second; default 1000.
     #[serde(default = "default_rate")]
     pub calls_per_second: u32,
@@ -94,6 +98,25 @@ pub enum Transport {
     Tcp,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Srtp {
+    #[default]
+    Off,
+    Optional,
+    Required,
+}
+
+impl Srtp {
+    pub fn policy(self) -> media::Srtp {
+        match self {
+            Srtp::Off => media::Srtp::Off,
+            Srtp::Optional => media::Srtp::Optional,
+            Srtp::Required => media::Srtp::Required,
+        }
+    }
+}
+
 fn default_expires() -> u32 {
     300
 }
@@ -129,9 +152,18 @@ impl Trunk {
             caller_numbers: Vec::new(),
             identity: Identity::From,
             codecs: default_codecs(),
+            srtp: Srtp::Off,
             calls_per_second: default_rate(),
             concurrent_calls: default_concurrency(),
         }
+    }
+
+    /// Encryption is required, and whoever reads the signalling reads its keys.
+    pub fn shows_its_keys(&self) -> bool {
+        let in_the_open = match self.transport {
+            Transport::Udp | Transport::Tcp => true,
+        };
+        in_the_open && self.kind == TrunkKind::Sip && self.srtp == Srtp::Required
     }
 
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {

@@ -27,7 +27,7 @@ pub struct Note {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "note", rename_all = "snake_case")]
 pub enum NoteKind {
-    /// A SIP message; credentials are blanked.
+    /// A SIP message; credentials and SRTP keys are blanked.
     Sip {
         direction: String,
         transport: String,
@@ -45,6 +45,8 @@ pub enum NoteKind {
         codec: String,
         remote: Option<String>,
         direction: String,
+        /// The crypto suite where the audio is encrypted.
+        srtp: Option<String>,
     },
     /// Whether audio flows each way, told within three seconds of the answer.
     Audio {
@@ -52,6 +54,17 @@ pub enum NoteKind {
         sent: bool,
         packets_in: u64,
         packets_out: u64,
+    },
+    /// Packets that came to the leg's ports and were dropped; told at its end where there were any.
+    PacketsRefused {
+        /// From an address that is not the far side's.
+        foreign: u64,
+        /// No RTP or RTCP, or nothing that was agreed.
+        invalid: u64,
+        /// Not made with the far side's SRTP key.
+        forged: u64,
+        /// A second time under SRTP.
+        replayed: u64,
     },
     MediaFault {
         reason: String,
@@ -165,7 +178,60 @@ impl NoteKind {
             transport: tap.transport.name().into(),
             local: tap.local.to_string(),
             remote: tap.remote.to_string(),
-            message: String::from_utf8_lossy(kept).into_owned(),
+            message: without_keys(&String::from_utf8_lossy(kept)),
+        }
+    }
+
+    pub fn refused(stats: &media::Stats) -> Option<NoteKind> {
+        let (foreign, invalid) = (stats.foreign_packets, stats.invalid_packets);
+        let (forged, replayed) = (stats.forged_packets, stats.replayed_packets);
+        (foreign + invalid + forged + replayed > 0).then_some(NoteKind::PacketsRefused {
+            foreign,
+            invalid,
+            forged,
+            replayed,
+        })
+    }
+}
+
+/// The keys of `a=crypto` lines (RFC 4568 §9.1) blanked: whoever has them can listen to a tapped call.
+fn without_keys(message: &str) -> String {
+    let mut blanked = String::with_capacity(message.len());
+    for line in message.split_inclusive('\n') {
+        let is_crypto = line.get(..9).is_some_and(|head| head.eq_ignore_ascii_case("a=crypto:"));
+        let mut words = line.splitn(3, ' ');
+        match (is_crypto, words.next(), words.next()) {
+            (true, Some(tag), Some(suite)) => {
+                let end = &line[line.trim_end_matches(['\r', '\n']).len()..];
+                blanked.extend([tag, " ", suite.trim_end(), " inline:***", end]);
+            }
+            (true, _, _) => blanked.push_str("a=crypto:***\r\n"),
+            (false, _, _) => blanked.push_str(line),
+        }
+    }
+    blanked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_blanked_however_they_are_written_and_all_else_stays() {
+        let head =
+            "INVITE sip:1 SIP/2.0\r\nFrom: <sip:inline:@h>\r\n\r\nm=audio 4000 RTP/SAVP 8\r\n";
+        let table = [
+            (
+                "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:SECRET|2^20|1:4 WSH=64\r\na=ptime:20\r\n",
+                "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:***\r\na=ptime:20\r\n",
+            ),
+            ("A=CRYPTO:1  X  INLINE:SECRET;inline:SECRET\n", "A=CRYPTO:1  inline:***\n"),
+            ("a=crypto:1 X inline:SECRET cut off: SECRET", "a=crypto:1 X inline:***"),
+            ("a=crypto:SECRET\r\n", "a=crypto:***\r\n"),
+            ("a=crypto:1\tX\tinline:SECRET\r\n", "a=crypto:***\r\n"),
+        ];
+        for (line, blanked) in table {
+            assert_eq!(without_keys(&format!("{head}{line}")), format!("{head}{blanked}"));
         }
     }
 }

@@ -30,6 +30,7 @@ pub struct Trunk {
     /// The host in From.
     pub from_host: String,
     pub codecs: Vec<media::Codec>,
+    pub srtp: media::Srtp,
     /// Seconds that a registration is asked for, where offhook registers.
     pub register: Option<u32>,
     pub numbers: Numbers,
@@ -110,6 +111,10 @@ impl Trunks {
         self.trunks.get(name).map(|of| of.trunk.codecs.clone()).unwrap_or_default()
     }
 
+    pub fn srtp(&self, name: &TrunkName) -> media::Srtp {
+        self.trunks.get(name).map(|of| of.trunk.srtp).unwrap_or_default()
+    }
+
     /// The trunk's host is at this address now; where offhook registers, the registration to make.
     pub fn moved(&mut self, name: &TrunkName, address: SocketAddr) -> Option<Registration> {
         let index = self.trunks.keys().position(|key| key == name)?;
@@ -147,6 +152,8 @@ impl Trunks {
             call_id: format!("{serial}-{}-{}", to.attempt, &name[..16]),
             from_tag: name[16..32].to_owned(),
             credentials: trunk.credentials.clone(),
+            failover: sip::Failover::default(),
+            session_expires: None,
             headers: caller.headers,
             body: Some(sip::Body::sdp(sdp)),
         })

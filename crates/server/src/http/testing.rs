@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
+use crate::storage::Room;
 use crate::tenants::{PrefixRoute, Tenant, TenantSettings, Tenants};
 use crate::voices::{NewTemplate, Upload, VoiceLibrary};
 
@@ -34,6 +35,8 @@ pub const SECRET: &str = "a secret of sixteen and more";
 pub const OPERATOR_KEY: &str = "an operator's key of 32 and more characters";
 
 pub struct World {
+    /// How full the disk is.
+    pub room: watch::Sender<Room>,
     pub app: App,
     pub router: Router,
     pub token: String,
@@ -115,7 +118,8 @@ impl World {
         let tls = crate::callbacks::tls::client_config(None).unwrap();
         let speech = SpeakerSettings::in_directory(directory.path().join("speech"));
         let config = Config { data_directory: directory.path().to_path_buf(), ..Config::default() };
-        let (calls, asks, ready) = Calls::channel(store.clone(), 16);
+        let room = watch::Sender::new(Room::Enough);
+        let (calls, asks, ready) = Calls::channel(store.clone(), room.subscribe(), 16);
         ready.store(true, std::sync::atomic::Ordering::Relaxed);
         let (asked, answers) = (Arc::default(), Arc::default());
         let limited = Limited::default();
@@ -136,7 +140,17 @@ impl World {
             doorbell: watch::Sender::new(0),
         };
         let router = super::router(app.clone());
-        World { app, router, token, other_token, asked, answers, limited, _directory: directory }
+        World {
+            room,
+            app,
+            router,
+            token,
+            other_token,
+            asked,
+            answers,
+            limited,
+            _directory: directory,
+        }
     }
 
     /// Replaces the tenant's settings, as a restart with another file would.

@@ -70,6 +70,7 @@ fn endpoint(config: &Config, udp: SocketAddr) -> Result<sip::EndpointConfig, Ser
             listener(sip::Transport::Tcp, config.sip_tcp()),
         ],
         limits: sip::Limits { queue: COMMANDS, ..sip::Limits::default() },
+        tls: sip::TlsSettings::default(),
         policy: sip::Policy::default(),
         user_agent: Some(concat!("offhook/", env!("CARGO_PKG_VERSION")).to_owned()),
         seed: u64::from_ne_bytes(seed),
@@ -141,6 +142,13 @@ pub async fn resolve_trunks(
                 (host, port, address)
             }
         };
+        if configured.shows_its_keys() {
+            tracing::warn!(
+                trunk = %configured.name,
+                "srtp is required, yet its keys travel in SIP that anybody on the way can read: \
+                 use transport = \"tls\", or a private network"
+            );
+        }
         trunks.push(Trunk {
             name: configured.name.clone(),
             pace: Pace {
@@ -154,6 +162,7 @@ pub async fn resolve_trunks(
             address,
             credentials: credentials(configured),
             codecs: configured.codecs.iter().filter_map(|name| codec(name)).collect(),
+            srtp: configured.srtp.policy(),
             register: configured.register.then_some(configured.expires),
             numbers: numbers(configured),
             keepalive: (configured.keepalive > 0)

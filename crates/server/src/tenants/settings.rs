@@ -9,6 +9,7 @@ use engine::vocabulary::{DailyLimits, Pace, TenantLimits, TrunkName};
 use serde::{Deserialize, Serialize};
 use time::UtcOffset;
 
+use super::Retention;
 use crate::callbacks::trust::{TrustList, parse_callback_url};
 use crate::config::{Defaults, Fraud};
 
@@ -61,6 +62,9 @@ pub struct TenantSettings {
     pub max_duration_s: Option<u32>,
     /// Refuse a call while one with the same caller and called is unfinished (return code 1).
     pub refuse_duplicates: bool,
+    /// How long what its calls leave behind is kept.
+    #[serde(skip_serializing_if = "Retention::is_default")]
+    pub retention: Retention,
     /// Record every call.
     pub record: bool,
     /// Let `callerPresent` be any 11 to 14 digits, besides the tenant's own access codes.
@@ -94,6 +98,7 @@ impl Default for TenantSettings {
             ring_limit_s: None,
             max_duration_s: None,
             refuse_duplicates: false,
+            retention: Retention::default(),
             record: false,
             caller_transparency: false,
             trial_numbers: None,
@@ -264,6 +269,7 @@ impl TenantSettings {
                 return Err((name.into(), format!("is {value}, must be {least} to {most}")));
             }
         }
+        self.retention.check()?;
         if let Some(url) = &self.default_callback_url {
             let refused = |what: String| ("default_callback_url".to_owned(), what);
             let url = parse_callback_url(url).map_err(|error| refused(error.to_string()))?;

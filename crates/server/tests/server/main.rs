@@ -11,5 +11,7 @@ mod page_003;
 mod peers;
 mod queueing;
 mod secrets;
+mod sipp;
+mod srtp;
 mod stopping;
 mod support;

@@ -24,11 +24,11 @@ impl Drop for Peer {
 }
 
 /// A server whose trunk leads to `peer`.
-async fn server_towards(peer: SocketAddr) -> (Server, CallbackReceiver, Client) {
+async fn server_towards(peer: SocketAddr, setting: &Setting) -> (Server, CallbackReceiver, Client) {
     let receiver = CallbackReceiver::start("127.0.0.1:0".parse().expect("an address"))
         .await
         .expect("a receiver starts");
-    let server = Server::start(&support::config(&Setting::default(), peer, receiver.address()));
+    let server = Server::start(&support::config(setting, peer, receiver.address()));
     let client = server.client();
     (server, receiver, client)
 }
@@ -51,7 +51,7 @@ async fn sipp_takes_a_thousand_calls_and_none_fails() {
         .spawn()
         .expect("sipp is installed (Debian's sip-tester; `cargo xtask test` installs it)");
     let mut sipp = Peer(sipp);
-    let (_server, receiver, client) = server_towards(address).await;
+    let (_server, receiver, client) = server_towards(address, &Setting::default()).await;
     let voice = client.upload_recording(&Recording::wav(tone(440.0, 0.2))).await.expect("taken");
     let mut wanted =
         sim::client::VoiceNotification::new("8899", vec![sim::client::Entry::recording(voice)]);
@@ -79,18 +79,20 @@ async fn sipp_takes_a_thousand_calls_and_none_fails() {
     assert!(ended.expect("it ends").success(), "sipp counts no failed call");
 }
 
-fn baresip(directory: &Path, address: SocketAddr) -> Peer {
+/// `encryption`: what baresip's account says of it; empty: none.
+fn baresip(directory: &Path, address: SocketAddr, encryption: &str) -> Peer {
     let source = directory.join("source.wav");
     std::fs::write(&source, tone(300.0, 20.0)).expect("a file");
     let config = format!(
         "sip_listen {address}\nnet_interface 127.0.0.1\naudio_player aubridge,heard\n\
          audio_source aufile,{}\naudio_alert aubridge,alert\nausrc_srate 8000\nauplay_srate 8000\n\
          snd_path {}\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\n\
-         module aubridge.so\nmodule sndfile.so\nmodule_app account.so\nmodule_app menu.so\n",
+         module aubridge.so\nmodule sndfile.so\nmodule srtp.so\nmodule_app account.so\nmodule_app menu.so\n",
         source.display(),
         directory.display()
     );
-    let account = format!("<sip:8899@{address};transport=udp>;regint=0;answermode=auto\n");
+    let account =
+        format!("<sip:8899@{address};transport=udp>;regint=0;answermode=auto{encryption}\n");
     for (name, text) in [("config", config), ("accounts", account), ("contacts", String::new())] {
         std::fs::write(directory.join(name), text).expect("a file");
     }
@@ -112,10 +114,22 @@ fn baresip(directory: &Path, address: SocketAddr) -> Peer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn baresip_hears_the_recording() {
+    baresip_hears("", "off").await;
+}
+
+/// libsrtp's keys and packets against ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_hears_the_recording_encrypted() {
+    baresip_hears(";mediaenc=srtp-mand", "required").await;
+    baresip_hears(";mediaenc=srtp", "optional").await;
+}
+
+async fn baresip_hears(encryption: &str, srtp: &str) {
     let directory = TempDir::new().expect("a directory");
     let address = free_address();
-    let baresip = baresip(directory.path(), address);
-    let (server, receiver, client) = server_towards(address).await;
+    let baresip = baresip(directory.path(), address, encryption);
+    let setting = Setting { trunk: format!("srtp = \"{srtp}\""), ..Setting::default() };
+    let (server, receiver, client) = server_towards(address, &setting).await;
     let voice = client.upload_recording(&Recording::wav(tone(440.0, 2.0))).await.expect("taken");
     let mut wanted =
         sim::client::VoiceNotification::new("8899", vec![sim::client::Entry::recording(voice)]);
@@ -126,6 +140,9 @@ async fn baresip_hears_the_recording() {
         .received(|callback| callback.field("callSerialNo").as_deref() == Some(serial.as_str()));
     let released = tokio::time::timeout(PATIENCE, released).await.expect("it is called back");
     assert_eq!(released.field("releaseReason").as_deref(), Some("1"));
+    let timeline = client.timeline(&serial).await.expect("a timeline").to_string();
+    let encrypted = timeline.contains("\"srtp\":\"AES_CM_128_HMAC_SHA1_80\"");
+    assert_eq!(encrypted, srtp != "off", "{timeline}");
     drop((baresip, server));
 
     let files = std::fs::read_dir(directory.path()).expect("a directory");

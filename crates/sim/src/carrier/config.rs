@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use media::Codec;
+use media::{Codec, Srtp};
 use sip::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};
 
 use crate::Behaviour;
@@ -39,6 +39,8 @@ pub struct CarrierConfig {
     pub media_threads: usize,
     /// What phones accept, in their order of preference.
     pub codecs: Vec<Codec>,
+    /// Whether phones encrypt their audio: where the caller asks for it (optional), only then, or never.
+    pub srtp: Srtp,
     /// The same seed gives the same ringing times, losses, tags and sounds.
     pub seed: u64,
     /// Credentials that INVITE and REGISTER must show; `None`: anybody may call.
@@ -64,6 +66,7 @@ impl Default for CarrierConfig {
             media_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             media_threads: 1,
             codecs: Codec::ALL.to_vec(),
+            srtp: Srtp::Optional,
             seed: 1,
             digest: None,
             accept_registrations: false,

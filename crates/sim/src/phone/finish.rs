@@ -37,6 +37,7 @@ pub(crate) struct Log {
     digits_taken: usize,
     pub fork: Option<watch::Receiver<ForkReport>>,
     codec: Option<media::Codec>,
+    srtp: Option<media::srtp::Suite>,
     sources: BTreeSet<SocketAddr>,
     faults: Vec<String>,
 }
@@ -54,6 +55,7 @@ impl Log {
             digits_taken: 0,
             fork: None,
             codec: None,
+            srtp: None,
             sources: BTreeSet::new(),
             faults: Vec::new(),
         }
@@ -61,8 +63,9 @@ impl Log {
 
     pub fn media(&mut self, event: &media::Event) {
         match event {
-            media::Event::Negotiated { codec, remote, .. } => {
+            media::Event::Negotiated { codec, remote, srtp, .. } => {
                 self.codec = Some(*codec);
+                self.srtp = *srtp;
                 self.sources.extend(*remote);
             }
             media::Event::Digit { digit, .. } if self.digits_heard.len() < MAX_DIGITS => {
@@ -167,6 +170,7 @@ impl Phone {
             ended_by: self.log.ended_by.unwrap_or(EndedBy::Carrier),
             status: self.log.status,
             codec: self.log.codec.map(|codec| codec.name().to_owned()),
+            srtp: self.log.srtp.map(|suite| suite.name().to_owned()),
             rtp: self.rtp_report(stats),
             digits_sent: self.log.digits_sent.clone(),
             digits_heard: self.log.digits_heard.clone(),
@@ -185,6 +189,7 @@ impl Phone {
             worst_delay_us: u64::try_from(arrivals.worst.as_micros()).unwrap_or(u64::MAX),
             lost: stats.lost,
             foreign_packets: stats.foreign_packets,
+            unauthentic_packets: stats.forged_packets + stats.replayed_packets,
             sources: if heard { self.log.sources.clone() } else { BTreeSet::new() },
             ssrcs: if heard { 1 + stats.ssrc_changes } else { 0 },
             packets_sent: stats.packets_sent,

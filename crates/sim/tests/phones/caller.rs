@@ -46,6 +46,7 @@ impl Caller {
         let (endpoint, mut events) = Endpoint::start(sip::EndpointConfig {
             listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
             limits: sip::Limits::default(),
+            tls: sip::TlsSettings::default(),
             policy: sip::Policy::default(),
             user_agent: None,
             seed: std::process::id().into(),
@@ -132,6 +133,8 @@ impl Caller {
             call_id: call.call_id.clone(),
             from_tag: format!("from{}", call.leg.0),
             credentials: self.credentials.clone(),
+            failover: sip::Failover::default(),
+            session_expires: None,
             headers: Vec::new(),
             body: offer.map(Body::sdp),
         })));
@@ -173,14 +176,18 @@ impl Call {
             _ => None,
         });
         let (offer, leg, codecs) = (offer.await, self.media_leg(), self.codecs.clone());
-        self.media.command(media::Command::Answer { leg, offer, codecs }).unwrap();
+        self.media
+            .command(media::Command::Answer { leg, offer, codecs, srtp: media::Srtp::Off })
+            .unwrap();
         let answer = self.description().await;
         self.command(Command::Acknowledge { leg: self.leg, body: Some(Body::sdp(answer)) });
     }
 
     async fn offer(&mut self, codecs: Vec<Codec>) -> Bytes {
         let leg = self.media_leg();
-        self.media.command(media::Command::Offer { leg, codecs, dtmf: true }).unwrap();
+        self.media
+            .command(media::Command::Offer { leg, codecs, dtmf: true, srtp: media::Srtp::Off })
+            .unwrap();
         self.description().await
     }
 

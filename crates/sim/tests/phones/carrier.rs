@@ -48,6 +48,7 @@ async fn a_trunk_registers_and_unregisters() {
     let (endpoint, mut events) = sip::Endpoint::start(sip::EndpointConfig {
         listeners: vec![sip::Listener { transport: Transport::Udp, bind, public_address: None }],
         limits: sip::Limits::default(),
+        tls: sip::TlsSettings::default(),
         policy: sip::Policy::default(),
         user_agent: None,
         seed: 5,

@@ -23,7 +23,7 @@ pub(crate) struct Closing {
 #[derive(Debug)]
 enum State {
     /// A callee says BYE only after the ACK (RFC 3261 §15).
-    AwaitsAck(Unconfirmed),
+    AwaitsAck(Box<Unconfirmed>),
     Bye(ClientKey),
 }
 
@@ -49,7 +49,12 @@ impl Closing {
         reason: String,
         answer: Unconfirmed,
     ) -> Leg {
-        Leg::Closing(Box::new(Closing { dialog, auth, reason, state: State::AwaitsAck(answer) }))
+        Leg::Closing(Box::new(Closing {
+            dialog,
+            auth,
+            reason,
+            state: State::AwaitsAck(Box::new(answer)),
+        }))
     }
 
     /// A dialog from the store. Where we had called, its ACK may never have left: it goes first.
@@ -124,7 +129,8 @@ impl Closing {
                     self.state = State::AwaitsAck(answer);
                     Some(Leg::Closing(self))
                 }
-                LegTimer::CancelLimit
+                LegTimer::Patience
+                | LegTimer::CancelLimit
                 | LegTimer::ResendProvisional
                 | LegTimer::PrackLimit
                 | LegTimer::RetryOffer

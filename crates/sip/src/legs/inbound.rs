@@ -130,6 +130,7 @@ impl Inbound {
                 (
                     LegTimer::ResendProvisional
                     | LegTimer::PrackLimit
+                    | LegTimer::Patience
                     | LegTimer::CancelLimit
                     | LegTimer::ResendAnswer
                     | LegTimer::AckLimit

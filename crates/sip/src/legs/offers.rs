@@ -133,6 +133,7 @@ impl Session {
             401 | 407 if auth.challenged(response, self.dialog.destination().addr.ip()) => {
                 self.send_offer(body, why, Some(auth), stack);
             }
+            422 if why == Why::Refresh => self.refresh_too_brief(response, stack),
             status => {
                 if why == Why::Offer {
                     self.offer_refused(status, stack);

@@ -1,6 +1,7 @@
 //! Prepared ──Send──▶ Calling ──first 2xx──▶ Answered ──Acknowledge──▶ a session
 //!    ▲  └─HangUp─▶ over  │ └─refused, timer B─▶ over    └──HangUp─▶ ACK, BYE, closing
-//!    └────401, 407───────┤
+//!    ├────401, 407, 422──┤
+//!    └─dead, and another target is left (`retry.rs`)
 //!                        └─HangUp─▶ Cancelling (CANCEL waits for a 1xx) ──487, limit──▶ over
 //!                                        └──2xx crossed it──▶ ACK, BYE, closing
 
@@ -8,11 +9,12 @@ use bytes::Bytes;
 use sipx_sip::{HeaderName, Method};
 
 use super::{
-    Closing, Input, Leg, Session, Verb, answer_simple, end_by, end_of_refusal, ended, invite,
+    Closing, Input, Leg, Session, Verb, answer_simple, end_by, end_of_refusal, ended,
     reason_header, session::Opening,
 };
 use crate::{
-    Body, Destination, EndTimer, EndedBy, Event, HangUpCause, LegId, Wire,
+    Body, Destination, EndTimer, EndedBy, Event, Failover, HangUpCause, LegId, TransportFault,
+    Wire,
     auth_client::AuthClient,
     dialog::Dialog,
     message::{Request, Response, lists, typed},
@@ -21,6 +23,7 @@ use crate::{
     transactions::{ClientKey, Failure, NewClient, Owner, Purpose, ServerId, follow_up},
 };
 
+mod retry;
 mod start;
 
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub(crate) struct Outbound {
     leg: LegId,
     call_id: String,
     from_tag: String,
+    contact_user: String,
     request_uri: String,
     /// The present INVITE as it is on disk and on the wire.
     invite: Bytes,
@@ -35,6 +39,8 @@ pub(crate) struct Outbound {
     key: ClientKey,
     to: Destination,
     auth: AuthClient,
+    failover: Failover,
+    session: SessionInterval,
     offer: Option<Body>,
     early: Vec<Early>,
     was_ringing: bool,
@@ -44,9 +50,18 @@ pub(crate) struct Outbound {
 #[derive(Debug)]
 enum State {
     Prepared,
-    Calling,
-    Cancelling { cause: HangUpCause, cancel: Cancel },
-    Answered { dialog: Box<Dialog>, opening: Opening },
+    /// `patience` runs while nothing has answered and there is another target.
+    Calling {
+        patience: Option<TimerHandle>,
+    },
+    Cancelling {
+        cause: HangUpCause,
+        cancel: Cancel,
+    },
+    Answered {
+        dialog: Box<Dialog>,
+        opening: Opening,
+    },
 }
 
 /// RFC 3261 §9.1: no CANCEL before the far side has answered anything.
@@ -62,6 +77,13 @@ struct Early {
     dialog: Dialog,
     /// The last reliable provisional that was acknowledged (RFC 3262).
     rseq: Option<u32>,
+}
+
+/// Seconds of RFC 4028: what we ask for, and the least that the far side has insisted on.
+#[derive(Clone, Copy, Debug, Default)]
+struct SessionInterval {
+    asked: Option<u32>,
+    min: Option<u32>,
 }
 
 const MAX_FORKS: usize = 16;
@@ -81,13 +103,15 @@ impl Outbound {
             Input::Failed { purpose, failure, .. } => self.failed(purpose, failure, stack),
             Input::Request { request, server } => self.request(request, server, stack),
             Input::Due { timer, .. } => match (timer, &self.state) {
+                (LegTimer::Patience, State::Calling { .. }) => self.silent(stack),
                 (LegTimer::CancelLimit, State::Cancelling { .. }) => {
                     stack.drop_client(self.key);
                     let by = EndedBy::Timeout(EndTimer::NoResponseToCancel);
                     self.over(by, "no final response to our CANCEL", stack)
                 }
                 (
-                    LegTimer::CancelLimit
+                    LegTimer::Patience
+                    | LegTimer::CancelLimit
                     | LegTimer::ResendAnswer
                     | LegTimer::AckLimit
                     | LegTimer::ResendProvisional
@@ -110,7 +134,8 @@ impl Outbound {
             (Verb::HangUp(_), State::Prepared) => {
                 self.over(EndedBy::Us, "hung up before it was sent", stack)
             }
-            (Verb::HangUp(cause), State::Calling) => {
+            (Verb::HangUp(cause), State::Calling { patience }) => {
+                stop_waiting(patience, stack);
                 let cancel = if stack.clients.is_proceeding(self.key) {
                     self.send_cancel(cause, stack)
                 } else {
@@ -146,12 +171,15 @@ impl Outbound {
     }
 
     fn response(mut self: Box<Self>, response: &Response, stack: &mut Stack) -> Option<Leg> {
-        match std::mem::replace(&mut self.state, State::Calling) {
-            State::Calling => match response.status {
-                ..=199 => self.provisional(response, stack),
-                200..=299 => self.answered(response, stack),
-                300.. => self.refused(response, stack),
-            },
+        match std::mem::replace(&mut self.state, State::Calling { patience: None }) {
+            State::Calling { patience } => {
+                stop_waiting(patience, stack);
+                match response.status {
+                    ..=199 => self.provisional(response, stack),
+                    200..=299 => self.answered(response, stack),
+                    300.. => self.refused(response, stack),
+                }
+            }
             State::Cancelling { cause, cancel } => match (response.status, cancel) {
                 (..=199, Cancel::AwaitsProvisional) => {
                     let cancel = self.send_cancel(cause, stack);
@@ -254,23 +282,15 @@ impl Outbound {
         self.stay()
     }
 
-    fn refused(mut self: Box<Self>, response: &Response, stack: &mut Stack) -> Option<Leg> {
-        if !self.auth.challenged(response, self.to.addr.ip()) {
-            let end = end_of_refusal(response, EndedBy::Peer, self.was_ringing);
-            ended(stack, self.leg, end);
-            return None;
+    fn refused(self: Box<Self>, response: &Response, stack: &mut Stack) -> Option<Leg> {
+        let may_go_on = !self.was_ringing && self.early.is_empty();
+        match response.status {
+            503 if may_go_on && !self.failover.next.is_empty() => self.unavailable(response, stack),
+            422 if may_go_on && self.longer_interval(response).is_some() => {
+                self.with_longer_interval(response, stack)
+            }
+            _ => self.challenged(response, stack),
         }
-        let branch = stack.random.next();
-        self.cseq += 1;
-        let login = self.auth.headers(&mut stack.random, "INVITE", &self.request_uri);
-        let via = stack.via(self.to, branch);
-        self.invite = invite::with_credentials(&self.invite, &via, self.cseq, &login);
-        self.key = key(branch);
-        self.early.clear();
-        self.state = State::Prepared;
-        let wire = self.wire();
-        stack.event(Event::Challenged { leg: self.leg, wire });
-        self.stay()
     }
 
     fn failed(
@@ -284,22 +304,23 @@ impl Outbound {
                 let by = EndedBy::Timeout(EndTimer::NoResponse);
                 self.over(by, "the far side does not answer", stack)
             }
-            (Purpose::Invite, Failure::Transport) => self.undeliverable(stack),
-            (Purpose::Cancel, Failure::Transport) => {
+            (Purpose::Invite, Failure::Transport(fault)) => self.undeliverable(fault, stack),
+            (Purpose::Cancel, Failure::Transport(fault)) => {
                 stack.drop_client(self.key);
-                self.undeliverable(stack)
+                self.unreachable(fault, stack)
             }
             // The INVITE itself decides; its limit runs.
             (Purpose::Cancel, Failure::Timeout)
             | (
                 Purpose::Bye | Purpose::Prack | Purpose::Offer | Purpose::Refresh | Purpose::Info,
-                Failure::Timeout | Failure::Transport,
+                Failure::Timeout | Failure::Transport(_),
             ) => self.stay(),
         }
     }
 
-    fn undeliverable(self: Box<Self>, stack: &mut Stack) -> Option<Leg> {
-        self.over(EndedBy::Transport, "the far side cannot be reached", stack)
+    fn unreachable(self: Box<Self>, fault: TransportFault, stack: &mut Stack) -> Option<Leg> {
+        let reason = format!("the far side cannot be reached: {fault}");
+        self.over(EndedBy::Transport, &reason, stack)
     }
 
     fn request(
@@ -372,7 +393,12 @@ impl Outbound {
 
     fn start(&mut self, stack: &mut Stack) {
         stack.start_client(self.client());
-        self.state = State::Calling;
+        let patience = (!self.failover.next.is_empty()).then(|| {
+            let key = TimerKey::Leg(self.leg, LegTimer::Patience);
+            let patience = self.failover.patience.min(GIVE_UP / 2);
+            stack.timers.set(stack.now + patience, key)
+        });
+        self.state = State::Calling { patience };
     }
 
     fn client(&self) -> NewClient {
@@ -404,13 +430,16 @@ impl Outbound {
             transport: self.to.transport,
             local: self.to.local.expect("resolved when the leg was made"),
             remote: self.to.addr,
+            tls: self.to.tls,
             bytes: self.invite.clone(),
         })
     }
 
     fn over(self: Box<Self>, by: EndedBy, reason: &str, stack: &mut Stack) -> Option<Leg> {
-        if let State::Cancelling { cancel, .. } = self.state {
-            stop(cancel, stack);
+        match self.state {
+            State::Cancelling { cancel, .. } => stop(cancel, stack),
+            State::Calling { patience } => stop_waiting(patience, stack),
+            State::Prepared | State::Answered { .. } => {}
         }
         ended(stack, self.leg, end_by(by, reason, self.was_ringing));
         None
@@ -429,5 +458,11 @@ fn stop(cancel: Cancel, stack: &mut Stack) {
     match cancel {
         Cancel::AwaitsProvisional => {}
         Cancel::Sent { limit } => stack.timers.cancel(limit),
+    }
+}
+
+fn stop_waiting(patience: Option<TimerHandle>, stack: &mut Stack) {
+    if let Some(patience) = patience {
+        stack.timers.cancel(patience);
     }
 }

@@ -150,9 +150,10 @@ impl Session {
                     self.stay()
                 }
                 LegTimer::Session => self.session_due(stack),
-                LegTimer::CancelLimit | LegTimer::ResendProvisional | LegTimer::PrackLimit => {
-                    self.stay()
-                }
+                LegTimer::Patience
+                | LegTimer::CancelLimit
+                | LegTimer::ResendProvisional
+                | LegTimer::PrackLimit => self.stay(),
             },
         }
     }
@@ -217,7 +218,7 @@ impl Session {
     fn lost(self: Box<Self>, failure: Failure, stack: &mut Stack) -> Option<Leg> {
         let by = match failure {
             Failure::Timeout => EndedBy::Timeout(EndTimer::NoResponseInDialog),
-            Failure::Transport => EndedBy::Transport,
+            Failure::Transport(_) => EndedBy::Transport,
         };
         let end = end_by(by, "no answer to a request inside the call", self.was_ringing);
         self.bye(end, &reason_header(HangUpCause::Failure), stack)
@@ -310,6 +311,12 @@ impl Session {
             let end = end_by(by, "the far side did not refresh the session", self.was_ringing);
             return self.bye(end, &reason_header(HangUpCause::Failure), stack);
         }
+        self.refresh(terms, stack);
+        self.stay()
+    }
+
+    /// Refreshes the session now; the next refresh is armed.
+    fn refresh(&mut self, terms: Terms, stack: &mut Stack) {
         self.set_timer(Some(terms), stack);
         if self.peer_allows_update {
             let owner = Owner::Leg(self.leg(), Purpose::Refresh);
@@ -318,7 +325,14 @@ impl Session {
         } else {
             self.refresh_by_invite(stack);
         }
-        self.stay()
+    }
+
+    /// The far side wants refreshes less often: at once again, with its interval.
+    pub(super) fn refresh_too_brief(&mut self, response: &Response, stack: &mut Stack) {
+        let longer = self.terms().and_then(|terms| terms.lengthened(&response.headers));
+        if let Some(terms) = longer {
+            self.refresh(terms, stack);
+        }
     }
 
     fn refresh_response(
@@ -338,6 +352,7 @@ impl Session {
                 self.peer_allows_update = false;
                 self.refresh_by_invite(stack);
             }
+            422 => self.refresh_too_brief(response, stack),
             // The next try is armed; the session lives until it expires at the far side.
             300.. => {}
         }

@@ -1,4 +1,5 @@
-//! Session timers (RFC 4028): accepted where the far side asks for one, never asked for by us.
+//! Session timers (RFC 4028): accepted where the far side asks for one, and asked for where a trunk
+//! is configured so.
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 pub(super) struct Terms {
     pub interval: Duration,
     pub we_refresh: bool,
+    /// What the far side has insisted on with a 422, in seconds.
+    pub min: Option<u64>,
 }
 
 /// What a request of the far side asks for.
@@ -31,7 +34,7 @@ impl Terms {
     /// What a 2xx to a request of ours settles.
     pub fn from_answer(headers: &Headers) -> Option<Terms> {
         let session = adopt(typed::<SessionExpires>(headers), None)?;
-        Some(Terms { interval: session.interval, we_refresh: session.we_refresh })
+        Some(Terms { interval: session.interval, we_refresh: session.we_refresh, min: None })
     }
 
     /// The headers of our 2xx to the request that asked for these terms.
@@ -47,7 +50,15 @@ impl Terms {
     /// The header of a refresh of ours: whoever refreshed goes on doing so.
     pub fn refresh_headers(self) -> Vec<(String, String)> {
         let refresher = if self.we_refresh { Refresher::Uac } else { Refresher::Uas };
-        vec![self.header(refresher)]
+        let min = self.min.map(|min| ("Min-SE".to_owned(), min.to_string()));
+        [self.header(refresher)].into_iter().chain(min).collect()
+    }
+
+    /// After a 422 to a refresh of ours (RFC 4028 §7.4); `None` where it asks for no more than it got.
+    pub fn lengthened(self, headers: &Headers) -> Option<Terms> {
+        let min = typed::<MinSe>(headers)?.0;
+        let longer = min > self.interval && min <= LONGEST;
+        longer.then_some(Terms { interval: min, min: Some(min.as_secs()), ..self })
     }
 
     /// When to act: at half the interval, or a while before it lapses (RFC 4028 §10).
@@ -82,5 +93,5 @@ pub(super) fn asked(headers: &Headers) -> Asked {
         Some(Refresher::Uas) => true,
         None => !can_refresh,
     };
-    Asked::Agreed(Terms { interval: wanted.interval, we_refresh })
+    Asked::Agreed(Terms { interval: wanted.interval, we_refresh, min: None })
 }

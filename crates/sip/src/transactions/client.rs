@@ -7,14 +7,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
 use crate::{
-    Destination, Event, LegId, ProbeId, RegistrationId, Transport,
+    Destination, Event, Hop, LegId, ProbeId, RegistrationId, Transport, TransportFault,
     dialog::surplus_dialog,
     message::Response,
     stack::Stack,
@@ -64,7 +63,7 @@ pub(crate) enum Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     Timeout,
-    Transport,
+    Transport(TransportFault),
 }
 
 #[derive(Debug)]
@@ -155,6 +154,20 @@ impl Stack {
         self.clients.live.insert(new.key, client);
     }
 
+    /// Gives an INVITE up that nothing has answered: it is not sent again, and what still comes is
+    /// taken back. Its peer may only be slow, and nobody is to be called by two of our INVITEs.
+    pub fn give_up_invite(&mut self, key: ClientKey, leg: LegId) {
+        let Some(client) = self.clients.live.get_mut(&key) else {
+            return;
+        };
+        client.owner = Owner::Nobody(leg);
+        if let State::Sent { resend, .. } = &mut client.state
+            && let Some(resend) = resend.take()
+        {
+            self.timers.cancel(resend);
+        }
+    }
+
     /// Forgets a transaction whose outcome no longer matters.
     pub fn drop_client(&mut self, key: ClientKey) {
         let Some(client) = self.clients.live.remove(&key) else {
@@ -191,7 +204,11 @@ impl Stack {
                     self.event(Event::Trying { leg });
                 }
                 self.stop_resending(&client.state);
-                if status < 200 {
+                if let Owner::Nobody(leg) = client.owner
+                    && status < 300
+                {
+                    self.unwanted(key, leg, client, response);
+                } else if status < 200 {
                     client.state = State::Proceeding;
                 } else if status < 300 {
                     let tag = response.to_tag.clone().unwrap_or_default();
@@ -219,6 +236,29 @@ impl Stack {
                 }
                 false
             }
+        }
+    }
+
+    /// An INVITE that was given up answers after all: it is cancelled, and what was picked up is
+    /// acknowledged and hung up.
+    fn unwanted(&mut self, key: ClientKey, leg: LegId, client: &mut Client, response: &Response) {
+        if response.status >= 200 {
+            let mut forks = BTreeMap::new();
+            self.another_2xx(client.owner, &client.bytes, client.to, &mut forks, response);
+            client.state = State::Accepted { forks };
+            self.client_timer(key, ClientTimer::Forget, GIVE_UP);
+            return;
+        }
+        if matches!(client.state, State::Sent { .. }) {
+            self.start_client(NewClient {
+                key: ClientKey { branch: key.branch, is_cancel: true },
+                owner: Owner::Nobody(leg),
+                is_invite: false,
+                bytes: follow_up(&client.bytes, "CANCEL", None, None),
+                to: client.to,
+            });
+            self.client_timer(key, ClientTimer::Forget, GIVE_UP);
+            client.state = State::Proceeding;
         }
     }
 
@@ -328,17 +368,10 @@ impl Stack {
         self.transmit(leg, to, bytes);
     }
 
-    /// Requests that can no longer be delivered to `remote`: unanswered ones fail.
-    pub fn fail_clients(
-        &mut self,
-        transport: Transport,
-        remote: SocketAddr,
-    ) -> Vec<(ClientKey, Owner)> {
-        let lost = |client: &Client| {
-            client.to.transport == transport
-                && client.to.addr == remote
-                && matches!(client.state, State::Sent { .. })
-        };
+    /// Requests that can no longer be delivered: unanswered ones fail.
+    pub fn fail_clients(&mut self, hop: Hop) -> Vec<(ClientKey, Owner)> {
+        let lost =
+            |client: &Client| client.to.hop() == hop && matches!(client.state, State::Sent { .. });
         #[expect(clippy::disallowed_methods, reason = "sorted below")]
         let all = self.clients.live.iter();
         let mut keys: Vec<ClientKey> =

@@ -9,6 +9,7 @@ mod cancel;
 mod crash;
 mod early_media;
 mod ends;
+mod failover;
 mod forks;
 mod inbound_authentication;
 mod lost_messages;

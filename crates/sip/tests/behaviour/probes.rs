@@ -72,8 +72,7 @@ fn what_cannot_be_reached_is_said_at_once() {
     let tcp = Destination::new(addr(THEIRS), Transport::Tcp);
     solo.command(probe(2, tcp));
     assert_eq!(solo.sent_kinds(), ["OPTIONS"]);
-    solo.core.transport_failed(Transport::Tcp, addr(THEIRS), solo.now);
-    solo.pass(Duration::ZERO);
+    solo.lose(Transport::Tcp);
     assert_eq!(solo.said(), ["probed Unreachable"]);
     solo.assert_empty();
 }

@@ -93,3 +93,65 @@ fn we_accept_the_callers_timer_and_refuse_one_that_is_too_short() {
     assert_eq!(header(&ok, "Session-Expires"), "600;refresher=uac");
     assert_eq!(header(&ok, "Require"), "timer");
 }
+
+#[test]
+fn an_interval_that_is_too_short_for_the_far_side_is_asked_for_again_at_its_length() {
+    let mut solo = Solo::new(Policy::default());
+    let first = solo.dial(Invite { session_expires: Some(90), ..invite(1) });
+    assert_eq!(header(&first, "Session-Expires"), "90");
+    assert!(header(&first, "Supported").contains("timer"));
+    solo.receive(&reply(&first, 422, "b", "Min-SE: 240\r\n", ""));
+    assert_eq!(solo.said(), ["retried for the interval"]);
+    assert_eq!(solo.sent_kinds(), ["ACK"]);
+    solo.command(Command::Send { leg: LegId(1) });
+    let second = solo.one();
+    assert_eq!(all_headers(&second, "Session-Expires"), ["240"]);
+    assert_eq!(header(&second, "Min-SE"), "240");
+    assert_eq!(header(&second, "CSeq"), "2 INVITE");
+    // A far side that wants no more than it has got already is not asked for ever.
+    solo.receive(&reply(&second, 422, "b", "Min-SE: 240\r\n", ""));
+    assert_eq!(solo.said(), ["ended by Peer 422"]);
+    solo.assert_empty();
+}
+
+#[test]
+fn a_proxy_in_between_that_wants_a_longer_interval_than_none_gets_it() {
+    let mut solo = Solo::new(Policy::default());
+    let first = solo.dial(invite(1));
+    assert_eq!(all_headers(&first, "Session-Expires"), [""; 0]);
+    solo.receive(&reply(&first, 422, "b", "Min-SE: 1800\r\n", ""));
+    solo.sent();
+    solo.command(Command::Send { leg: LegId(1) });
+    let second = solo.one();
+    assert_eq!(header(&second, "Session-Expires"), "1800");
+    let extra = "Allow: UPDATE\r\nRequire: timer\r\nSession-Expires: 1800;refresher=uac\r\n";
+    solo.receive(&reply(&second, 200, "b", &format!("{CONTACT}{extra}"), "answer"));
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
+    solo.sent();
+    solo.pass(Duration::from_secs(900));
+    assert!(solo.one().starts_with("UPDATE "));
+}
+
+#[test]
+fn a_refresh_that_is_too_short_is_sent_again_at_the_length_that_is_wanted() {
+    for allow in ["UPDATE", "INVITE"] {
+        let mut solo = Solo::new(Policy::default());
+        let extra = format!("Allow: {allow}\r\nSession-Expires: 100;refresher=uac\r\n");
+        solo.up(invite(1), &extra);
+        solo.pass(Duration::from_secs(50));
+        let refresh = solo.one();
+        solo.receive(&reply(&refresh, 422, "", "Min-SE: 200\r\n", ""));
+        let sent = solo.sent();
+        let again = sent.last().unwrap();
+        assert_eq!(header(again, "Session-Expires"), "200;refresher=uac", "{allow}");
+        assert_eq!(header(again, "Min-SE"), "200");
+        let extra = format!("{CONTACT}Session-Expires: 200;refresher=uac\r\n");
+        solo.receive(&reply(again, 200, "", &extra, ""));
+        solo.sent();
+        solo.pass(Duration::from_secs(99));
+        assert_eq!(solo.sent_kinds(), [""; 0], "half of 200 s");
+        solo.pass(Duration::from_secs(1));
+        assert_eq!(solo.sent().len(), 1);
+        assert_eq!(solo.said(), [""; 0]);
+    }
+}

@@ -106,7 +106,7 @@ fn a_lost_connection_fails_what_nothing_has_answered_and_nothing_else() {
     solo.receive(&reply(&ringing, 180, "b", "", ""));
     assert_eq!(solo.said(), ["180"]);
     solo.dial(over_tcp(2));
-    solo.core.transport_failed(Transport::Tcp, addr(THEIRS), solo.now);
+    solo.lose(Transport::Tcp);
     solo.pass(Duration::from_secs(1));
     assert_eq!(solo.said(), ["ended by Transport"]);
     assert_eq!(solo.core.load().0, 1);
@@ -119,7 +119,7 @@ fn a_bye_that_cannot_be_delivered_leaves_nothing_behind() {
     call.destination.transport = Transport::Tcp;
     solo.up(call, "");
     solo.hang_up(1);
-    solo.core.transport_failed(Transport::Tcp, addr(THEIRS), solo.now);
+    solo.lose(Transport::Tcp);
     solo.pass(Duration::ZERO);
     assert_eq!(solo.core.load().0, 0);
     solo.assert_empty();

@@ -42,6 +42,8 @@ pub fn invite(leg: u64) -> Invite {
         call_id: format!("call-{leg}"),
         from_tag: format!("tag-{leg}"),
         credentials: None,
+        failover: Failover::default(),
+        session_expires: None,
         headers: vec![("X-Serial".to_owned(), "7".to_owned())],
         body: Some(Body::sdp("offer")),
     }
@@ -56,6 +58,10 @@ pub fn say(event: &Event) -> Option<String> {
     Some(match event {
         Event::Prepared { .. } => "prepared".to_owned(),
         Event::Challenged { .. } => "challenged".to_owned(),
+        Event::Retried { why: Retry::SessionInterval, .. } => "retried for the interval".to_owned(),
+        Event::Retried { why: Retry::NextTarget { failed, why }, .. } => {
+            format!("retried after {} {}: {why:?}", failed.transport.name(), failed.addr)
+        }
         // Told apart where it matters: every answered INVITE has one.
         Event::Trying { .. } => return None,
         Event::Provisional { status, body, .. } => format!("{status}{}", text(body)),
@@ -149,6 +155,13 @@ impl Solo {
             bytes: text.to_owned().into(),
         };
         self.core.received(received, self.now);
+        self.collect();
+    }
+
+    /// The far side takes no connection any more.
+    pub fn lose(&mut self, transport: Transport) {
+        let hop = Hop::new(transport, addr(THEIRS));
+        self.core.transport_failed(hop, TransportFault::Refused, self.now);
         self.collect();
     }
 

@@ -41,6 +41,7 @@ async fn starting_says_what_is_wrong() {
     let config = |transport, bind: String, limits| EndpointConfig {
         listeners: vec![Listener { transport, bind: bind.parse().unwrap(), public_address: None }],
         limits,
+        tls: TlsSettings::default(),
         policy: Policy::default(),
         user_agent: None,
         seed: 1,
@@ -67,6 +68,7 @@ async fn a_public_address_is_what_peers_are_told() {
             public_address: Some(("203.0.113.9".parse().unwrap(), Some(15060))),
         }],
         limits: Limits::default(),
+        tls: TlsSettings::default(),
         policy: Policy::default(),
         user_agent: None,
         seed: 77,
@@ -83,6 +85,8 @@ async fn a_public_address_is_what_peers_are_told() {
         call_id: "public".to_owned(),
         from_tag: "public".to_owned(),
         credentials: None,
+        failover: Failover::default(),
+        session_expires: None,
         headers: vec![],
         body: None,
     };
@@ -105,6 +109,7 @@ async fn a_registered_phone_is_reached_over_its_own_connection() {
             public_address: None,
         }],
         limits: Limits::default(),
+        tls: TlsSettings::default(),
         policy: Policy { accept_register: AcceptRegister::Open, ..Policy::default() },
         user_agent: None,
         seed: 78,
@@ -137,6 +142,8 @@ async fn a_registered_phone_is_reached_over_its_own_connection() {
         call_id: "flow".to_owned(),
         from_tag: "flow".to_owned(),
         credentials: None,
+        failover: Failover::default(),
+        session_expires: None,
         headers: vec![],
         body: None,
     };

@@ -21,14 +21,23 @@ static LEGS: AtomicU64 = AtomicU64::new(1);
 
 impl Party {
     pub async fn start(limits: Limits) -> Party {
+        Party::with_tls(limits, TlsSettings::default()).await
+    }
+
+    pub async fn with_tls(limits: Limits, tls: TlsSettings) -> Party {
         let listener = |transport| Listener {
             transport,
             bind: "127.0.0.1:0".parse().unwrap(),
             public_address: None,
         };
         let config = EndpointConfig {
-            listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
+            listeners: vec![
+                listener(Transport::Udp),
+                listener(Transport::Tcp),
+                listener(Transport::Tls),
+            ],
             limits,
+            tls,
             policy: Policy { accept_invites: AcceptInvites::Open, ..Policy::default() },
             user_agent: None,
             seed: LEGS.fetch_add(1, Ordering::Relaxed),
@@ -55,7 +64,14 @@ impl Party {
 
     /// Dials and returns the leg once it is sent.
     pub async fn dial(&mut self, to: SocketAddr, transport: Transport) -> LegId {
-        let leg = self.prepare(to, transport);
+        self.dial_to(Destination::new(to, transport)).await
+    }
+
+    pub async fn dial_to(&mut self, destination: Destination) -> LegId {
+        let invite = self.invite(destination.addr, destination.transport);
+        let leg = invite.leg;
+        let invite = Invite { destination, ..invite };
+        self.endpoint.command(Command::Prepare(Box::new(invite))).unwrap();
         assert!(matches!(self.event().await, Event::Prepared { .. }));
         self.endpoint.command(Command::Send { leg }).unwrap();
         leg
@@ -73,6 +89,8 @@ impl Party {
             call_id: format!("call-{}", leg.0),
             from_tag: format!("tag-{}", leg.0),
             credentials: None,
+            failover: Failover::default(),
+            session_expires: None,
             headers: vec![],
             body: Some(Body::sdp(SDP)),
         }
@@ -95,7 +113,13 @@ pub const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.
 
 /// A whole call from `a` to `b`: dialled, answered, acknowledged, hung up by `a`.
 pub async fn call(a: &mut Party, b: &mut Party, transport: Transport) {
-    let leg = a.dial(b.address(transport), transport).await;
+    let to = Destination::new(b.address(transport), transport);
+    let leg = a.dial_to(to).await;
+    answered(a, b, leg).await;
+}
+
+/// What follows once `a` has dialled `b`.
+pub async fn answered(a: &mut Party, b: &mut Party, leg: LegId) {
     let Event::Incoming { leg: inbound, .. } = b.event().await else { panic!("no call came in") };
     let body = Some(Body::sdp(SDP));
     b.endpoint.command(Command::Answer { leg: inbound, body }).unwrap();

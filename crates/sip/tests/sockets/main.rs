@@ -6,3 +6,4 @@ mod harness;
 mod calls;
 mod hostile;
 mod sipp;
+mod tls;

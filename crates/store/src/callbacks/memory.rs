@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::vocabulary::{Serial, TenantId};
 
 use super::{CallbackAttempt, CallbackId, CallbackNext, CallbackState, CallbackStatus};
+use crate::retention::Expiry;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Callbacks {
@@ -53,6 +54,35 @@ impl Callbacks {
 
     pub(crate) fn replay(&mut self, id: CallbackId, now_ms: i64) -> u64 {
         self.advance(id, CallbackStatus::Pending { next_try_ms: now_ms })
+    }
+
+    pub(crate) fn is_undelivered(&self, id: CallbackId) -> bool {
+        self.states.get(&id).is_some_and(|state| state.status != CallbackStatus::Delivered)
+    }
+
+    /// Removes what is over since before the time, by its last attempt, the oldest first.
+    pub(crate) fn expire(&mut self, expiry: &Expiry) -> u64 {
+        let all = CallbackId { tenant: expiry.tenant, position: 0 }..=CallbackId {
+            tenant: expiry.tenant,
+            position: u64::MAX,
+        };
+        let mut old: Vec<(i64, CallbackId)> = self
+            .states
+            .range(all)
+            .filter(|(_, state)| !matches!(state.status, CallbackStatus::Pending { .. }))
+            .filter_map(|(id, state)| Some((self.attempts.get(&(*id, state.attempts))?.at_ms, *id)))
+            .filter(|(at_ms, _)| *at_ms < expiry.before_ms)
+            .collect();
+        old.sort_unstable();
+        old.truncate(expiry.limit as usize);
+        for (_, id) in &old {
+            let state = self.states.remove(id);
+            if let Some(serial) = state.and_then(|state| state.serial) {
+                self.by_serial.remove(&(serial, *id));
+            }
+            self.attempts.retain(|(of, _), _| of != id);
+        }
+        old.len() as u64
     }
 
     /// Ids in the order in which they are due, with their times.

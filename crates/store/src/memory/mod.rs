@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::Store;
 use crate::batch::{Batch, Submitted};
-use crate::callbacks::{CallbackDue, CallbackId, CallbackState, Offered};
+use crate::callbacks::{CallbackDue, CallbackState, Offered, offered};
 use crate::counters::Counters;
 use crate::error::{CommitError, StoreError};
 use crate::work::{Answer, GROUP_WEIGHT, Outcome, QUEUE_LIMIT, QUEUE_RESERVE, Reply, Work};
@@ -22,6 +22,7 @@ use tables::Tables;
 #[derive(Debug, Default)]
 pub struct Memory {
     state: Mutex<State>,
+    offered: Mutex<Offered>,
     counters: Counters,
 }
 
@@ -29,7 +30,6 @@ pub struct Memory {
 struct State {
     committed: Tables,
     waiting: VecDeque<(Work, Reply)>,
-    offered: Offered,
     stopped: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Memory {
         let committed = self.lock().committed.clone();
         self.fail("it crashed");
         let state = State { committed, ..State::default() };
-        Store::Memory(Arc::new(Memory { state: Mutex::new(state), counters: Counters::default() }))
+        Store::Memory(Arc::new(Memory { state: Mutex::new(state), ..Memory::default() }))
     }
 
     /// Commits what waits, as a disk would by itself after a while.
@@ -88,11 +88,10 @@ impl Memory {
     }
 
     pub(crate) fn callbacks_due(&self, now_ms: i64, limit: usize) -> Vec<CallbackDue> {
-        let mut state = self.lock();
-        let State { committed, offered, .. } = &mut *state;
+        let committed = &self.lock().committed;
         let due = committed.callbacks.by_due_time();
         let due = due.take_while(|(at_ms, _)| *at_ms <= now_ms).map(|(_, id)| id);
-        let free = offered.offer(due, |id| *id, now_ms, limit);
+        let free = offered::lock(&self.offered).offer(due, |id| *id, now_ms, limit);
         free.into_iter()
             .filter_map(|id| {
                 let CallbackState { url, attempts, .. } = committed.callbacks.state(id)?.clone();
@@ -105,12 +104,13 @@ impl Memory {
     pub(crate) fn next_callback_ms(&self) -> Option<i64> {
         let state = self.lock();
         let mut due = state.committed.callbacks.by_due_time();
-        let free = due.find(|(_, id)| !state.offered.holds(*id)).map(|(at_ms, _)| at_ms);
-        free.into_iter().chain(state.offered.next_ms()).min()
+        let offered = offered::lock(&self.offered);
+        let free = due.find(|(_, id)| !offered.holds(*id)).map(|(at_ms, _)| at_ms);
+        free.into_iter().chain(offered.next_ms()).min()
     }
 
-    pub(crate) fn withdraw_offer(&self, id: CallbackId) {
-        self.lock().offered.withdraw(id);
+    pub(crate) fn offered(&self) -> &Mutex<Offered> {
+        &self.offered
     }
 
     fn enqueue(&self, work: Work, room: usize) -> Result<Answer, CommitError> {

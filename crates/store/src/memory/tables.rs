@@ -14,6 +14,7 @@ use crate::error::CommitError;
 use crate::events::{Events, Positions};
 use crate::idempotency::{self, IdempotencyKeys};
 use crate::intents::Intents;
+use crate::retention::{Expired, Expiry};
 use crate::tenants::Tenant;
 use crate::timelines;
 use crate::tokens::Token;
@@ -153,12 +154,41 @@ impl Tables {
                 self.secrets.insert((*tenant, name.clone()), sealed.clone());
                 Ok(1)
             }
+            Edit::RemoveSecrets { tenant, names } => {
+                let remove = |name: &String| self.secrets.remove(&(*tenant, name.clone()));
+                Ok(names.iter().filter_map(remove).count() as u64)
+            }
             Edit::PutVoiceRecording(recording) => self.put_voice_recording(recording),
             Edit::UpdateVoiceRecording(recording) => self.update_voice_recording(recording),
             Edit::PutVoiceTemplate(template) => self.put_voice_template(template),
             Edit::PutMeta { key, value } => {
                 self.meta.insert(key.clone(), value.clone());
                 Ok(1)
+            }
+            Edit::Expire(expired) => Ok(self.expire(expired)),
+        }
+    }
+
+    fn expire(&mut self, expired: &Expired) -> u64 {
+        let Tables { events, callbacks, cdrs, timelines, .. } = self;
+        match expired {
+            Expired::Events(Expiry { tenant, before_ms, limit }) => {
+                let needed = |id| callbacks.is_undelivered(id);
+                events.expire(*tenant, *before_ms, *limit as usize, needed)
+            }
+            Expired::Callbacks(expiry) => callbacks.expire(expiry),
+            Expired::Records(Expiry { tenant, before_ms, limit }) => {
+                let old: Vec<Serial> =
+                    cdrs.older(*tenant, *before_ms).take(*limit as usize).collect();
+                for serial in &old {
+                    cdrs.remove(*serial);
+                    timelines.remove(serial);
+                }
+                old.len() as u64
+            }
+            Expired::Timelines(serials) => {
+                let removed = serials.iter().filter(|serial| timelines.remove(serial).is_some());
+                removed.count() as u64
             }
         }
     }

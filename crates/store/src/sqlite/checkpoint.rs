@@ -15,8 +15,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Command, Stopped};
 use crate::counters::Counters;
+use crate::writer::{Command, Stopped};
 
 /// Weight of the work after which the log is moved, and what each commit adds by itself.
 const STEP: u64 = 4_096;
@@ -128,7 +128,7 @@ impl Checkpointer {
         {
             // Waited for, since only one connection can move the log at a time.
             let (done, finished) = oneshot::channel();
-            if writer.send(Command::FinishCheckpoint { done }).await.is_ok() {
+            if writer.send(Command::Tidy { done }).await.is_ok() {
                 // An error means that the writer is gone, which the loop sees by itself.
                 finished.await.ok();
             }

@@ -2,28 +2,23 @@
 
 mod checkpoint;
 mod directory;
-mod group;
-pub(crate) mod multi_row;
-mod schema;
-mod writer;
+mod disk;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Sqlite as SqliteDatabase};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 
-use self::writer::Writer;
-use crate::batch::{Batch, Submitted};
+use self::disk::SqliteDisk;
 use crate::callbacks::Offered;
-use crate::counters::Counters;
-use crate::error::{CommitError, StoreError};
-use crate::work::{Outcome, QUEUE_LIMIT, QUEUE_RESERVE, Reply, Work};
+use crate::error::StoreError;
+use crate::sql::{Connection, Loan, schema};
+use crate::writer::Writer;
 
 /// Readers at a time. Reads are point queries or bounded pages; the writer is none of them.
 const READERS: u32 = 4;
@@ -34,28 +29,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Sqlite {
     readers: SqlitePool,
-    commands: mpsc::Sender<Command>,
-    stopped: Stopped,
-    counters: Arc<Counters>,
+    writer: Writer,
     offered: Mutex<Offered>,
-}
-
-/// Why nothing is accepted any more, once that is so.
-pub(crate) type Stopped = Arc<OnceLock<String>>;
-
-#[derive(Debug)]
-pub(crate) enum Command {
-    Work {
-        work: Work,
-        reply: Reply,
-    },
-    /// The log is long: move what is left of it, between two groups, so that it starts again.
-    FinishCheckpoint {
-        done: oneshot::Sender<()>,
-    },
-    Close {
-        reply: oneshot::Sender<()>,
-    },
 }
 
 impl Sqlite {
@@ -63,8 +38,9 @@ impl Sqlite {
         let lock = directory::lock(directory)?;
         let file = directory.join("offhook.db");
         let mut connection = options(&file).connect().await?;
-        schema::migrate(&mut connection).await?;
-        let positions = crate::events::last_positions(&mut connection).await?;
+        migrate(&mut connection).await?;
+        let positions =
+            crate::events::last_positions(&mut Connection::Sqlite(&mut connection)).await?;
         let checkpoints = options(&file).busy_timeout(Duration::ZERO).connect().await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -72,88 +48,52 @@ impl Sqlite {
             .await?;
         directory::sync(directory)?;
 
-        let stopped = Stopped::default();
-        let counters = Arc::new(Counters::default());
-        let (commands, queue) = mpsc::channel(QUEUE_LIMIT);
+        let (writer, inbox) = Writer::channel();
         let log = checkpoint::Log::default();
         let checkpointer = checkpoint::start(
             checkpoints,
             log.clone(),
-            commands.downgrade(),
-            Arc::clone(&stopped),
-            Arc::clone(&counters),
+            writer.commands(),
+            Arc::clone(writer.stopped()),
+            Arc::clone(writer.counters()),
         );
-        let writer = Writer {
-            connection,
-            positions,
-            log,
-            checkpointer,
-            stopped: Arc::clone(&stopped),
-            counters: Arc::clone(&counters),
-            lock,
-        };
-        tokio::spawn(writer.run(queue));
-        Ok(Sqlite { readers, commands, stopped, counters, offered: Mutex::default() })
+        inbox.serve(SqliteDisk { connection, log, checkpointer, lock }, positions);
+        Ok(Sqlite { readers, writer, offered: Mutex::default() })
     }
 
-    pub(crate) fn submit(&self, batch: Batch) -> Submitted {
-        if batch.accepts() && self.commands.capacity() < QUEUE_RESERVE {
-            self.counters.count_refused();
-            return Submitted::refused(CommitError::Busy);
-        }
-        let (reply, answer) = oneshot::channel();
-        match self.enqueue(Command::Work { work: Work::Submit(batch), reply }) {
-            Ok(()) => Submitted::new(answer, None),
-            Err(error) => Submitted::refused(error),
-        }
-    }
-
-    /// Hands work to the writer and waits for its commit.
-    pub(crate) async fn perform(&self, work: Work) -> Result<Outcome, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Command::Work { work, reply })?;
-        match answer.await {
-            Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(StoreError::Stopped { why: "its writer is gone".into() }),
-        }
-    }
-
-    pub(crate) async fn reader(&self) -> Result<PoolConnection<SqliteDatabase>, StoreError> {
-        Ok(self.readers.acquire().await?)
-    }
-
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
     }
 
     pub(crate) fn offered(&self) -> &Mutex<Offered> {
         &self.offered
     }
 
+    pub(crate) async fn reader(&self) -> Result<Loan, StoreError> {
+        Ok(Loan::Sqlite(self.readers.acquire().await?))
+    }
+
     /// Writes what is queued, then lets go of the directory.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
-        let (reply, closed) = oneshot::channel();
-        if self.commands.send(Command::Close { reply }).await.is_ok() {
-            // An error means that the writer went away by itself, which is closed as well.
-            closed.await.ok();
-        }
+        self.writer.close().await;
     }
+}
 
-    fn enqueue(&self, command: Command) -> Result<(), CommitError> {
-        if let Some(why) = self.stopped.get() {
-            return Err(CommitError::Stopped { why: why.clone() });
+/// Brings the file to the newest version, or refuses a file that is newer; `PRAGMA user_version`
+/// says which one it has.
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    for (version, steps) in schema::missing(found)? {
+        let mut transaction = connection.begin().await?;
+        for step in steps {
+            transaction.execute(*step).await?;
         }
-        self.commands.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                self.counters.count_refused();
-                CommitError::Busy
-            }
-            mpsc::error::TrySendError::Closed(_) => CommitError::Stopped {
-                why: self.stopped.get().cloned().unwrap_or_else(|| "its writer is gone".into()),
-            },
-        })
+        let mark = AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+        transaction.execute(mark).await?;
+        transaction.commit().await?;
     }
+    Ok(())
 }
 
 /// How each connection is opened. Checkpoints are ours (see `checkpoint.rs`); statements are not

@@ -6,10 +6,10 @@ use engine::vocabulary::{Priority, Serial, TenantId};
 use store::{Claim, IntentState, Store};
 use tokio::task::JoinSet;
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{TENANT, accepted, intent, started};
 
-on_both_backends!(
+on_every_store!(
     claimed_by_priority_then_first_come,
     concurrent_claims_never_share_a_call,
     a_claim_sees_what_was_submitted_before,

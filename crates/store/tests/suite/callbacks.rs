@@ -6,13 +6,13 @@ use store::{
     EventPosition, MAX_CALLBACK_TEXT_BYTES, OFFER_MS, Store, StoreError,
 };
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{T0, TENANT, intent, whole_call};
 
 /// When the callbacks of `whole_call` are due.
 const DUE: i64 = T0 + 20;
 
-on_both_backends!(
+on_every_store!(
     a_delivered_callback_is_not_due_again,
     a_retry_is_due_at_its_time,
     given_up_and_replayed,

@@ -6,10 +6,10 @@ use engine::Used;
 use engine::vocabulary::{CallKind, TenantId};
 use store::{CdrQuery, Store};
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{T0, TENANT, accepted, cdr, ended, intent, started};
 
-on_both_backends!(
+on_every_store!(
     pages_are_ordered_by_acceptance,
     the_time_span_includes_both_ends,
     filtered_by_caller_and_kind,

@@ -9,12 +9,12 @@ use engine::writes::Write;
 use store::{Batch, CommitError, MAX_TIMELINE_BYTES, Store};
 use tokio::task::JoinSet;
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{
     TENANT, accepted, attempt, cdr, ended, ended_event, intent, ringing, started, whole_call,
 };
 
-on_both_backends!(
+on_every_store!(
     positions_have_no_gaps_under_concurrent_submitters,
     waiting_batches_share_a_commit,
     a_refused_batch_leaves_no_row_and_disturbs_nobody,

@@ -12,7 +12,7 @@ use crate::nouns::{TENANT, accepted, attempt, intent, ringing, whole_call};
 #[tokio::test]
 async fn a_second_opener_is_refused_until_the_first_closes() {
     let fixture = Fixture::sqlite().await;
-    let directory = fixture.directory.as_ref().unwrap().path();
+    let directory = fixture.directory();
     let second = refusal(directory).await;
     assert!(matches!(&second, StoreError::Locked { path } if path == directory), "{second}");
 
@@ -28,7 +28,7 @@ async fn a_second_opener_is_refused_until_the_first_closes() {
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let fixture = Fixture::sqlite().await;
-    let directory = fixture.directory.as_ref().unwrap().path();
+    let directory = fixture.directory();
     fixture.store.close().await;
     let mut file =
         std::fs::OpenOptions::new().write(true).open(directory.join("offhook.db")).unwrap();
@@ -61,7 +61,7 @@ async fn a_file_that_is_no_database_is_refused() {
 #[tokio::test]
 async fn close_leaves_everything_in_the_database() {
     let fixture = Fixture::sqlite().await;
-    let directory = fixture.directory.as_ref().unwrap().path();
+    let directory = fixture.directory();
     fixture.store.submit(vec![accepted(intent(1)), ringing(TENANT, 1)]).await.unwrap();
     fixture.store.close().await;
     assert!(!directory.join("offhook.db-wal").exists());
@@ -74,7 +74,7 @@ async fn close_leaves_everything_in_the_database() {
 async fn the_log_stays_bounded_under_load() {
     const MIB: u64 = 1 << 20;
     let fixture = Fixture::sqlite().await;
-    let log = fixture.directory.as_ref().unwrap().path().join("offhook.db-wal");
+    let log = fixture.directory().join("offhook.db-wal");
     let mut longest = 0;
     for round in 0..40 {
         let batches: Vec<_> = (0..16)

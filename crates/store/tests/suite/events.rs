@@ -4,10 +4,10 @@ use engine::events::{Event, EventKind, RecordingReview};
 use engine::vocabulary::{LegId, TenantId};
 use engine::writes::Write;
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{T0, TENANT, cdr, ended, ended_event, event, intent, ringing, started};
 
-on_both_backends!(
+on_every_store!(
     a_reader_goes_on_where_it_stopped,
     a_call_has_its_events_in_order,
     a_terminal_event_without_its_record_is_kept_whole,

@@ -8,10 +8,10 @@ use engine::vocabulary::{Serial, TenantId};
 use engine::writes::Write;
 use store::{Claim, CommitError, Store, StoreError};
 
-use crate::fixture::{Fixture, on_both_backends, open};
+use crate::fixture::{Fixture, on_every_store, open};
 use crate::nouns::{TENANT, accepted, intent, ringing, started, whole_call};
 
-on_both_backends!(a_full_queue_refuses_new_calls_first);
+on_every_store!(a_full_queue_refuses_new_calls_first);
 
 const CHILD: &str = "OFFHOOK_STORE_FULL_DISK";
 

@@ -3,12 +3,12 @@
 use engine::vocabulary::{Serial, TenantId};
 use store::{AcceptedRequest, CommitError};
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{T0, idempotency, intent, with_key};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-on_both_backends!(
+on_every_store!(
     a_key_is_stored_with_its_call,
     of_parallel_requests_one_is_accepted,
     a_key_is_void_after_a_day,

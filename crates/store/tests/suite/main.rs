@@ -1,4 +1,4 @@
-//! One suite for both backends: each test gets an empty store of either kind.
+//! One suite for all stores: each test gets an empty one of every kind.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,6 +6,8 @@ mod access;
 mod backlog;
 mod callbacks;
 mod cdrs;
+#[path = "../postgres/cluster.rs"]
+mod cluster;
 mod commit;
 mod directory;
 mod events;
@@ -13,5 +15,9 @@ mod failure;
 mod fixture;
 mod idempotency;
 mod nouns;
+mod outage;
+#[path = "../postgres/proxy.rs"]
+mod proxy;
 mod recovery;
+mod retention;
 mod voice;

@@ -5,13 +5,13 @@ use engine::vocabulary::{Serial, TenantId};
 use engine::writes::{Attempt, Unfinished, Write};
 use store::{Claim, IntentState, NaturalKey};
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{
     T0, TENANT, accepted, answered, attempt, cdr, ended, ended_event, intent, ringing, started,
     whole_call,
 };
 
-on_both_backends!(
+on_every_store!(
     a_start_finds_what_was_committed,
     a_dialled_call_is_unfinished_with_the_last_attempt_of_each_leg,
     an_answer_belongs_to_its_attempt,

@@ -3,10 +3,10 @@
 use engine::vocabulary::TenantId;
 use store::{StoreError, VoiceRecording, VoiceStatus, VoiceTemplate};
 
-use crate::fixture::{Fixture, on_both_backends};
+use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{T0, TENANT};
 
-on_both_backends!(
+on_every_store!(
     a_recording_is_found_by_id_and_name,
     names_are_unique_per_tenant,
     a_review_changes_the_status,

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::{Clip, Codec, Command, Config, Event, LegId, Media, PlayId};
+use media::{Clip, Codec, Command, Config, Event, LegId, Media, PlayId, Srtp};
 
 /// Generous: reached only where something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -61,7 +61,11 @@ impl World {
     }
 
     pub fn offer(&mut self, leg: LegId, codecs: &[Codec]) -> (Bytes, u16) {
-        self.send(Command::Offer { leg, codecs: codecs.to_vec(), dtmf: true });
+        self.offer_srtp(leg, codecs, Srtp::Off)
+    }
+
+    pub fn offer_srtp(&mut self, leg: LegId, codecs: &[Codec], srtp: Srtp) -> (Bytes, u16) {
+        self.send(Command::Offer { leg, codecs: codecs.to_vec(), dtmf: true, srtp });
         self.offered(leg)
     }
 
@@ -114,8 +118,12 @@ impl World {
 
     /// Two legs of this world that talk to each other.
     pub fn pair(&mut self, a: LegId, b: LegId, codec: Codec) {
-        let (offer, _) = self.offer(a, &[codec]);
-        self.send(Command::Answer { leg: b, offer, codecs: vec![codec] });
+        self.pair_srtp(a, b, codec, Srtp::Off);
+    }
+
+    pub fn pair_srtp(&mut self, a: LegId, b: LegId, codec: Codec, srtp: Srtp) {
+        let (offer, _) = self.offer_srtp(a, &[codec], srtp);
+        self.send(Command::Answer { leg: b, offer, codecs: vec![codec], srtp });
         let (sdp, _) = self.answered(b);
         self.send(Command::Remote { leg: a, sdp });
         self.negotiated(a);
@@ -156,9 +164,15 @@ impl Peer {
 
     /// The next RTP packet.
     pub fn receive(&self) -> Rtp {
+        let (bytes, from) = self.receive_bytes();
+        Rtp::parse(&bytes, from)
+    }
+
+    /// The next datagram on the RTP port.
+    pub fn receive_bytes(&self) -> (Vec<u8>, SocketAddr) {
         let mut bytes = [0; 2048];
         let (length, from) = self.rtp.recv_from(&mut bytes).expect("an RTP packet");
-        Rtp::parse(&bytes[..length], from)
+        (bytes[..length].to_vec(), from)
     }
 }
 

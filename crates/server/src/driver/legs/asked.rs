@@ -14,9 +14,9 @@ use crate::driver::{Driver, Happening};
 
 impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
-        let codecs = self.trunks.codecs(&to.trunk);
+        let (codecs, srtp) = (self.trunks.codecs(&to.trunk), self.trunks.srtp(&to.trunk));
         self.add_leg(leg, serial, Stage::Binding(Purpose::Dial(to)));
-        self.tell_media(media::Command::Offer { leg: to_media(leg), codecs, dtmf: true });
+        self.tell_media(media::Command::Offer { leg: to_media(leg), codecs, dtmf: true, srtp });
     }
 
     pub(in crate::driver) fn resume(

@@ -15,7 +15,7 @@ impl Driver {
         match event {
             Event::Offered { leg, sdp, .. } => self.bound(of_media(leg), sdp),
             Event::Answered { leg, sdp, .. } => self.reoffer_answered(of_media(leg), sdp),
-            Event::Negotiated { leg, codec, remote, direction, .. } => {
+            Event::Negotiated { leg, codec, remote, direction, srtp, .. } => {
                 let leg = of_media(leg);
                 let codec = format!("{codec:?}").to_uppercase();
                 if let Some(entry) = self.legs.0.get_mut(&leg) {
@@ -23,7 +23,8 @@ impl Driver {
                 }
                 let remote = remote.map(|remote| remote.to_string());
                 let direction = format!("{direction:?}");
-                self.note_leg(leg, NoteKind::Negotiated { codec, remote, direction });
+                let srtp = srtp.map(|suite| suite.name().to_owned());
+                self.note_leg(leg, NoteKind::Negotiated { codec, remote, direction, srtp });
             }
             Event::Failed { leg, fault } => self.media_failed(of_media(leg), &fault),
             Event::PlayStarted { leg, .. } => self.leg_input(of_media(leg), LegInput::PlayStarted),
@@ -154,6 +155,9 @@ impl Driver {
             let (packets_in, packets_out) = (stats.packets_received, stats.packets_sent);
             let (received, sent) = (packets_in > 0, packets_out > 0);
             self.note_leg(leg, NoteKind::Audio { received, sent, packets_in, packets_out });
+        }
+        if let Some(refused) = stats.and_then(NoteKind::refused) {
+            self.note_leg(leg, refused);
         }
         self.leg_input(leg, LegInput::Ended { cause, sip_status, media, then });
     }

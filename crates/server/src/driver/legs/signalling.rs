@@ -18,7 +18,8 @@ impl Driver {
                 let (leg, wire, media) = self.prepared(of_sip(leg), &wire);
                 self.leg_input(leg, LegInput::Prepared { wire, media });
             }
-            Event::Challenged { leg, wire } => {
+            // A new INVITE either way, and to disk before it leaves.
+            Event::Challenged { leg, wire } | Event::Retried { leg, wire, .. } => {
                 let (leg, wire, media) = self.prepared(of_sip(leg), &wire);
                 self.leg_input(leg, LegInput::Challenged { wire, media });
             }

@@ -41,6 +41,9 @@ pub struct LogEntry {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LogPage {
     events: Vec<LogEntry>,
+    /// Where the log begins: 1, and a later position once events have expired. Where it is more than
+    /// one behind the `after` of the request, those between are gone.
+    first: u64,
     /// `after` of the next request.
     last: u64,
 }
@@ -85,7 +88,10 @@ pub async fn read(
         if !page.is_empty() || Instant::now() >= until {
             let last = page.last().map_or(after, |(position, _)| *position);
             let events = page.into_iter().map(LogEntry::new).collect();
-            return Ok(Json(LogPage { events, last }));
+            let first = app.store.first_event(tenant.id).await?;
+            // A reader whose next events are gone goes on where the log begins.
+            let last = last.max(first - 1);
+            return Ok(Json(LogPage { events, first, last }));
         }
         let look_again = until.min(Instant::now() + LOOK_AGAIN);
         // Rung or silent: in each case the log itself is looked at.

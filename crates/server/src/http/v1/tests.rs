@@ -7,7 +7,8 @@ use store::{CallbackAttempt, CallbackNext, CallbackResult, VoiceStatus};
 
 use crate::app::unix_ms;
 use crate::calls::{Accepted, Quota, Refusal};
-use crate::http::testing::{OPERATOR_KEY, World};
+use crate::http::testing::{OPERATOR_KEY, TENANT, World};
+use crate::storage::Room;
 use engine::Used;
 use engine::vocabulary::Serial;
 
@@ -77,12 +78,7 @@ async fn a_call_is_shown_in_every_state() {
     let waiting = world.get("/v1/calls/21").await.json();
     assert_eq!((&waiting["state"], &waiting["serial"]), (&json!("waiting"), &json!("21")));
     assert!(waiting.get("end").is_none());
-    world
-        .app
-        .store
-        .claim(store::Claim::One { tenant: crate::http::testing::TENANT, serial: Serial(21) })
-        .await
-        .unwrap();
+    world.app.store.claim(store::Claim::One { tenant: TENANT, serial: Serial(21) }).await.unwrap();
     assert_eq!(world.get("/v1/calls/21").await.json()["state"], "live");
     world.ended(intent, Outcome::CutShort, false).await;
     let over = world.get("/v1/calls/21").await.json();
@@ -197,10 +193,29 @@ async fn the_log_is_read_from_any_position() {
     let rest = world.get("/v1/events?after=1&limit=5").await.json();
     assert_eq!(rest["events"][0]["position"], 2);
     let none = world.get("/v1/events?after=2").await.json();
-    assert_eq!(none, json!({"events": [], "last": 2}));
+    assert_eq!(none, json!({"events": [], "first": 1, "last": 2}));
     for path in ["/v1/events?limit=0", "/v1/events?wait=31", "/v1/events?after=x"] {
         assert_eq!(world.get(path).await.status, 400, "{path}");
     }
+}
+
+/// What was before is gone; the reader is told so and goes on where the log begins.
+#[tokio::test]
+async fn a_log_whose_old_events_expired_begins_later() {
+    let world = world().await;
+    for (serial, at) in [(51, T0), (52, T0 + 1), (53, T0 + 500_000)] {
+        let intent = world.accepted(serial, at).await;
+        world.ended(intent, Outcome::Played, false).await;
+    }
+    let expiry = store::Expiry { tenant: TENANT, before_ms: T0 + 500_000, limit: 100 };
+    world.app.store.expire_events(expiry).await.unwrap();
+    let page = world.get("/v1/events?after=1").await.json();
+    assert_eq!((&page["first"], &page["last"]), (&json!(3), &json!(3)));
+    assert_eq!(page["events"][0]["position"], 3);
+    let later = store::Expiry { before_ms: T0 + 900_000, ..expiry };
+    world.app.store.expire_events(later).await.unwrap();
+    let none = world.get("/v1/events?after=1").await.json();
+    assert_eq!(none, json!({"events": [], "first": 4, "last": 3}), "the next is 4");
 }
 
 #[tokio::test]
@@ -331,5 +346,26 @@ async fn the_document_describes_every_route_of_v1() {
 async fn health_and_readiness() {
     let world = world().await;
     assert_eq!(world.send(Method::GET, "/healthz", &[], "").await.status, 200);
-    assert_eq!(world.send(Method::GET, "/readyz", &[], "").await.status, 200);
+    let ready = world.send(Method::GET, "/readyz", &[], "").await;
+    assert_eq!((ready.status.as_u16(), ready.json()), (200, json!({"disk": "enough"})));
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_is_announced_and_then_takes_no_calls() {
+    let world = world().await;
+    world.room.send_replace(Room::Low { free_mb: 900 });
+    let ready = world.send(Method::GET, "/readyz", &[], "").await;
+    assert_eq!(ready.json(), json!({"disk": "low", "free_mb": 900}));
+    assert_eq!(world.post("/v1/voice_notifications", notification()).await.status, 201);
+
+    world.room.send_replace(Room::Full { free_mb: 99 });
+    let ready = world.send(Method::GET, "/readyz", &[], "").await;
+    assert_eq!((ready.status.as_u16(), &ready.json()["code"]), (503, &json!("storage_full")));
+    let refused = world.post("/v1/voice_notifications", notification()).await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (503, &json!("queue_full")));
+    assert_eq!(refused.header("retry-after"), "30");
+    assert_eq!(world.get("/v1/calls").await.status, 200, "what is there can be read");
+
+    world.room.send_replace(Room::Enough);
+    assert_eq!(world.post("/v1/voice_notifications", notification()).await.status, 201);
 }

@@ -1,10 +1,14 @@
 //! How a dialled leg begins: prepared anew, or taken over from an earlier process.
 
-use super::{Outbound, State, key};
+use super::{Outbound, SessionInterval, State, key};
 use crate::{
-    Credentials, Destination, EndedBy, Event, HangUpCause, Invite, Wire,
+    Credentials, Destination, EndedBy, Event, Failover, HangUpCause, Invite, Wire,
     auth_client::AuthClient,
-    legs::{Leg, end_by, ended, invite, stored::StoredInvite},
+    legs::{
+        Leg, end_by, ended,
+        invite::{self, Again},
+        stored::StoredInvite,
+    },
     stack::Stack,
 };
 
@@ -26,21 +30,32 @@ impl Outbound {
             return refuse(stack, "another leg has this Call-ID and tag");
         }
         let branch = stack.random.next();
-        let bytes = match invite::first(stack, &invite, to, branch) {
+        let mut bytes = match invite::first(stack, &invite, to, branch) {
             Ok(bytes) => bytes,
             Err(reason) => return refuse(stack, &reason),
         };
+        let contact_user = invite.from.user().to_owned();
+        let mut failover = invite.failover.resolved(stack);
+        let (wanted, to) = (to, failover.for_length(bytes.len(), to, stack));
+        if to != wanted {
+            let contact = stack.contact(&contact_user, to);
+            let again = Again { contact: Some(contact), ..Again::new(stack.via(to, branch), 1) };
+            bytes = again.written(&bytes);
+        }
         stack.add_dialog(&invite.call_id, &invite.from_tag, leg);
         let outbound = Outbound {
             leg,
             call_id: invite.call_id,
             from_tag: invite.from_tag,
+            contact_user,
             request_uri: invite.request_uri.to_string(),
             invite: bytes,
             cseq: 1,
             key: key(branch),
             to,
             auth: AuthClient::new(invite.credentials, to.addr.ip()),
+            failover,
+            session: SessionInterval { asked: invite.session_expires, min: None },
             offer: invite.body,
             early: Vec::new(),
             was_ringing: false,
@@ -87,21 +102,25 @@ impl Outbound {
             transport: wire.transport,
             local: Some(wire.local),
             flow: None,
+            tls: wire.tls,
         };
         Some(Outbound {
             leg,
             call_id: read.call_id,
             from_tag: read.from_tag,
+            contact_user: String::new(),
             request_uri: read.uri,
             invite: wire.bytes,
             cseq: read.cseq,
             key: key(read.branch),
             to,
             auth: AuthClient::new(credentials, wire.remote.ip()),
+            failover: Failover::default(),
+            session: SessionInterval::default(),
             offer: read.body,
             early: Vec::new(),
             was_ringing: false,
-            state: State::Calling,
+            state: State::Calling { patience: None },
         })
     }
 }

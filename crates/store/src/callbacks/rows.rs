@@ -1,12 +1,10 @@
-//! The two tables of callbacks in the database.
+//! The two tables of callbacks in a database.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use engine::events::Event;
 use engine::vocabulary::{Serial, TenantId};
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::offered::{self, Offered};
 use super::{
@@ -14,10 +12,12 @@ use super::{
 };
 use crate::batch::EventPosition;
 use crate::error::{ApplyError, StoreError};
-use crate::sqlite::multi_row::{Bind, MultiRow, Values};
+use crate::sql::multi_row::{Bind, MultiRow, Values};
+use crate::sql::{Connection, Row, Statement};
 use crate::{events, rows};
 
-/// `state`: 0 pending, 1 delivered, 2 dead.
+/// `state`: 0 pending, 1 delivered, 2 dead. `next_try_ms` of what is not pending any more is when
+/// its last attempt was made, by which it expires.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE callbacks (
     tenant      INTEGER NOT NULL,
@@ -31,6 +31,7 @@ CREATE TABLE callbacks (
 ) WITHOUT ROWID;
 CREATE INDEX callbacks_due ON callbacks (next_try_ms, tenant, position) WHERE state = 0;
 CREATE INDEX callbacks_dead ON callbacks (tenant, position) WHERE state = 2;
+CREATE INDEX callbacks_over ON callbacks (tenant, next_try_ms) WHERE state <> 0;
 CREATE INDEX callbacks_by_serial ON callbacks (serial) WHERE serial IS NOT NULL;
 CREATE TABLE callback_attempts (
     tenant      INTEGER NOT NULL,
@@ -51,18 +52,22 @@ const DELIVERED: i64 = 1;
 const DEAD: i64 = 2;
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
-    "INSERT INTO callbacks (tenant, position, serial, url, state, attempts, next_try_ms) VALUES {rows}",
+    &["INSERT INTO callbacks (tenant, position, serial, url, state, attempts, next_try_ms) \
+       VALUES {rows}"],
     7,
 );
 /// Each attempt changes two rows; fewer means that its callback does not exist.
 static INSERT_ATTEMPT: MultiRow = MultiRow::new(
-    "INSERT INTO callback_attempts (tenant, position, number, at_ms, duration_ms, request, \
-         result, next)
-     SELECT column1, column2, column3, column4, column5, column6, column7, column8
-     FROM (VALUES {rows});
-     UPDATE callbacks SET attempts = new.column3, state = new.column9, next_try_ms = new.column10
-     FROM (VALUES {rows}) AS new
-     WHERE callbacks.tenant = new.column1 AND callbacks.position = new.column2",
+    &[
+        "INSERT INTO callback_attempts (tenant, position, number, at_ms, duration_ms, request, \
+             result, next)
+         SELECT column1, column2, column3, column4, column5, column6, column7, column8
+         FROM (VALUES {rows}) AS new",
+        "UPDATE callbacks SET attempts = new.column3, state = new.column9,
+             next_try_ms = new.column10
+         FROM (VALUES {rows}) AS new
+         WHERE callbacks.tenant = new.column1 AND callbacks.position = new.column2",
+    ],
     10,
 );
 
@@ -79,11 +84,11 @@ pub(crate) struct CallbackRow {
 impl Bind for CallbackRow {
     fn bind(self, to: &mut Values) {
         to.push(self.id.tenant.0)
-            .push(self.id.position as i64)
-            .push(self.serial.map(|serial| serial.0 as i64))
+            .push(self.id.position)
+            .push(self.serial.map(|serial| serial.0))
             .push(self.url)
             .push(PENDING)
-            .push(0)
+            .push(0_i64)
             .push(self.due_ms);
     }
 }
@@ -94,12 +99,12 @@ impl Bind for AttemptRow {
     fn bind(self, to: &mut Values) {
         let attempt = self.0;
         let (state, next_try_ms) = match attempt.next {
-            CallbackNext::Delivered => (DELIVERED, 0),
+            CallbackNext::Delivered => (DELIVERED, attempt.at_ms),
             CallbackNext::RetryAt(at_ms) => (PENDING, at_ms),
-            CallbackNext::Dead => (DEAD, 0),
+            CallbackNext::Dead => (DEAD, attempt.at_ms),
         };
         to.push(attempt.id.tenant.0)
-            .push(attempt.id.position as i64)
+            .push(attempt.id.position)
             .push(attempt.number)
             .push(attempt.at_ms)
             .push(attempt.duration_ms)
@@ -113,11 +118,11 @@ impl Bind for AttemptRow {
 
 /// Stores attempts; at most one of each callback.
 pub(crate) async fn insert_attempts(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     attempts: Vec<CallbackAttempt>,
 ) -> Result<(), ApplyError> {
     let expected = 2 * attempts.len() as u64;
-    let attempts = attempts.into_iter().map(AttemptRow).collect();
+    let attempts = attempts.into_iter().map(AttemptRow).collect::<Vec<_>>();
     if INSERT_ATTEMPT.execute(connection, attempts).await? == expected {
         Ok(())
     } else {
@@ -126,40 +131,29 @@ pub(crate) async fn insert_attempts(
 }
 
 pub(crate) async fn replay(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: CallbackId,
     now_ms: i64,
 ) -> Result<u64, ApplyError> {
-    let done = sqlx::query(
-        "UPDATE callbacks SET state = 0, next_try_ms = ?3 WHERE tenant = ?1 AND position = ?2",
-    )
-    .bind(id.tenant.0)
-    .bind(id.position as i64)
-    .bind(now_ms)
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
+    let replay = Statement::new(
+        "UPDATE callbacks SET state = 0, next_try_ms = $3 WHERE tenant = $1 AND position = $2",
+    );
+    Ok(replay.bind(id.tenant.0).bind(id.position).bind(now_ms).execute(connection).await?)
 }
 
 pub(super) async fn due(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     offered: &Mutex<Offered>,
     now_ms: i64,
     limit: usize,
 ) -> Result<Vec<CallbackDue>, StoreError> {
     let reach = offered::lock(offered).len() + limit;
-    let due: Vec<(u32, i64)> = sqlx::query_as(
-        "SELECT tenant, position FROM callbacks WHERE state = 0 AND next_try_ms <= ?1
-         ORDER BY next_try_ms, tenant, position LIMIT ?2",
-    )
-    .bind(now_ms)
-    .bind(reach as i64)
-    .fetch_all(&mut *connection)
-    .await?;
-    let due = due.into_iter().map(|(tenant, position)| EventPosition {
-        tenant: TenantId(tenant),
-        position: position as u64,
-    });
+    let due = Statement::new(
+        "SELECT tenant, position FROM callbacks WHERE state = 0 AND next_try_ms <= $1
+         ORDER BY next_try_ms, tenant, position LIMIT $2",
+    );
+    let due = due.bind(now_ms).bind(reach as i64).fetch_all(connection).await?;
+    let due = due.iter().map(place).collect::<Result<Vec<_>, _>>()?;
     let free = offered::lock(offered).offer(due, |id| *id, now_ms, limit);
     let mut callbacks = Vec::with_capacity(free.len());
     for id in free {
@@ -173,7 +167,7 @@ pub(super) async fn due(
 }
 
 async fn one_due(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     id: CallbackId,
     now_ms: i64,
 ) -> Result<Option<CallbackDue>, StoreError> {
@@ -181,62 +175,55 @@ async fn one_due(
         "SELECT {}, callbacks.url, callbacks.attempts FROM callbacks
          JOIN events ON events.tenant = callbacks.tenant AND events.position = callbacks.position
          {}
-         WHERE callbacks.tenant = ?1 AND callbacks.position = ?2
-           AND callbacks.state = 0 AND callbacks.next_try_ms <= ?3",
+         WHERE callbacks.tenant = $1 AND callbacks.position = $2
+           AND callbacks.state = 0 AND callbacks.next_try_ms <= $3",
         events::COLUMNS,
         events::JOIN,
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(id.tenant.0)
-        .bind(id.position as i64)
-        .bind(now_ms)
-        .fetch_optional(connection)
-        .await?;
+    let values = vec![id.tenant.0.into(), id.position.into(), now_ms.into()];
+    let row = Statement::assembled(text, values).fetch_optional(connection).await?;
     row.map(|row| {
         let (_, event): (u64, Event) = events::decode(&row)?;
-        let attempt_number = row.try_get::<u32, _>("attempts")? + 1;
-        Ok(CallbackDue { id, url: row.try_get("url")?, attempt_number, event })
+        let attempt_number = row.narrow::<u32>("callbacks", "attempts")? + 1;
+        Ok(CallbackDue { id, url: row.get("url")?, attempt_number, event })
     })
     .transpose()
 }
 
 pub(super) async fn next_ms(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     offered: &Mutex<Offered>,
 ) -> Result<Option<i64>, StoreError> {
     let reach = offered::lock(offered).len() + 1;
-    let first: Vec<(i64, u32, i64)> = sqlx::query_as(
+    let first = Statement::new(
         "SELECT next_try_ms, tenant, position FROM callbacks WHERE state = 0
-         ORDER BY next_try_ms, tenant, position LIMIT ?1",
-    )
-    .bind(reach as i64)
-    .fetch_all(connection)
-    .await?;
+         ORDER BY next_try_ms, tenant, position LIMIT $1",
+    );
+    let mut first_ms = None;
+    let rows = first.bind(reach as i64).fetch_all(connection).await?;
     let offered = offered::lock(offered);
-    let free = first.into_iter().find(|(_, tenant, position)| {
-        !offered.holds(EventPosition { tenant: TenantId(*tenant), position: *position as u64 })
-    });
-    Ok(free.map(|(at_ms, _, _)| at_ms).into_iter().chain(offered.next_ms()).min())
+    for row in &rows {
+        if !offered.holds(place(row)?) {
+            first_ms = Some(row.get::<i64>("next_try_ms")?);
+            break;
+        }
+    }
+    Ok(first_ms.into_iter().chain(offered.next_ms()).min())
 }
 
 pub(super) async fn of(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     serial: Serial,
 ) -> Result<Vec<(CallbackState, Vec<CallbackAttempt>)>, StoreError> {
     let text =
-        format!("SELECT {COLUMNS} FROM callbacks WHERE serial = ?1 ORDER BY tenant, position");
-    let states = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(serial.0 as i64)
-        .fetch_all(&mut *connection)
-        .await?;
-    let attempts = sqlx::query(
+        format!("SELECT {COLUMNS} FROM callbacks WHERE serial = $1 ORDER BY tenant, position");
+    let states = Statement::assembled(text, vec![serial.0.into()]).fetch_all(connection).await?;
+    let attempts = Statement::new(
         "SELECT attempts.* FROM callbacks JOIN callback_attempts AS attempts
          ON attempts.tenant = callbacks.tenant AND attempts.position = callbacks.position
-         WHERE callbacks.serial = ?1 ORDER BY attempts.number",
-    )
-    .bind(serial.0 as i64)
-    .fetch_all(connection)
-    .await?;
+         WHERE callbacks.serial = $1 ORDER BY attempts.number",
+    );
+    let attempts = attempts.bind(serial.0).fetch_all(connection).await?;
     let mut by_callback = BTreeMap::<CallbackId, Vec<CallbackAttempt>>::new();
     for row in &attempts {
         let attempt = decode_attempt(row)?;
@@ -253,53 +240,49 @@ pub(super) async fn of(
 }
 
 pub(super) async fn dead_letters(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     tenant: TenantId,
     offset: u32,
     limit: u32,
 ) -> Result<Vec<CallbackState>, StoreError> {
     let text = format!(
-        "SELECT {COLUMNS} FROM callbacks WHERE state = 2 AND tenant = ?1
-         ORDER BY position LIMIT ?2 OFFSET ?3"
+        "SELECT {COLUMNS} FROM callbacks WHERE state = 2 AND tenant = $1
+         ORDER BY position LIMIT $2 OFFSET $3"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
-        .bind(tenant.0)
-        .bind(limit)
-        .bind(offset)
-        .fetch_all(connection)
-        .await?;
+    let values = vec![tenant.0.into(), limit.into(), offset.into()];
+    let rows = Statement::assembled(text, values).fetch_all(connection).await?;
     rows.iter().map(decode).collect()
 }
 
-fn place(row: &SqliteRow) -> Result<CallbackId, StoreError> {
-    let position = row.try_get::<i64, _>("position")? as u64;
-    Ok(EventPosition { tenant: TenantId(row.try_get("tenant")?), position })
+fn place(row: &Row) -> Result<CallbackId, StoreError> {
+    let tenant = TenantId(row.narrow("callbacks", "tenant")?);
+    Ok(EventPosition { tenant, position: row.unsigned("position")? })
 }
 
-fn decode(row: &SqliteRow) -> Result<CallbackState, StoreError> {
-    let status = match row.try_get::<i64, _>("state")? {
-        PENDING => CallbackStatus::Pending { next_try_ms: row.try_get("next_try_ms")? },
+fn decode(row: &Row) -> Result<CallbackState, StoreError> {
+    let status = match row.get::<i64>("state")? {
+        PENDING => CallbackStatus::Pending { next_try_ms: row.get("next_try_ms")? },
         DELIVERED => CallbackStatus::Delivered,
         DEAD => CallbackStatus::Dead,
         other => return Err(StoreError::corrupt("callbacks", format!("state {other}"))),
     };
     Ok(CallbackState {
         id: place(row)?,
-        serial: row.try_get::<Option<i64>, _>("serial")?.map(|serial| Serial(serial as u64)),
-        url: row.try_get("url")?,
+        serial: row.get::<Option<i64>>("serial")?.map(|serial| Serial(serial as u64)),
+        url: row.get("url")?,
         status,
-        attempts: row.try_get("attempts")?,
+        attempts: row.narrow("callbacks", "attempts")?,
     })
 }
 
-fn decode_attempt(row: &SqliteRow) -> Result<CallbackAttempt, StoreError> {
+fn decode_attempt(row: &Row) -> Result<CallbackAttempt, StoreError> {
     Ok(CallbackAttempt {
         id: place(row)?,
-        number: row.try_get("number")?,
-        at_ms: row.try_get("at_ms")?,
-        duration_ms: row.try_get("duration_ms")?,
-        request: row.try_get("request")?,
-        result: rows::parse("callback_attempts", row.try_get("result")?)?,
-        next: rows::parse("callback_attempts", row.try_get("next")?)?,
+        number: row.narrow("callback_attempts", "number")?,
+        at_ms: row.get("at_ms")?,
+        duration_ms: row.narrow("callback_attempts", "duration_ms")?,
+        request: row.get("request")?,
+        result: rows::parse("callback_attempts", row.get("result")?)?,
+        next: rows::parse("callback_attempts", row.get("next")?)?,
     })
 }

@@ -4,31 +4,31 @@
 //! Within a flush the order of tables does not matter, since a serial is never reused, except that
 //! what ended is removed last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::cdr::Cdr;
 use engine::events::Event;
-use engine::vocabulary::Serial;
-use engine::writes::Write;
-use sqlx::sqlite::SqliteConnection;
+use engine::vocabulary::{LegId, Serial};
+use engine::writes::{Attempt, Write};
 
-use super::multi_row::{Bind, Values};
 use crate::attempts::{self, Answer, AttemptRow};
 use crate::batch::{Batch, Committed, EventPosition};
-use crate::callbacks::sqlite::CallbackRow;
+use crate::callbacks::rows::CallbackRow;
 use crate::callbacks::{self, CallbackAttempt, CallbackId};
 use crate::cdrs::{self, CdrRow};
 use crate::error::ApplyError;
 use crate::events::{self, EventRow, Positions};
 use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
+use crate::sql::Connection;
+use crate::sql::multi_row::{Bind, Values};
 use crate::timelines::{self, TimelineRow};
 use crate::work::{Edit, Outcome, Work};
-use crate::{meta, secrets, tenants, tokens, voice_recordings, voice_templates};
+use crate::{meta, retention, secrets, tenants, tokens, voice_recordings, voice_templates};
 
 /// Applies work inside an open transaction, in order; one outcome each.
 pub(super) async fn apply(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     works: impl Iterator<Item = &Work>,
     positions: &mut Positions,
 ) -> Result<Vec<Outcome>, ApplyError> {
@@ -65,12 +65,13 @@ pub(super) async fn apply(
 struct Rows {
     intents: Vec<IntentRow>,
     idempotency: Vec<IdempotencyRow>,
-    attempts: Vec<AttemptRow>,
-    answers: Vec<Answer>,
+    /// One per leg, and one answer per call: what replaces a row replaces it here already.
+    attempts: BTreeMap<LegId, Attempt>,
+    answers: BTreeMap<Serial, Answer>,
     events: Vec<EventRow>,
     callbacks: Vec<CallbackRow>,
     cdrs: Vec<CdrRow>,
-    timelines: Vec<TimelineRow>,
+    timelines: BTreeMap<Serial, TimelineRow>,
     callback_attempts: Vec<CallbackAttempt>,
     /// Callbacks that `callback_attempts` is about: one statement advances each once.
     attempted: BTreeSet<CallbackId>,
@@ -89,13 +90,14 @@ impl Rows {
                     );
                     self.intents.push(IntentRow::new(intent, *started));
                 }
-                Write::Attempt(attempt) => self.attempts.push(AttemptRow((**attempt).clone())),
-                Write::Answered { serial, leg, at_ms, dialog } => self.answers.push(Answer {
-                    serial: *serial,
-                    leg: *leg,
-                    at_ms: *at_ms,
-                    dialog: dialog.clone(),
-                }),
+                Write::Attempt(attempt) => {
+                    self.attempts.insert(attempt.leg, (**attempt).clone());
+                }
+                Write::Answered { serial, leg, at_ms, dialog } => {
+                    let (serial, leg, at_ms) = (*serial, *leg, *at_ms);
+                    let answer = Answer { serial, leg, at_ms, dialog: dialog.clone() };
+                    self.answers.insert(serial, answer);
+                }
                 Write::Event { event, callback } => {
                     let place = positions.next(event.tenant);
                     self.event(place, event, callback.as_deref(), record_of(batch, event));
@@ -107,8 +109,9 @@ impl Rows {
                 }
             }
         }
+        let notes = batch.kept_timelines();
         self.timelines
-            .extend(batch.kept_timelines().map(|(serial, notes)| TimelineRow::new(serial, notes)));
+            .extend(notes.map(|(serial, notes)| (serial, TimelineRow::new(serial, notes))));
         committed
     }
 
@@ -128,17 +131,20 @@ impl Rows {
         }));
     }
 
-    async fn flush(&mut self, connection: &mut SqliteConnection) -> Result<(), ApplyError> {
+    async fn flush(&mut self, connection: &mut Connection<'_>) -> Result<(), ApplyError> {
         let rows = std::mem::take(self);
         intents::INSERT.execute(connection, rows.intents).await?;
         idempotency::insert(connection, rows.idempotency).await?;
-        attempts::INSERT.execute(connection, rows.attempts).await?;
-        attempts::INSERT_ANSWER.execute(connection, rows.answers).await?;
+        let attempts = rows.attempts.into_values().map(AttemptRow).collect::<Vec<_>>();
+        attempts::INSERT.execute(connection, attempts).await?;
+        let answers = rows.answers.into_values().collect::<Vec<_>>();
+        attempts::INSERT_ANSWER.execute(connection, answers).await?;
         events::INSERT.execute(connection, rows.events).await?;
-        callbacks::sqlite::INSERT.execute(connection, rows.callbacks).await?;
+        callbacks::rows::INSERT.execute(connection, rows.callbacks).await?;
         cdrs::INSERT.execute(connection, rows.cdrs).await?;
-        timelines::INSERT.execute(connection, rows.timelines).await?;
-        callbacks::sqlite::insert_attempts(connection, rows.callback_attempts).await?;
+        let timelines = rows.timelines.into_values().collect::<Vec<_>>();
+        timelines::INSERT.execute(connection, timelines).await?;
+        callbacks::rows::insert_attempts(connection, rows.callback_attempts).await?;
         intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
     }
@@ -160,11 +166,11 @@ struct EndedRow(Serial);
 
 impl Bind for EndedRow {
     fn bind(self, to: &mut Values) {
-        to.push(self.0.0 as i64);
+        to.push(self.0.0);
     }
 }
 
-async fn edit(connection: &mut SqliteConnection, edit: &Edit) -> Result<u64, ApplyError> {
+async fn edit(connection: &mut Connection<'_>, edit: &Edit) -> Result<u64, ApplyError> {
     match edit {
         Edit::ReturnUndialled => {
             attempts::remove_orphans(connection).await?;
@@ -174,7 +180,7 @@ async fn edit(connection: &mut SqliteConnection, edit: &Edit) -> Result<u64, App
             idempotency::expire(connection, *accepted_until_ms).await
         }
         Edit::ReplayCallback { id, now_ms } => {
-            callbacks::sqlite::replay(connection, *id, *now_ms).await
+            callbacks::rows::replay(connection, *id, *now_ms).await
         }
         Edit::PutTenant(tenant) => tenants::put(connection, tenant).await,
         Edit::PutToken(token) => tokens::put(connection, token).await,
@@ -182,11 +188,13 @@ async fn edit(connection: &mut SqliteConnection, edit: &Edit) -> Result<u64, App
         Edit::PutSecret { tenant, name, sealed } => {
             secrets::put(connection, *tenant, name, sealed).await
         }
+        Edit::RemoveSecrets { tenant, names } => secrets::remove(connection, *tenant, names).await,
         Edit::PutVoiceRecording(recording) => voice_recordings::insert(connection, recording).await,
         Edit::UpdateVoiceRecording(recording) => {
             voice_recordings::update(connection, recording).await
         }
         Edit::PutVoiceTemplate(template) => voice_templates::insert(connection, template).await,
         Edit::PutMeta { key, value } => meta::put(connection, key, value).await,
+        Edit::Expire(expiry) => retention::expire(connection, expiry).await,
     }
 }

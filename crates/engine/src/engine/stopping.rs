@@ -1,0 +1,74 @@
+//! The disk refuses, or the server stops: what becomes of the calls that are here.
+
+use std::collections::BTreeSet;
+
+use super::{Call, Engine, Mode};
+use crate::action::Action;
+use crate::calls::CallInput;
+use crate::request::Refusal;
+use crate::vocabulary::{Now, Serial};
+
+impl Engine {
+    /// Nothing that waited for the disk is done. Calls that are up go on; all others are ended, and
+    /// the next start resolves what they were.
+    pub(super) fn commit_failed(&mut self, now: Now) {
+        self.mode = Mode::Broken;
+        self.backlog.drain();
+        let mut unacknowledged = BTreeSet::new();
+        for action in self.gate.disk_refused() {
+            match action {
+                Action::Reply { ticket, .. } => self.refuse(ticket, Refusal::Stopping),
+                Action::Acknowledge { leg } => {
+                    unacknowledged.extend(self.legs.get(&leg).map(|owner| owner.serial));
+                }
+                hang_up @ Action::HangUp { .. } => self.gate.now(hang_up),
+                Action::Write(_)
+                | Action::Claim { .. }
+                | Action::Fetch { .. }
+                | Action::Open { .. }
+                | Action::Dial { .. }
+                | Action::Record { .. }
+                | Action::Play { .. }
+                | Action::Resume { .. }
+                | Action::Abandon { .. }
+                | Action::HangUpStored { .. }
+                | Action::TrunkHealth { .. }
+                | Action::Forget { .. } => {}
+            }
+        }
+        let up = |serial: &Serial, call: &Call| {
+            call.room.draft().talking_ms.is_some() && !unacknowledged.contains(serial)
+        };
+        let others = self.calls.iter().filter(|(serial, call)| !up(serial, call));
+        let others: Vec<Serial> = others.map(|(serial, _)| *serial).collect();
+        for serial in others {
+            self.interrupt(serial, now);
+        }
+    }
+
+    /// A call that was never dialled leaves no record: the next start finds its intent and dials it.
+    fn interrupt(&mut self, serial: Serial, now: Now) {
+        let dialled = |call: &Call| call.room.draft().dialled_ms.is_some();
+        if self.calls.get(&serial).is_some_and(dialled) {
+            return self.run(serial, CallInput::Interrupt, now);
+        }
+        let Some(call) = self.calls.remove(&serial) else { return };
+        if let Some(timer) = call.timer {
+            self.timers.remove(&(timer, serial));
+        }
+        for leg in call.legs {
+            self.legs.remove(&leg);
+            self.gate.act(serial, Action::HangUp { leg });
+        }
+        for (ticket, _) in call.unwritten.map(|unwritten| unwritten.tickets).into_iter().flatten() {
+            self.refuse(ticket, Refusal::Stopping);
+        }
+    }
+
+    pub(super) fn interrupt_all(&mut self, now: Now) {
+        let serials: Vec<Serial> = self.calls.keys().copied().collect();
+        for serial in serials {
+            self.interrupt(serial, now);
+        }
+    }
+}

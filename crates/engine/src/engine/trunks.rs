@@ -1,0 +1,70 @@
+//! What legs show of their trunks, and which trunk a call goes on to.
+
+use super::{Engine, Mode, Owner};
+use crate::action::{Action, LegInput, Then};
+use crate::backlog::Seen;
+use crate::calls::CallInput;
+use crate::cdr::Cause;
+use crate::route::Route;
+use crate::vocabulary::{LegId, Now, Serial, TrunkName};
+
+impl Engine {
+    /// What a leg says of its trunk, then what it says to its call.
+    pub(super) fn leg(&mut self, leg: LegId, input: LegInput, now: Now) {
+        let Some(Owner { serial, trunk }) = self.legs.get(&leg) else { return };
+        let (serial, trunk) = (*serial, trunk.clone());
+        if let Some(seen) = seen_of_trunk(&input) {
+            self.trunk_seen(trunk, seen, now);
+        }
+        self.run(serial, CallInput::Leg(leg, input), now);
+    }
+
+    pub(super) fn trunk_seen(&mut self, trunk: TrunkName, seen: Seen, now: Now) {
+        if let Some(works) = self.backlog.seen(&trunk, seen, now.since_start) {
+            self.gate.now(Action::TrunkHealth { trunk, works });
+        }
+    }
+
+    pub(super) fn next_trunk(
+        &mut self,
+        serial: Serial,
+        route: &Route,
+        tried: &[TrunkName],
+        silent: bool,
+        now: Now,
+    ) {
+        let Some(last) = self.calls.get(&serial).map(|call| call.trunk.clone()) else { return };
+        if silent {
+            self.trunk_seen(last.clone(), Seen::Silent, now);
+        }
+        // Nothing is dialled any more once the server stops.
+        let running = self.mode == Mode::Running;
+        let next = running.then(|| self.backlog.move_on(route, tried, &last, now.since_start));
+        let next = next.flatten();
+        if let (Some(next), Some(call)) = (&next, self.calls.get_mut(&serial)) {
+            call.trunk = next.clone();
+        }
+        self.run(serial, CallInput::Trunk(next), now);
+    }
+}
+
+/// `None` where it says nothing about the trunk.
+fn seen_of_trunk(input: &LegInput) -> Option<Seen> {
+    match input {
+        LegInput::Trying
+        | LegInput::Challenged { .. }
+        | LegInput::Ringing
+        | LegInput::Answered { .. } => Some(Seen::Works),
+        LegInput::Ended { then: Then::Rest(rest), .. } => Some(Seen::WantsRest(*rest)),
+        LegInput::Ended { sip_status: Some(_), .. } => Some(Seen::Works),
+        LegInput::Ended { cause: Cause::TrunkFailed, .. } => Some(Seen::Silent),
+        LegInput::Ended { .. }
+        | LegInput::Prepared { .. }
+        | LegInput::PlayStarted
+        | LegInput::PlayFinished { .. }
+        | LegInput::Digit(_)
+        | LegInput::RecordingStarted
+        | LegInput::RecordingFailed
+        | LegInput::MediaFailed(_) => None,
+    }
+}

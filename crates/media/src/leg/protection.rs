@@ -1,0 +1,64 @@
+//! A leg's SRTP contexts over its life.
+
+use crate::keying::Keying;
+use crate::srtp::{Inbound, Outbound, Refused, Suite};
+
+/// What both directions are encrypted with. Exists while offer and answer agree on keys.
+pub(super) struct Protection {
+    keying: Keying,
+    outbound: Outbound,
+    inbound: Inbound,
+    /// The far side's key before this one, until the first packet under the new one: it learns later than we that both have
+    /// changed.
+    previous: Option<Inbound>,
+}
+
+impl Protection {
+    pub(super) fn new(keying: Keying) -> Self {
+        let (outbound, far) = (Outbound::new(&keying.own.key), &keying.far);
+        let inbound = Inbound::new(&far.key, &far.mki, far.lifetime);
+        Protection { keying, outbound, inbound, previous: None }
+    }
+
+    /// Offer and answer agree anew. A direction whose key stays keeps its counters: beginning them again would encrypt twice
+    /// with the same key stream.
+    pub(super) fn agree(&mut self, keying: Keying) {
+        if keying.own.key != self.keying.own.key {
+            self.outbound = self.outbound.rekeyed(&keying.own.key);
+        }
+        let far = &keying.far;
+        if (&far.key, &far.mki) != (&self.keying.far.key, &self.keying.far.mki) {
+            let next = self.inbound.rekeyed(&far.key, &far.mki, far.lifetime);
+            self.previous = Some(std::mem::replace(&mut self.inbound, next));
+        }
+        self.keying = keying;
+    }
+
+    pub(super) fn suite(&self) -> Suite {
+        self.keying.own.key.suite()
+    }
+
+    pub(super) fn outbound(&mut self) -> &mut Outbound {
+        &mut self.outbound
+    }
+
+    /// Opens a packet into `clear`; returns its length there.
+    pub(super) fn open_rtp(&mut self, packet: &[u8], clear: &mut [u8]) -> Result<usize, Refused> {
+        let opened = self.inbound.open_rtp(packet, clear);
+        match (opened, &mut self.previous) {
+            (Ok(_), _) => self.previous = None,
+            (Err(Refused::Forged), Some(previous)) => return previous.open_rtp(packet, clear),
+            (Err(_), _) => {}
+        }
+        opened
+    }
+
+    /// Opens a report into `clear`; as above, but a report says nothing of when the audio changes its key.
+    pub(super) fn open_rtcp(&mut self, packet: &[u8], clear: &mut [u8]) -> Result<usize, Refused> {
+        let opened = self.inbound.open_rtcp(packet, clear);
+        match (opened, &mut self.previous) {
+            (Err(Refused::Forged), Some(previous)) => previous.open_rtcp(packet, clear),
+            (_, _) => opened,
+        }
+    }
+}

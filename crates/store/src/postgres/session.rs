@@ -1,0 +1,196 @@
+//! The writer's session, and what is done when it breaks.
+//!
+//! Each transaction puts a number of its own into `last_commit`. Where a COMMIT was sent and no
+//! answer came, a new session is opened. It has to get the lock of the old one, so that the old
+//! transaction is decided by then; the number says how.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
+use tokio::time::{sleep, timeout};
+
+use super::{OUTAGE_LIMIT, PostgresUrl};
+use crate::error::{ApplyError, StoreError};
+use crate::events::Positions;
+use crate::sql::{Connection, Statement, schema};
+use crate::writer::{Disk, Fate};
+
+/// Connecting takes no longer on a server that lives.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The advisory lock of the one process that may use a database ("offhook" in ASCII).
+const LOCK: &str =
+    "SELECT CASE WHEN pg_try_advisory_lock(31356312439713643) THEN 1::BIGINT ELSE 0 END AS value";
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL);
+INSERT INTO schema_version SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM schema_version);
+CREATE TABLE IF NOT EXISTS last_commit (number BIGINT NOT NULL);
+INSERT INTO last_commit SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last_commit);
+";
+
+pub(super) struct Session {
+    connection: PgConnection,
+    options: PgConnectOptions,
+    /// Of the transaction that was begun last; never one of an earlier process.
+    number: i64,
+    away: Arc<AtomicBool>,
+}
+
+impl Session {
+    /// Connects, takes the database for this process and brings it to the newest version.
+    pub(super) async fn open(
+        url: &PostgresUrl,
+        take_over: Duration,
+        away: Arc<AtomicBool>,
+    ) -> Result<(Session, Positions), StoreError> {
+        // Told apart from all other sessions, so that this process can end its own.
+        let number = unix_micros();
+        let name = format!("offhook writer {}-{number}", std::process::id());
+        let options = url.options().application_name(&name);
+        let unreachable = |source| StoreError::Unreachable { database: url.database(), source };
+        let mut connection = connect(&options).await.map_err(unreachable)?;
+        let since = Instant::now();
+        while !is_locked(&mut connection).await? {
+            if since.elapsed() > take_over {
+                return Err(StoreError::InUse { database: url.database() });
+            }
+            sleep(PAUSE).await;
+        }
+        warn_of_a_server_that_forgets(&mut connection).await?;
+        migrate(&mut connection).await?;
+        let positions =
+            crate::events::last_positions(&mut Connection::Postgres(&mut connection)).await?;
+        Ok((Session { connection, options, number, away }, positions))
+    }
+
+    /// A session in place of one that is of no use any more, and what the old one committed.
+    async fn take_over(&mut self) -> Result<Fate, sqlx::Error> {
+        let mut connection = connect(&self.options).await?;
+        if !is_locked(&mut connection).await? {
+            // The server may not know yet that the old one is gone.
+            let end = Statement::new(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE application_name = $1 AND pid <> pg_backend_pid()",
+            );
+            let name = self.options.get_application_name();
+            end.bind(name).execute(&mut Connection::Postgres(&mut connection)).await?;
+            return Err(sqlx::Error::Protocol("the session before still lives".to_owned()));
+        }
+        let number = Statement::new("SELECT number AS value FROM last_commit")
+            .fetch_integer(&mut Connection::Postgres(&mut connection))
+            .await?;
+        self.connection = connection;
+        Ok(if number == Some(self.number) { Fate::Committed } else { Fate::NotCommitted })
+    }
+}
+
+impl Disk for Session {
+    /// Longer than the server lets a statement run.
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(15));
+
+    fn connection(&mut self) -> Connection<'_> {
+        Connection::Postgres(&mut self.connection)
+    }
+
+    async fn begin(&mut self) -> Result<(), ApplyError> {
+        self.number += 1;
+        let begin = format!("BEGIN; UPDATE last_commit SET number = {}", self.number);
+        let begun = self.connection.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await;
+        begun.map(drop).map_err(ApplyError::broken)
+    }
+
+    async fn commit(&mut self) -> Result<(), ApplyError> {
+        let done = Statement::new("COMMIT").execute(&mut self.connection()).await;
+        done.map(drop).map_err(ApplyError::broken)
+    }
+
+    async fn resolve(&mut self, why: String, since: Instant) -> Result<Fate, String> {
+        if !self.away.swap(true, Relaxed) {
+            tracing::warn!(%why, "the database does not answer; what is to be written waits");
+        }
+        let mut last = why;
+        while since.elapsed() < OUTAGE_LIMIT {
+            sleep(PAUSE).await;
+            match timeout(CONNECT_LIMIT, self.take_over()).await {
+                Ok(Ok(fate)) => {
+                    self.away.store(false, Relaxed);
+                    tracing::info!("the database answers again");
+                    return Ok(fate);
+                }
+                Ok(Err(error)) => last = error.to_string(),
+                Err(_) => last = format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
+            }
+        }
+        Err(format!("the database was away for {} s: {last}", since.elapsed().as_secs()))
+    }
+
+    fn notice_commit(&mut self, _weight: usize) {}
+
+    async fn tidy(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn close(self, failed: bool) {
+        if failed {
+            return;
+        }
+        if let Err(error) = self.connection.close().await {
+            tracing::warn!(%error, "the database was not left in form; it ends the session by itself");
+        }
+    }
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    match timeout(CONNECT_LIMIT, options.connect()).await {
+        Ok(connected) => connected,
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
+    }
+}
+
+async fn is_locked(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let locked = Statement::new(LOCK).fetch_integer(&mut Connection::Postgres(connection)).await?;
+    Ok(locked == Some(1))
+}
+
+async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let mut transaction = connection.begin().await?;
+    transaction.execute(sqlx::raw_sql(SCHEMA)).await?;
+    let found = Statement::new("SELECT max(version) AS value FROM schema_version")
+        .fetch_integer(&mut Connection::Postgres(&mut transaction))
+        .await?;
+    for (version, steps) in schema::missing(found.unwrap_or(0))? {
+        for step in steps {
+            let step = AssertSqlSafe(schema::for_postgres(step));
+            transaction.execute(sqlx::raw_sql(step)).await?;
+        }
+        let mark = Statement::new("UPDATE schema_version SET version = $1").bind(version);
+        mark.execute(&mut Connection::Postgres(&mut transaction)).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// A promise to a caller is worth what the server's disk is worth.
+async fn warn_of_a_server_that_forgets(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let on = Statement::new(
+        "SELECT count(*) AS value FROM pg_settings
+         WHERE name IN ('fsync', 'full_page_writes') AND setting = 'on'",
+    );
+    if on.fetch_integer(&mut Connection::Postgres(connection)).await? != Some(2) {
+        tracing::warn!(
+            "the database server runs with fsync or full_page_writes off: after a power cut it may \
+             have lost accepted calls"
+        );
+    }
+    Ok(())
+}
+
+fn unix_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as i64)
+}

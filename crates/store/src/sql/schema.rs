@@ -1,0 +1,40 @@
+//! Versions of the schema, the same on both databases.
+
+use crate::error::StoreError;
+
+/// Entry n brings a database from version n to n + 1. Entries are never changed once released; a
+/// new version is a new entry.
+pub(crate) const MIGRATIONS: &[&[&str]] = &[&[
+    crate::intents::SCHEMA,
+    crate::attempts::SCHEMA,
+    crate::idempotency::SCHEMA,
+    crate::events::SCHEMA,
+    crate::cdrs::SCHEMA,
+    crate::timelines::SCHEMA,
+    crate::callbacks::SCHEMA,
+    crate::tenants::SCHEMA,
+    crate::tokens::SCHEMA,
+    crate::secrets::SCHEMA,
+    crate::voice_recordings::SCHEMA,
+    crate::voice_templates::SCHEMA,
+    crate::meta::SCHEMA,
+]];
+
+/// What a database of version `found` still needs, each with the version that it leads to.
+pub(crate) fn missing(
+    found: i64,
+) -> Result<impl Iterator<Item = (i64, &'static [&'static str])>, StoreError> {
+    let known = MIGRATIONS.len() as i64;
+    let missing = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
+    let missing = missing.ok_or(StoreError::NewerSchema { found, known })?;
+    Ok((found + 1..).zip(missing.iter().copied()))
+}
+
+/// The same table for PostgreSQL: its names of the types, and text in the order of its bytes, as
+/// SQLite has it.
+pub(crate) fn for_postgres(step: &str) -> String {
+    step.replace(" WITHOUT ROWID", "")
+        .replace("INTEGER", "BIGINT")
+        .replace("BLOB", "BYTEA")
+        .replace("TEXT", "TEXT COLLATE \"C\"")
+}
