@@ -23,7 +23,7 @@ use crate::speech::config::SpeechConfig;
 
 pub use fraud::Fraud;
 pub use listeners::{Http, Https, Media, Sip};
-pub use process::{Access, Callbacks, Defaults, Recordings};
+pub use process::{Access, Admission, Callbacks, Defaults, Recordings};
 pub use secret::Secret;
 pub use storage::Storage;
 pub use tenant::TenantInFile;
@@ -46,6 +46,7 @@ pub struct Config {
     pub sip: Sip,
     pub media: Media,
     pub defaults: Defaults,
+    pub admission: Admission,
     pub storage: Storage,
     pub access: Access,
     pub fraud: Fraud,
@@ -70,6 +71,7 @@ impl Default for Config {
             sip: Sip::default(),
             media: Media::default(),
             defaults: Defaults::default(),
+            admission: Admission::default(),
             storage: Storage::default(),
             access: Access::default(),
             fraud: Fraud::default(),
@@ -163,6 +165,7 @@ impl Config {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
         self.defaults.check()?;
+        self.admission.check()?;
         self.storage.check()?;
         self.access.check()?;
         self.fraud.check()?;

@@ -105,9 +105,15 @@ impl Dial {
     }
 
     /// After a restart: the stored INVITE is sent again.
-    pub fn resume(draft: &Draft, found: Attempt, now: Now, out: &mut Effects) -> Dial {
+    pub fn resume(
+        draft: &Draft,
+        found: Attempt,
+        resend_until: Deadline,
+        now: Now,
+        out: &mut Effects,
+    ) -> Dial {
         let Attempt { serial, leg, trunk, number, wire, media, .. } = found;
-        out.act(Action::Resume { leg, serial, wire, media });
+        out.act(Action::Resume { leg, serial, wire, media, resend_until });
         let route = draft.intent.order.route.clone();
         // Which trunks were tried before the crash is not known: none is tried again.
         let others = route.trunks().filter(|other| **other != trunk).cloned();

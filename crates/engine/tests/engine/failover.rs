@@ -194,6 +194,8 @@ fn after_a_restart_earlier_legs_are_taken_back_and_nothing_is_tried_again() {
     world.input(Input::Recovered(Box::new(Unfinished {
         intent,
         ringing_ms: None,
+        down_for: Some(Duration::from_secs(1)),
+        recorded: false,
         attempt: Some(attempt(6, "carrier")),
         answered: None,
         earlier: vec![attempt(5, "backup")],

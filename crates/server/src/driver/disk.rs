@@ -3,7 +3,7 @@
 //! One task awaits the store's answers in the order in which they were asked for, so that what a
 //! claim says is never told after what came behind it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::Engine;
 use engine::action::{BatchNumber, Claim, ClaimId};
@@ -13,6 +13,7 @@ use store::{Batch, Store, StoreError, Submitted};
 use tokio::sync::{mpsc, watch};
 
 use super::{Happening, Happenings};
+use crate::admission::Admission;
 
 /// Batches and claims that wait for the store's answer.
 const ASKED: usize = 1 << 16;
@@ -28,14 +29,19 @@ pub struct Disk {
 }
 
 enum Asked {
-    Commit { batch: BatchNumber, rings: bool, submitted: Submitted },
+    Commit { batch: BatchNumber, rings: bool, at: Instant, submitted: Submitted },
     Claim { claim: ClaimId, what: store::Claim },
 }
 
 impl Disk {
-    pub fn new(store: Store, happenings: Happenings, doorbell: watch::Sender<u64>) -> Disk {
+    pub fn new(
+        store: Store,
+        admission: Admission,
+        happenings: Happenings,
+        doorbell: watch::Sender<u64>,
+    ) -> Disk {
         let (asked, answers) = mpsc::channel(ASKED);
-        tokio::spawn(answer(store.clone(), answers, happenings, doorbell));
+        tokio::spawn(answer(store.clone(), admission, answers, happenings, doorbell));
         Disk { store, asked, open: Batch::default(), in_flight: 0 }
     }
 
@@ -73,7 +79,7 @@ impl Disk {
         let rings = self.open.writes.iter().any(|write| matches!(write, Write::Event { .. }));
         let submitted = self.store.submit(std::mem::take(&mut self.open));
         self.in_flight += 1;
-        self.ask(Asked::Commit { batch, rings, submitted });
+        self.ask(Asked::Commit { batch, rings, at: Instant::now(), submitted });
     }
 
     fn ask(&self, asked: Asked) {
@@ -93,14 +99,16 @@ impl Disk {
 
 async fn answer(
     store: Store,
+    admission: Admission,
     mut asked: mpsc::Receiver<Asked>,
     happenings: Happenings,
     doorbell: watch::Sender<u64>,
 ) {
     while let Some(asked) = asked.recv().await {
         let happening = match asked {
-            Asked::Commit { batch, rings, submitted } => {
+            Asked::Commit { batch, rings, at, submitted } => {
                 let failure = submitted.await.err().map(|error| error.to_string());
+                admission.committed(at.elapsed());
                 if rings && failure.is_none() {
                     doorbell.send_modify(|count| *count += 1);
                 }

@@ -15,19 +15,20 @@ mod trunks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::Intent;
 use engine::vocabulary::{LegId, Now, Serial, TenantId, TrunkName};
 use engine::{Engine, Reply, Ticket, Used};
-use store::Store;
+use store::{Store, crash_point};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::calls::{Accepted, Ask, CancelError};
+use crate::admission::Admission;
+use crate::calls::{Accepted, Ask, CancelError, Counts};
 use crate::clips::Clips;
 use crate::config::{Defaults, Fraud};
 use crate::recordings::Vault;
@@ -131,6 +132,7 @@ pub struct Parts {
     pub engine: Engine,
     pub clock: Clock,
     pub store: Store,
+    pub admission: Admission,
     pub sip: sip::Endpoint,
     pub sip_events: mpsc::Receiver<sip::Event>,
     pub media: media::Media,
@@ -139,6 +141,8 @@ pub struct Parts {
     pub asks: mpsc::Receiver<Ask>,
     pub happenings: (Happenings, mpsc::Receiver<Happening>),
     pub ready: Arc<AtomicBool>,
+    /// Why the disk refused a write, once it has.
+    pub broken: Arc<OnceLock<String>>,
     /// Rung after each commit that holds an event.
     pub doorbell: watch::Sender<u64>,
     pub vault: Vault,
@@ -169,12 +173,14 @@ pub struct Driver {
     legs: Legs,
     notes: Notes,
     disk: Disk,
+    admission: Admission,
     waiting: BTreeMap<Ticket, Waiting>,
     last_ticket: u64,
     /// The clips of each live call.
     fetched: BTreeMap<Serial, Arc<[media::Clip]>>,
     happenings: Happenings,
     ready: Arc<AtomicBool>,
+    broken: Arc<OnceLock<String>>,
     stopping: Stopping,
     /// What running calls have when the server stops.
     drain: Duration,
@@ -247,12 +253,14 @@ impl Driver {
             fraud: parts.fraud,
             legs: Legs::default(),
             notes: Notes::default(),
-            disk: Disk::new(parts.store, happenings.clone(), doorbell),
+            disk: Disk::new(parts.store, parts.admission.clone(), happenings.clone(), doorbell),
+            admission: parts.admission,
             waiting: BTreeMap::new(),
             last_ticket: 0,
             fetched: BTreeMap::new(),
             happenings,
             ready,
+            broken: parts.broken,
             stopping: Stopping::No,
             drain: Duration::from_secs(parts.defaults.drain_s.into()),
         };
@@ -341,6 +349,7 @@ impl Driver {
             self.engine.handle(Input::Waiting { tenant, route, calls }, now);
         }
         self.perform();
+        crash_point!("recovery_decided");
     }
 
     fn asked(&mut self, ask: Ask) {
@@ -362,6 +371,10 @@ impl Driver {
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
+            }
+            Ask::Count(reply) => {
+                let (calls, legs) = (self.engine.live_calls(), self.legs.len());
+                let _ = reply.send(Counts { calls, legs, sip: self.sip.counters() });
             }
         }
     }
@@ -421,6 +434,8 @@ impl Driver {
         }
         tracing::error!(%why, "the database refused a write: no call is accepted or dialled any more");
         self.ready.store(false, Ordering::Release);
+        // This is the first: a later one has returned above.
+        let _ = self.broken.set(why.clone());
         self.stopping = Stopping::Broken(why);
         self.input(Input::CommitFailed);
         // Calls that are up may finish, but not for ever.
@@ -453,7 +468,9 @@ impl Driver {
         // Where the asker has gone, the call goes on all the same.
         match (waiting, reply) {
             (Waiting::Acceptance(asker), Reply::Accepted { serial, replayed }) => {
+                crash_point!("reply_before");
                 let _ = asker.send(Ok(Accepted { serial, replayed }));
+                crash_point!("reply_after");
             }
             (Waiting::Acceptance(asker), Reply::Refused(refusal)) => {
                 let _ = asker.send(Err(refusal));

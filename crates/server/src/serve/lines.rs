@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use engine::events::EventKind;
 use engine::vocabulary::{Serial, TenantId, TrunkName};
 use engine::{Engine, Start, Used};
-use store::{NaturalKey, Recovery};
+use store::{NaturalKey, Recovery, crash_point};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::heartbeat::{self, Beat};
 use super::{ServeError, network, simulated};
 use crate::app::{App, unix_ms};
 use crate::calls::Ask;
@@ -23,6 +24,7 @@ use crate::driver::{
 /// Open, and carrying nothing yet.
 pub struct Lines {
     found: Recovery,
+    last_beat: Option<Beat>,
     sip: sip::Endpoint,
     sip_events: mpsc::Receiver<sip::Event>,
     media: media::Media,
@@ -33,6 +35,8 @@ pub struct Lines {
 /// Lines under a driver: calls are taken.
 pub struct Driven {
     pub driver: JoinHandle<Result<(), DriverError>>,
+    /// Why the disk refused a write, once it has.
+    pub broken: Arc<OnceLock<String>>,
     pub sip: Vec<(sip::Transport, SocketAddr)>,
     pub carriers: BTreeMap<TrunkName, sim::Carrier>,
 }
@@ -40,19 +44,22 @@ pub struct Driven {
 impl Lines {
     pub async fn open(app: &App, happenings: &Happenings) -> Result<Lines, ServeError> {
         let (config, store) = (&app.config, &app.store);
+        let last_beat = heartbeat::last(&config.data_directory);
         let mut found = store.recover().await?;
+        crash_point!("recovery_found");
         for unfinished in &mut found.unfinished_started {
             unfinished.ringing_ms = rang_at(app, unfinished.intent.serial).await?;
+            unfinished.recorded = app.vault.has(&unfinished.intent).await;
         }
         let (sip, sip_events) = network::start_sip(config, store, &found).await?;
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
         let trunks = network::resolve_trunks(config, &carriers, happenings).await;
-        Ok(Lines { found, sip, sip_events, media, carriers, trunks })
+        Ok(Lines { found, last_beat, sip, sip_events, media, carriers, trunks })
     }
 
     pub async fn drive(
-        self,
+        mut self,
         app: &App,
         clock: Clock,
         happenings: (Happenings, mpsc::Receiver<Happening>),
@@ -70,10 +77,12 @@ impl Lines {
             first_leg: (unix_ms() as u64) << 20,
             capacity: u32::try_from(capacity.legs).unwrap_or(u32::MAX),
         });
+        let broken = Arc::new(OnceLock::new());
         let parts = Parts {
             engine,
             clock,
             store: app.store.clone(),
+            admission: app.admission.clone(),
             sip: self.sip,
             sip_events: self.sip_events,
             media: self.media,
@@ -82,19 +91,22 @@ impl Lines {
             asks,
             happenings,
             ready,
+            broken: broken.clone(),
             doorbell: app.doorbell.clone(),
             vault: app.vault.clone(),
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
             fraud: app.config.fraud.clone(),
         };
-        let found = Found {
-            recovery: self.found,
-            natural_keys: natural_keys(app).await?,
-            used_today: used_today(app).await?,
-        };
+        let (natural_keys, used_today) = (natural_keys(app).await?, used_today(app).await?);
+        for unfinished in &mut self.found.unfinished_started {
+            let sent_ms = unfinished.attempt.as_ref().map(|attempt| attempt.at_ms);
+            let beat = self.last_beat.zip(sent_ms);
+            unfinished.down_for = beat.and_then(|(beat, sent_ms)| beat.elapsed_since(sent_ms));
+        }
+        let found = Found { recovery: self.found, natural_keys, used_today };
         let driver = Driver::start(parts, found);
-        Ok(Driven { driver, sip: addresses, carriers: self.carriers })
+        Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers })
     }
 }
 

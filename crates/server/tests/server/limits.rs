@@ -13,7 +13,7 @@ use sim::{CallReport, CarrierConfig, Client, Moment};
 use store::{Store, StoreConfig};
 use tokio::task::JoinSet;
 
-use crate::support::{PATIENCE, Setting, World, tone};
+use crate::support::{PATIENCE, Setting, World, http, tone};
 
 const OPERATOR_KEY: &str = "the operator's key of the tests, 32 characters";
 
@@ -97,8 +97,8 @@ async fn open(directory: &Path) -> Store {
 async fn put_tenant(world: &World, settings: Value) -> Value {
     let url = format!("http://{}/v1/tenants/2", world.server.http);
     let wanted = json!({"name": "second", "access_codes": ["2222202"], "settings": settings});
-    let http = reqwest::Client::new().put(url).bearer_auth(OPERATOR_KEY).body(wanted.to_string());
-    let reply = http.send().await.expect("a reply");
+    let put = http().put(url).bearer_auth(OPERATOR_KEY).body(wanted.to_string());
+    let reply = put.send().await.expect("a reply");
     assert!(reply.status().is_success(), "{}", reply.text().await.unwrap_or_default());
     serde_json::from_str(&reply.text().await.expect("a body")).expect("JSON")
 }

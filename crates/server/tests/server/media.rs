@@ -55,8 +55,7 @@ async fn download(world: &World, serial: &str) -> Vec<u8> {
     let reply = world.client.recording_address(serial).await.expect("a reply");
     let reply: serde_json::Value = reply.parse().expect("JSON");
     let url = reply["result"]["url"].as_str().expect("a link");
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
-    let file = http.expect("a client").get(url).send().await.expect("a reply");
+    let file = crate::support::http().get(url).send().await.expect("a reply");
     assert_eq!(file.status(), 200);
     file.bytes().await.expect("a body").to_vec()
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sim::client::{Entry, Template};
 use sim::{CarrierConfig, Client, Digest};
 
-use crate::support::{APP_SECRET, PATIENCE, Setting, World};
+use crate::support::{APP_SECRET, Launch, PATIENCE, Setting, World};
 
 const OPERATOR_KEY: &str = "canary-operator-key-of-32-characters";
 const SHARED_KEY: &str = "canary-shared-key";
@@ -34,7 +34,7 @@ fn setting(log: &str) -> Setting {
         tenant: format!(
             "callback_shared_key = \"{SHARED_KEY}\"\ncaller_transparency = true\nrecord = true"
         ),
-        log: log.to_owned(),
+        launch: Launch { log: log.to_owned(), ..Launch::default() },
         ..Setting::default()
     }
 }
@@ -48,7 +48,7 @@ fn carrier() -> CarrierConfig {
 /// Every kind of order and refusal that a log line might be about. Tokens and keys that were given meanwhile.
 async fn canary_run(world: &mut World) -> Vec<String> {
     let client = &world.client;
-    let http = reqwest::Client::new();
+    let http = crate::support::http();
     let at = |path: &str| format!("http://{}{path}", world.server.http);
     let login = json!({"app_key": crate::support::APP_KEY, "app_secret": APP_SECRET});
     let token = http.post(at("/apigovernance/api/oauth/tokenByAkSk")).body(login.to_string());
@@ -199,7 +199,7 @@ async fn a_seal_key_is_replaced_while_the_old_one_still_opens() {
             wanted["callback_shared_key"] = json!(key);
         }
         let url = format!("http://{}/v1/tenants/2", world.server.http);
-        let put = reqwest::Client::new().put(url).bearer_auth(OPERATOR_KEY);
+        let put = crate::support::http().put(url).bearer_auth(OPERATOR_KEY);
         let reply = put.body(wanted.to_string()).send().await.expect("a reply");
         let made = reply.text().await.expect("a body");
         serde_json::from_str::<Value>(&made).expect("JSON")

@@ -12,7 +12,7 @@ use crate::calls::{Quota, Refusal};
 use crate::http::auth::V1Tenant;
 use crate::http::body::{CALL_BODY, V1Body};
 use crate::http::voice_notification::{
-    Entry, PlaylistWish, Wish, idempotency, judged, place, quota_text, request,
+    BUSY_RETRY_S, Entry, PlaylistWish, Wish, idempotency, judged, place, quota_text, request,
 };
 
 /// A call that plays a list to one number.
@@ -83,7 +83,7 @@ pub struct Created {
         (status = 422, body = Problem, description = "`code` tells what to change"),
         (status = 429, body = Problem, description = "the tenant's day is used up"),
         (status = 500, body = Problem),
-        (status = 503, body = Problem, description = "the queue is full, or the server stops")
+        (status = 503, body = Problem, description = "the queue is full (`queue_full`), the server has too much to do (`busy`) or stops")
     )
 )]
 pub async fn create(
@@ -92,12 +92,16 @@ pub async fn create(
     headers: HeaderMap,
     V1Body(body): V1Body<CALL_BODY>,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
+    let Some(_under_way) = app.admission.enter() else {
+        let why = "the server has too much to do; try again in a moment";
+        return Err(Problem::unavailable("busy", why, BUSY_RETRY_S));
+    };
     if !tenant.settings.voice_notification {
         return Err(Problem::unprocessable("service_off", "voice notifications are switched off"));
     }
-    let wanted: NewVoiceNotification = super::object(&body)?;
+    let wish = read(&body)?;
     let idempotency = idempotency(tenant.id, &headers, &body).map_err(Problem::bad_request)?;
-    let order = judged(&app, &tenant, wish(wanted))
+    let order = judged(&app, &tenant, wish)
         .map_err(|refused| Problem::unprocessable(refused.name(), refused.to_string()))?;
     match place(&app, request(&app, &tenant, idempotency, order)).await {
         Ok(accepted) => Ok((
@@ -124,6 +128,11 @@ pub async fn create(
         )),
         Err(Refusal::Stopping) => Err(Problem::stopping()),
     }
+}
+
+/// What a body asks for.
+pub fn read(body: &[u8]) -> Result<Wish, Problem> {
+    super::object(body).map(wish)
 }
 
 fn wish(wanted: NewVoiceNotification) -> Wish {
