@@ -68,7 +68,7 @@ const CREATE_V2: &str = super::tests::CREATE_V2;
 const NEW: &str = "/v1/voice_notifications";
 const NO_BODY: fn(&Theirs) -> Value = |_| json!({});
 
-static PROBES: [Probe; 42] = [
+static PROBES: [Probe; 43] = [
     probe("POST", super::tests::TOKEN, super::tests::TOKEN, |_| login(), Refused(403, "")),
     probe(
         "POST",
@@ -247,6 +247,7 @@ static PROBES: [Probe; 42] = [
         |_| json!({"name": "new", "access_codes": []}),
         Refused(403, "operator_only"),
     ),
+    probe("GET", "/metrics", "/metrics", NO_BODY, Refused(403, "operator_only")),
     probe("GET", "/v1/openapi.json", "/v1/openapi.json", NO_BODY, Open),
     probe("GET", "/healthz", "/healthz", NO_BODY, Open),
     probe("GET", "/readyz", "/readyz", NO_BODY, Open),
@@ -402,7 +403,7 @@ async fn everything_is_still_there(world: &World, theirs: &Theirs) {
 #[tokio::test]
 async fn the_operators_key_opens_no_tenants_calls() {
     let (world, theirs) = world().await;
-    let operators = ["/v1/tenants", "/v1/tenants/{id}"];
+    let operators = ["/v1/tenants", "/v1/tenants/{id}", "/metrics"];
     for probe in PROBES.iter().filter(|probe| !matches!(probe.answer, Open)) {
         if operators.contains(&probe.route) {
             continue;

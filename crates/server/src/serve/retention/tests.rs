@@ -63,6 +63,7 @@ async fn a_pass_removes_all_that_is_old_and_nothing_else() {
 #[tokio::test]
 async fn an_old_recording_goes_with_its_key() {
     let world = testing::World::new().await;
+    world.recording("100001", "welcome.wav", "3", VoiceStatus::Approved).await;
     let any = world.accepted(0, NOW).await;
     let mode = media::RecordMode::Both;
     let mut calls = Vec::new();
