@@ -75,7 +75,7 @@ impl Calls {
         if self.storage.lack() == Some(Lack::Database) {
             return Err(NOT_KEPT);
         }
-        if let Some(earlier) = self.earlier(&request).await {
+        if let Some(earlier) = earlier(&self.store, &request).await {
             return earlier;
         }
         if self.storage.lack().is_some() {
@@ -87,22 +87,6 @@ impl Calls {
             .await
             .map_err(|_| Refusal::Stopping)?;
         reply.await.unwrap_or(Err(Refusal::Stopping))
-    }
-
-    /// What the store remembers of the same key; keys of the last minute the engine knows itself.
-    async fn earlier(&self, request: &Request) -> Option<Result<Accepted, Refusal>> {
-        let Idempotency { key, body_sha256 } = request.idempotency.as_ref()?;
-        match self.store.idempotency(key).await {
-            Ok(None) => None,
-            Ok(Some(earlier)) if earlier.body_sha256 == *body_sha256 => {
-                Some(Ok(Accepted { serial: earlier.serial, replayed: true }))
-            }
-            Ok(Some(_)) => Some(Err(Refusal::KeyReused)),
-            Err(error) => {
-                tracing::error!(%error, "idempotency keys cannot be read");
-                Some(Err(Refusal::Stopping))
-            }
-        }
     }
 
     /// Drops a queued call or hangs up a live one.
@@ -155,5 +139,21 @@ impl Calls {
     /// Whether new calls are taken, as far as the driver knows.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// What the store remembers of the same key; keys of the last minute the engine knows itself.
+pub async fn earlier(store: &Store, request: &Request) -> Option<Result<Accepted, Refusal>> {
+    let Idempotency { key, body_sha256 } = request.idempotency.as_ref()?;
+    match store.idempotency(key).await {
+        Ok(None) => None,
+        Ok(Some(earlier)) if earlier.body_sha256 == *body_sha256 => {
+            Some(Ok(Accepted { serial: earlier.serial, replayed: true }))
+        }
+        Ok(Some(_)) => Some(Err(Refusal::KeyReused)),
+        Err(error) => {
+            tracing::error!(%error, "idempotency keys cannot be read");
+            Some(Err(Refusal::Stopping))
+        }
     }
 }

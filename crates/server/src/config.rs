@@ -23,7 +23,7 @@ use crate::speech::config::SpeechConfig;
 
 pub use fraud::Fraud;
 pub use listeners::{Http, Https, Media, Sip};
-pub use process::{Access, Admission, Callbacks, Defaults, Recordings};
+pub use process::{Access, Admission, Callbacks, Defaults, Dns, Recordings};
 pub use secret::Secret;
 pub use storage::Storage;
 pub use tenant::TenantInFile;
@@ -31,6 +31,7 @@ pub use trunk::{Identity, NumberRule, Transport, Trunk, TrunkKind};
 
 /// The port that SIP stands for (RFC 3261 §19.1.2).
 const SIP_PORT: u16 = 5060;
+const SIPS_PORT: u16 = 5061;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,6 +46,7 @@ pub struct Config {
     pub https: Option<Https>,
     pub sip: Sip,
     pub media: Media,
+    pub dns: Dns,
     pub defaults: Defaults,
     pub admission: Admission,
     pub storage: Storage,
@@ -70,6 +72,7 @@ impl Default for Config {
             https: None,
             sip: Sip::default(),
             media: Media::default(),
+            dns: Dns::default(),
             defaults: Defaults::default(),
             admission: Admission::default(),
             storage: Storage::default(),
@@ -146,6 +149,11 @@ impl Config {
         self.sip.tcp.unwrap_or_else(|| self.default_sip())
     }
 
+    /// Where SIP listens over TLS, or where connections come from that trunks are called over.
+    pub fn sip_tls(&self) -> SocketAddr {
+        self.sip.tls.unwrap_or_else(|| SocketAddr::new(self.sip_tcp().ip(), SIPS_PORT))
+    }
+
     /// Where RTP is sent from and received.
     pub fn media_bind(&self) -> IpAddr {
         self.media.bind.unwrap_or_else(|| self.default_sip().ip())
@@ -164,6 +172,7 @@ impl Config {
         if self.node > 1023 {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
+        self.sip.check()?;
         self.defaults.check()?;
         self.admission.check()?;
         self.storage.check()?;

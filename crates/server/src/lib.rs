@@ -6,10 +6,12 @@ mod app;
 mod bench;
 mod callbacks;
 mod calls;
+mod certificates;
 mod cli;
 mod clips;
 mod config;
 mod demo;
+mod dns;
 mod driver;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -23,6 +25,8 @@ mod speech;
 mod storage;
 mod tenants;
 mod voices;
+#[cfg(test)]
+mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -150,6 +154,7 @@ fn first_run_text(first: &tenants::FirstRun) -> String {
 async fn serve(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let config = config::Config::load(arguments.config.as_deref())?;
     let mut running = serve::start(config).await?;
     if let Some(first) = &running.first_run {
@@ -159,13 +164,16 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
     if arguments.announce {
         println!("{}", running.announcement());
     }
-    tokio::select! {
-        error = running.failed() => {
-            running.close().await;
-            return Err(error.into());
+    loop {
+        tokio::select! {
+            error = running.failed() => {
+                running.close().await;
+                return Err(error.into());
+            }
+            _ = hang_up.recv() => running.reload_certificates(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
         }
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
     tracing::info!(
         "no new calls are taken; running ones may finish; a second signal hangs them up"

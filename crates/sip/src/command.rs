@@ -301,9 +301,6 @@ pub enum Command {
     Resume {
         wire: Box<Wire>,
         credentials: Option<Credentials>,
-        /// How long copies may leave where nothing answers. A far side that had refused the INVITE,
-        /// and had our ACK, knows it for T4 (5 s) more; to it a later copy is a new call.
-        resend_for: Duration,
     },
     /// After a restart: CANCEL the stored INVITE; a 2xx that still comes gets ACK and BYE.
     Abandon {
@@ -314,6 +311,14 @@ pub enum Command {
         dialog: Box<DialogSnapshot>,
         credentials: Option<Credentials>,
         cause: HangUpCause,
+    },
+    /// From now on the ACK of a refused INVITE over UDP waits for `Settle`: a far side that has not been
+    /// acknowledged keeps its transaction, and the same INVITE, sent again after a crash, meets the same
+    /// refusal instead of ringing anew. Challenges are acknowledged at once.
+    HoldRefusals,
+    /// How this leg ended is on disk: the refusal may be acknowledged.
+    Settle {
+        leg: LegId,
     },
     /// Answer OPTIONS and new INVITEs with 503 from now on; calls that are up go on.
     Drain,

@@ -126,10 +126,8 @@ impl Core {
             Command::Prepare(invite) => {
                 self.open(invite.leg, |stack| Outbound::prepare(*invite, stack));
             }
-            Command::Resume { wire, credentials, resend_for } => {
-                self.open(wire.leg, |stack| {
-                    Outbound::resume(*wire, credentials, resend_for, stack)
-                });
+            Command::Resume { wire, credentials } => {
+                self.open(wire.leg, |stack| Outbound::resume(*wire, credentials, stack));
             }
             Command::Abandon { wire } => {
                 self.open(wire.leg, |stack| Outbound::abandon(*wire, stack));
@@ -163,6 +161,8 @@ impl Core {
                 let stack = &mut self.stack;
                 self.outside.respond(request, status, &headers, body.as_ref(), stack);
             }
+            Command::HoldRefusals => self.stack.hold_refusals(),
+            Command::Settle { leg } => self.stack.settle_refusal(leg),
             Command::Drain => self.outside.is_draining = true,
         }
     }

@@ -19,3 +19,4 @@ pub mod steps;
 pub mod test_run;
 pub mod tidy;
 pub mod workspace;
+pub mod world;

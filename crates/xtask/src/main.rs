@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use xtask::{chaos, fuzz, hygiene, rubbish, schemathesis, soak, test_run};
+use xtask::{chaos, fuzz, hygiene, rubbish, schemathesis, soak, test_run, world};
 
 const USAGE: &str = "\
 cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests, 20 kills
@@ -12,6 +12,8 @@ cargo xtask test [--filter TEXT]   install what the tests need (Debian), then fo
 cargo xtask chaos [--kills N] [--seed S] [--json] [--release]
                                    kill a server under load N times (default 50) and count what became of each call;
                                    the last line on stdout is JSON, the status 0 only where every promise held
+cargo xtask world [--seeds N] [--from N]
+                                   the simulated world (T-9): N seeds, 5000 where none are asked for; failing seeds are printed
 cargo xtask hygiene [--install]    house rules, licences, and cargo-deny where it is installed
                                    --install: first `cargo install --locked cargo-deny` (takes minutes)
 cargo xtask fuzz [--seconds N] [--target T] [--install]
@@ -26,6 +28,7 @@ cargo xtask soak [--minutes N] [--cps N] [--json]
 
 enum Command<'a> {
     Test { filter: Option<String> },
+    World { seeds: u64, from: u64 },
     Soak(&'a [&'a str]),
     Hygiene { install: bool },
     Fuzz(fuzz::Plan),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let passed = match parse(&arguments) {
         Ok(Command::Soak(arguments)) => soak::run(arguments),
         Ok(Command::Test { filter }) => test_run::run(filter.as_deref()),
+        Ok(Command::World { seeds, from }) => world::run(seeds, from),
         Ok(Command::Hygiene { install }) => hygiene::run(install),
         Ok(Command::Fuzz(plan)) => fuzz::run(&plan),
         Ok(Command::Rubbish { scale }) => rubbish::run(scale),
@@ -63,6 +67,7 @@ fn parse<'a>(arguments: &'a [&'a str]) -> Result<Command<'a>, String> {
         ["test"] => Ok(Command::Test { filter: None }),
         ["test", "--filter"] => Err("--filter wants a part of a test's name".to_owned()),
         ["test", "--filter", text] => Ok(Command::Test { filter: Some((*text).to_owned()) }),
+        ["world", options @ ..] => world(options),
         // What they mean `offhook bench soak` knows.
         ["soak", arguments @ ..] => Ok(Command::Soak(arguments)),
         ["hygiene"] => Ok(Command::Hygiene { install: false }),
@@ -131,6 +136,19 @@ fn chaos_arguments<'a>(rest: &[&'a str]) -> Result<Command<'a>, String> {
     Ok(Command::Chaos { release, arguments })
 }
 
+fn world<'a>(options: &[&str]) -> Result<Command<'a>, String> {
+    let (mut seeds, mut from) = (world::NIGHTLY, 1);
+    for option in options.chunks(2) {
+        let (name, value) = match option {
+            [name @ ("--seeds" | "--from"), value] => (*name, value.parse()),
+            [..] => return Err(format!("cargo xtask world does not know `{}`", option.join(" "))),
+        };
+        let value = value.map_err(|_| format!("{name} wants a number"))?;
+        if name == "--seeds" { seeds = value } else { from = value }
+    }
+    Ok(Command::World { seeds, from })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +159,11 @@ mod tests {
         assert!(
             matches!(parse(&["test", "--filter", "sip"]), Ok(Command::Test { filter: Some(text) }) if text == "sip")
         );
+        assert!(matches!(
+            parse(&["world", "--seeds", "7"]),
+            Ok(Command::World { seeds: 7, from: 1 })
+        ));
+        assert!(matches!(parse(&["world", "--seeds"]), Err(fault) if fault.contains("--seeds")));
         assert!(matches!(parse(&["hygiene", "--install"]), Ok(Command::Hygiene { install: true })));
         assert!(matches!(
             parse(&["fuzz", "--target", "sdp", "--seconds", "5"]),
@@ -150,7 +173,7 @@ mod tests {
             matches!(parse(&["fuzz", "--seconds", "none"]), Err(fault) if fault.contains("none"))
         );
         assert!(matches!(parse(&["rubbish", "--scale", "3"]), Ok(Command::Rubbish { scale: 3 })));
-        assert!(matches!(parse(&["schemathesis", "--cases", "0"]), Err(_)));
+        assert!(parse(&["schemathesis", "--cases", "0"]).is_err());
         assert!(matches!(parse(&["test", "--filter"]), Err(fault) if fault.contains("--filter")));
         assert!(matches!(
             parse(&["chaos", "--kills", "3", "--release", "--json"]),

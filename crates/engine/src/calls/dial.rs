@@ -105,15 +105,9 @@ impl Dial {
     }
 
     /// After a restart: the stored INVITE is sent again.
-    pub fn resume(
-        draft: &Draft,
-        found: Attempt,
-        resend_until: Deadline,
-        now: Now,
-        out: &mut Effects,
-    ) -> Dial {
+    pub fn resume(draft: &Draft, found: Attempt, now: Now, out: &mut Effects) -> Dial {
         let Attempt { serial, leg, trunk, number, wire, media, .. } = found;
-        out.act(Action::Resume { leg, serial, wire, media, resend_until });
+        out.act(Action::Resume { leg, serial, wire, media });
         let route = draft.intent.order.route.clone();
         // Which trunks were tried before the crash is not known: none is tried again.
         let others = route.trunks().filter(|other| **other != trunk).cloned();
@@ -165,11 +159,13 @@ impl Dial {
             (
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
                 LegInput::Challenged { wire, media },
+            ) => self.send_again(Stage::Trying, draft, (wire, media), now, out),
+            (
+                Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
+                LegInput::Retried { wire, media },
             ) => {
-                self.number += 1;
-                self.send(draft, wire, media, now, out);
-                self.stage = Stage::Trying;
-                Step::GoesOn(self)
+                let stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+                self.send_again(stage, draft, (wire, media), now, out)
             }
             (Stage::Sent { .. }, LegInput::Trying) => {
                 self.stage = Stage::Trying;
@@ -203,6 +199,7 @@ impl Dial {
                 | Stage::Choosing { .. },
                 LegInput::Prepared { .. }
                 | LegInput::Challenged { .. }
+                | LegInput::Retried { .. }
                 | LegInput::Trying
                 | LegInput::Ringing
                 | LegInput::Answered { .. }
@@ -214,6 +211,21 @@ impl Dial {
                 | LegInput::MediaFailed(_),
             ) => Step::GoesOn(self),
         }
+    }
+
+    /// A new INVITE of the same leg.
+    fn send_again(
+        mut self,
+        stage: Stage,
+        draft: &mut Draft,
+        (wire, media): (Vec<u8>, Vec<u8>),
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        self.number += 1;
+        self.send(draft, wire, media, now, out);
+        self.stage = stage;
+        Step::GoesOn(self)
     }
 
     /// The engine's answer to [`Effects::next_trunk`].

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use store::{CallbackAttempt, CallbackDue, CallbackNext, CallbackResult, crash_point};
-use tokio::sync::{Semaphore, watch};
+use store::{CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult, crash_point};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::client::{Attempt, AttemptResult, CallbackClient};
 use super::release::{self, Signing};
@@ -21,7 +21,7 @@ use crate::app::{App, unix_ms};
 use crate::tenants::{CALLBACK_SHARED_KEY as SHARED_KEY, SignatureKind, Tenant};
 
 /// Deliveries that are read from the store at once.
-const PAGE: u32 = 128;
+pub const PAGE: u32 = 128;
 /// Deliveries in hand: on the wire or waiting for their receiver's turn.
 const IN_HAND: usize = 4_096;
 /// Deliveries on the wire to one host and port.
@@ -33,13 +33,15 @@ const WAITING_PER_RECEIVER: usize = 512;
 /// the delivery to somebody else (60 s).
 const TURN: Duration = Duration::from_secs(30);
 /// How long nothing is looked for when nothing is due and no bell rings.
-const IDLE: Duration = Duration::from_secs(30);
+pub const IDLE: Duration = Duration::from_secs(30);
 
 pub struct Delivery {
     app: App,
     client: CallbackClient,
     in_hand: Arc<Semaphore>,
     receivers: Mutex<BTreeMap<String, Weak<Receiver>>>,
+    /// Rung when an attempt has been stored: its next try may be the first that is due.
+    stored: Notify,
 }
 
 /// One host and port.
@@ -51,7 +53,13 @@ struct Receiver {
 impl Delivery {
     pub fn new(app: App, client: CallbackClient) -> Arc<Delivery> {
         let in_hand = Arc::new(Semaphore::new(IN_HAND));
-        Arc::new(Delivery { app, client, in_hand, receivers: Mutex::default() })
+        Arc::new(Delivery {
+            app,
+            client,
+            in_hand,
+            receivers: Mutex::default(),
+            stored: Notify::new(),
+        })
     }
 
     /// Runs until `stop` says so, and until what is on the wire then has been stored.
@@ -77,6 +85,7 @@ impl Delivery {
                 () = tokio::time::sleep(wait) => {}
                 // An error means that the driver is gone; then `stop` follows.
                 _ = doorbell.changed() => {}
+                () = self.stored.notified() => {}
                 _ = stop.changed() => {}
             }
         }
@@ -116,11 +125,7 @@ impl Delivery {
         let (request, attempt) = self.attempt(&due, at_ms).await;
         let (result, outcome) = judged(&attempt.result);
         let jitter = f64::from(rand::random::<i16>()) / f64::from(i16::MAX);
-        let next = match schedule::next(due.attempt_number, unix_ms(), outcome, jitter) {
-            Next::Delivered => CallbackNext::Delivered,
-            Next::RetryAt(at) => CallbackNext::RetryAt(at),
-            Next::Dead(_) => CallbackNext::Dead,
-        };
+        let next = follow_up(due.attempt_number, unix_ms(), outcome, jitter);
         let duration_ms = attempt.duration.as_millis() as u32;
         let number = due.attempt_number;
         let stored =
@@ -128,6 +133,7 @@ impl Delivery {
         if let Err(error) = self.app.store.callback_attempt(stored).await {
             tracing::error!(%error, "a callback's attempt could not be stored; it is made again");
         }
+        self.stored.notify_one();
     }
 
     /// What was sent, for the record, and what came of it.
@@ -160,7 +166,7 @@ impl Delivery {
         let Some(body) = release::body(&due.event.kind, zone, signing.as_ref()) else {
             return not_sent(format!("nobody is told of {}", due.event.kind.name()));
         };
-        let id = format!("{}-{}", due.id.tenant.0, due.id.position);
+        let id = webhook_id(due.id);
         let request = format!(
             "POST {}\nwebhook-id: {id}\nwebhook-timestamp: {}\n\n{}",
             due.url,
@@ -211,6 +217,20 @@ impl Delivery {
         });
         receivers.insert(name, Arc::downgrade(&receiver));
         receiver
+    }
+}
+
+/// The same at every try and after every restart: the place of the event.
+pub fn webhook_id(id: CallbackId) -> String {
+    format!("{}-{}", id.tenant.0, id.position)
+}
+
+/// What the schedule says, as the store keeps it.
+pub fn follow_up(attempt: u32, ended_ms: i64, outcome: Outcome, jitter: f64) -> CallbackNext {
+    match schedule::next(attempt, ended_ms, outcome, jitter) {
+        Next::Delivered => CallbackNext::Delivered,
+        Next::RetryAt(at) => CallbackNext::RetryAt(at),
+        Next::Dead(_) => CallbackNext::Dead,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `[defaults]`, `[admission]`, `[access]`, `[callbacks]`: what holds for the process, and for every
 //! tenant that says nothing else.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -138,6 +139,14 @@ impl Default for Recordings {
     fn default() -> Self {
         Recordings { encrypt: true }
     }
+}
+
+/// `[dns]`: whom trunks and callbacks are looked up with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dns {
+    /// `address:port` of name servers, such as `"192.0.2.53:53"`; default: the system's.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// `[callbacks]`: how callbacks leave.

@@ -1,15 +1,12 @@
-//! Batches and claims on their way to the disk: while one batch is written the next one grows.
-//!
-//! One task awaits the store's answers in the order in which they were asked for, so that what a
-//! claim says is never told after what came behind it.
+//! Batches and claims on their way to the disk. One task awaits the store's answers in the order in
+//! which they were asked for, so that what a claim says is never told after what came behind it.
 
 use std::time::{Duration, Instant};
 
-use engine::Engine;
-use engine::action::{BatchNumber, Claim, ClaimId};
-use engine::vocabulary::Serial;
+use engine::action::{BatchNumber, ClaimId};
+use engine::intent::Intent;
 use engine::writes::Write;
-use store::{Batch, Store, StoreError, Submitted};
+use store::{Batch, Claim, Store, StoreError, Submitted};
 use tokio::sync::{mpsc, watch};
 
 use super::{Happening, Happenings};
@@ -24,13 +21,11 @@ const BUSY: Duration = Duration::from_millis(20);
 pub struct Disk {
     store: Store,
     asked: mpsc::Sender<Asked>,
-    open: Batch,
-    in_flight: usize,
 }
 
 enum Asked {
     Commit { batch: BatchNumber, rings: bool, at: Instant, submitted: Submitted },
-    Claim { claim: ClaimId, what: store::Claim },
+    Claim { claim: ClaimId, what: Claim },
 }
 
 impl Disk {
@@ -42,58 +37,23 @@ impl Disk {
     ) -> Disk {
         let (asked, answers) = mpsc::channel(ASKED);
         tokio::spawn(answer(store.clone(), admission, answers, happenings, doorbell));
-        Disk { store, asked, open: Batch::default(), in_flight: 0 }
+        Disk { store, asked }
     }
 
-    pub fn add(&mut self, write: Write) {
-        self.open.writes.push(write);
-    }
-
-    pub fn add_timeline(&mut self, serial: Serial, notes: Vec<u8>) {
-        self.open.timelines.push((serial, notes));
-    }
-
-    /// One batch at a time, so that it grows with the load.
-    pub fn flush_if_free(&mut self, engine: &mut Engine) {
-        if self.in_flight == 0 {
-            self.flush(engine);
-        }
-    }
-
-    /// What is in the open batch is in the backlog before it is claimed.
-    pub fn claim(&mut self, engine: &mut Engine, claim: ClaimId, what: Claim) {
-        self.flush(engine);
-        let what = match what {
-            Claim::Ready { tenant, route, limit } => store::Claim::Ready { tenant, route, limit },
-            Claim::Expired { now_ms, limit } => store::Claim::Expired { now_ms, limit },
-            Claim::One { tenant, serial } => store::Claim::One { tenant, serial },
-        };
-        self.ask(Asked::Claim { claim, what });
-    }
-
-    fn flush(&mut self, engine: &mut Engine) {
-        if self.open.writes.is_empty() && self.open.timelines.is_empty() {
-            return;
-        }
-        let batch = engine.close_batch();
-        let rings = self.open.writes.iter().any(|write| matches!(write, Write::Event { .. }));
-        let submitted = self.store.submit(std::mem::take(&mut self.open));
-        self.in_flight += 1;
+    pub fn commit(&self, batch: BatchNumber, writes: Batch) {
+        let rings = writes.writes.iter().any(|write| matches!(write, Write::Event { .. }));
+        let submitted = self.store.submit(writes);
         self.ask(Asked::Commit { batch, rings, at: Instant::now(), submitted });
+    }
+
+    pub fn claim(&self, claim: ClaimId, what: Claim) {
+        self.ask(Asked::Claim { claim, what });
     }
 
     fn ask(&self, asked: Asked) {
         if self.asked.try_send(asked).is_err() {
             tracing::error!("{ASKED} answers of the store are waited for; one more is lost");
         }
-    }
-
-    pub fn committed(&mut self) {
-        self.in_flight -= 1;
-    }
-
-    pub fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.open.writes.is_empty() && self.open.timelines.is_empty()
     }
 }
 
@@ -123,10 +83,7 @@ async fn answer(
     }
 }
 
-async fn claimed(
-    store: &Store,
-    what: store::Claim,
-) -> Result<Vec<engine::intent::Intent>, StoreError> {
+async fn claimed(store: &Store, what: Claim) -> Result<Vec<Intent>, StoreError> {
     loop {
         match store.claim(what.clone()).await {
             Err(StoreError::Busy) => tokio::time::sleep(BUSY).await,

@@ -1,9 +1,11 @@
-//! The only performer of what the engine decides: one task that owns the engine and hands its
-//! actions to `sip`, `media`, `store` and the clips, and what they say back to it.
+//! The only performer of what the engine decides: hands its actions to `sip`, `media`, the disk and
+//! the clips as [`Wanted`]s, and what they say back to it.
 //!
-//! Nothing here waits: a commit, a claim, a clip or a port is asked for and comes back as a
-//! [`Happening`]. What must be on disk first is held back by the engine's gate.
+//! Nothing here waits and nothing here reads a clock: a commit, a claim, a clip or a port is wanted
+//! and comes back as a [`Happening`]. [`task`] does the wanting in one tokio task; the simulated world
+//! does it in virtual time. What must be on disk first is held back by the engine's gate.
 
+mod batches;
 mod cause;
 mod disk;
 mod keepalive;
@@ -11,44 +13,40 @@ mod legs;
 mod notes;
 mod numbers;
 mod perform;
+mod targets;
+mod task;
 mod trunks;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
-use engine::intent::Intent;
-use engine::vocabulary::{LegId, Now, Serial, TenantId, TrunkName};
+use engine::intent::{Intent, PlayItem};
+use engine::vocabulary::{Deadline, LegId, Now, Serial, TenantId, TenantLimits, TrunkName};
 use engine::{Engine, Reply, Ticket, Used};
-use store::{Store, crash_point};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use store::crash_point;
+use tokio::sync::oneshot;
 
 use crate::admission::Admission;
 use crate::calls::{Accepted, Ask, CancelError, Counts};
-use crate::clips::Clips;
-use crate::config::{Defaults, Fraud};
-use crate::recordings::Vault;
+use crate::config::Fraud;
+use crate::dns::Host;
 use crate::tenants::Tenants;
 
 pub use notes::Note;
 pub use numbers::{Identity, Numbers, Rule};
+pub use targets::Targets;
+pub use task::{Clock, Happenings, Parts, start};
 pub use trunks::{Trunk, Trunks};
 
-use disk::Disk;
+use batches::Batches;
 use legs::Legs;
 use notes::Notes;
 
-/// Things that may wait for the driver, besides what `sip` has for it.
-const HAPPENINGS: usize = 1 << 17;
-
-/// Inputs that are handled before what they wrote is handed to the disk.
-const INPUTS_PER_TURN: usize = 256;
-
 /// What comes back from what the driver asked for.
+#[derive(Debug)]
 pub enum Happening {
     Media(media::Event),
     Committed {
@@ -66,9 +64,9 @@ pub enum Happening {
     /// A trunk's host name was resolved anew.
     Resolved {
         trunk: TrunkName,
-        address: SocketAddr,
+        hosts: Vec<Host>,
     },
-    /// The key of a recording could not be stored.
+    /// A recording could not be begun, or its key not stored.
     RecordingLost {
         leg: LegId,
         reason: String,
@@ -97,58 +95,50 @@ impl Happening {
     }
 }
 
-/// The sender that media threads and tasks use.
-#[derive(Clone)]
-pub struct Happenings(mpsc::Sender<Happening>);
-
-impl Happenings {
-    pub fn channel() -> (Happenings, mpsc::Receiver<Happening>) {
-        let (sender, receiver) = mpsc::channel(HAPPENINGS);
-        (Happenings(sender), receiver)
-    }
-
-    /// From a media thread, which must not wait. What does not fit is lost and said; the engine's
-    /// deadlines then end the call.
-    pub fn tell(&self, happening: Happening) {
-        if let Err(mpsc::error::TrySendError::Full(lost)) = self.0.try_send(happening) {
-            let lost = lost.name();
-            tracing::error!(lost, "the driver is {HAPPENINGS} happenings behind; one is lost");
-        }
-    }
-
-    /// Nobody listens any more.
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    async fn send(&self, happening: Happening) {
-        // A closed channel means that the driver is gone and nobody wants to know.
-        let _ = self.0.send(happening).await;
-    }
+/// What the driver hears.
+#[derive(Debug)]
+pub enum Heard {
+    Happened(Happening),
+    Sip(sip::Event),
+    Asked(Ask),
 }
 
-/// Everything that the driver is made of.
-pub struct Parts {
-    pub engine: Engine,
-    pub clock: Clock,
-    pub store: Store,
-    pub admission: Admission,
-    pub sip: sip::Endpoint,
-    pub sip_events: mpsc::Receiver<sip::Event>,
-    pub media: media::Media,
-    pub trunks: Trunks,
-    pub clips: Clips,
-    pub asks: mpsc::Receiver<Ask>,
-    pub happenings: (Happenings, mpsc::Receiver<Happening>),
-    pub ready: Arc<AtomicBool>,
-    /// Why the disk refused a write, once it has.
-    pub broken: Arc<OnceLock<String>>,
-    /// Rung after each commit that holds an event.
-    pub doorbell: watch::Sender<u64>,
-    pub vault: Vault,
-    pub tenants: Tenants,
-    pub defaults: Defaults,
-    pub fraud: Fraud,
+/// What the driver wants done, in this order; what comes of it is [`Heard`].
+pub enum Wanted {
+    Sip(sip::Command),
+    Media(media::Command),
+    /// Have the clips ready; answered by [`Happening::Fetched`].
+    Fetch {
+        serial: Serial,
+        tenant: TenantId,
+        playlist: Vec<PlayItem>,
+    },
+    /// Record both ways of the leg; what fails is answered by [`Happening::RecordingLost`].
+    Record {
+        leg: LegId,
+        intent: Box<Intent>,
+    },
+    /// Store these writes as one; answered by [`Happening::Committed`].
+    Commit {
+        batch: BatchNumber,
+        writes: store::Batch,
+    },
+    /// Take calls out of the backlog; answered by [`Happening::Claimed`], in the order of all that is
+    /// asked of the disk.
+    Claim {
+        claim: ClaimId,
+        what: store::Claim,
+    },
+    /// Say [`Happening::HangUpAll`] after this time.
+    HangUpAll {
+        after: Duration,
+    },
+    /// Answer with these numbers and the counters of `sip`.
+    Count {
+        calls: usize,
+        legs: usize,
+        asker: oneshot::Sender<Counts>,
+    },
 }
 
 /// What the last run left on disk.
@@ -160,37 +150,39 @@ pub struct Found {
     pub used_today: Vec<(TenantId, Used)>,
 }
 
+/// What a driver is made of, besides the tasks around it.
+pub struct Desk {
+    pub engine: Engine,
+    pub admission: Admission,
+    pub trunks: Trunks,
+    pub tenants: Tenants,
+    pub fraud: Fraud,
+    pub ready: Arc<AtomicBool>,
+    /// What running calls have when the disk fails.
+    pub drain: Duration,
+}
+
 pub struct Driver {
     engine: Engine,
-    clock: Clock,
-    sip: sip::Endpoint,
-    media: media::Media,
+    admission: Admission,
+    /// When what is heard now was heard.
+    now: Now,
     trunks: Trunks,
-    clips: Clips,
-    vault: Vault,
     tenants: Tenants,
     fraud: Fraud,
     legs: Legs,
     notes: Notes,
-    disk: Disk,
-    admission: Admission,
+    batches: Batches,
     waiting: BTreeMap<Ticket, Waiting>,
     last_ticket: u64,
+    /// Refused legs whose end is not on disk yet: so long the far side gets no ACK.
+    refused: BTreeMap<Serial, Vec<LegId>>,
     /// The clips of each live call.
     fetched: BTreeMap<Serial, Arc<[media::Clip]>>,
-    happenings: Happenings,
+    wanted: VecDeque<Wanted>,
     ready: Arc<AtomicBool>,
-    broken: Arc<OnceLock<String>>,
     stopping: Stopping,
-    /// What running calls have when the server stops.
     drain: Duration,
-}
-
-/// What the driver hears.
-struct Inbox {
-    happened: mpsc::Receiver<Happening>,
-    sip_events: mpsc::Receiver<sip::Event>,
-    asks: mpsc::Receiver<Ask>,
 }
 
 /// Who waits for the engine's reply.
@@ -217,114 +209,122 @@ pub enum DriverError {
     Disk(String),
 }
 
-/// Monotonic time since the start of the process, and the wall clock.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock(Instant);
-
-impl Clock {
-    pub fn start() -> Clock {
-        Clock(Instant::now())
-    }
-
-    pub fn now(&self) -> Now {
-        Now { since_start: self.0.elapsed(), unix_ms: crate::app::unix_ms() }
-    }
-
-    fn instant(&self, at: Duration) -> tokio::time::Instant {
-        (self.0 + at).into()
-    }
-}
-
 impl Driver {
-    /// Takes up what the last run left behind; calls are taken when this returns. The task ends when
-    /// it has been told to drain and the last call is over, or when the disk refuses a write.
-    pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> {
-        let Parts { sip_events, asks, happenings, ready, doorbell, .. } = parts;
-        let (happenings, happened) = happenings;
+    /// Takes up what the last run left behind; calls are taken when this returns.
+    pub fn begin(
+        desk: Desk,
+        found: Found,
+        limits: Vec<(TenantId, TenantLimits)>,
+        now: Now,
+    ) -> Driver {
         let mut driver = Driver {
-            engine: parts.engine,
-            clock: parts.clock,
-            sip: parts.sip,
-            media: parts.media,
-            trunks: parts.trunks,
-            clips: parts.clips,
-            vault: parts.vault,
-            tenants: parts.tenants,
-            fraud: parts.fraud,
+            engine: desk.engine,
+            admission: desk.admission,
+            now,
+            trunks: desk.trunks,
+            tenants: desk.tenants,
+            fraud: desk.fraud,
             legs: Legs::default(),
             notes: Notes::default(),
-            disk: Disk::new(parts.store, parts.admission.clone(), happenings.clone(), doorbell),
-            admission: parts.admission,
+            batches: Batches::default(),
             waiting: BTreeMap::new(),
             last_ticket: 0,
+            refused: BTreeMap::new(),
             fetched: BTreeMap::new(),
-            happenings,
-            ready,
-            broken: parts.broken,
+            wanted: VecDeque::new(),
+            ready: desk.ready,
             stopping: Stopping::No,
-            drain: Duration::from_secs(parts.defaults.drain_s.into()),
+            drain: desk.drain,
         };
-        driver.begin(found, &parts.defaults);
+        driver.take_up(found, limits);
         driver.ready.store(true, Ordering::Release);
-        tokio::spawn(driver.run(Inbox { happened, sip_events, asks }))
+        driver
     }
 
-    async fn run(mut self, mut inbox: Inbox) -> Result<(), DriverError> {
-        while !self.is_done() {
-            let wake_at = [
-                self.engine.wake_at(self.clock.now()),
-                self.notes.wake_at(),
-                self.trunks.wake_at(),
-            ];
-            let wake_at = wake_at.into_iter().flatten().min().map(|at| self.clock.instant(at));
-            tokio::select! {
-                biased;
-                Some(happening) = inbox.happened.recv() => self.happened(happening),
-                Some(event) = inbox.sip_events.recv() => self.sip_event(event),
-                Some(ask) = inbox.asks.recv() => self.asked(ask),
-                () = sleep_until(wake_at) => self.engine.handle_timeout(self.clock.now()),
-            }
-            self.perform();
-            self.take_what_waits(&mut inbox);
-            self.close_notes();
-            self.probe_trunks();
-            self.disk.flush_if_free(&mut self.engine);
+    pub fn hear(&mut self, heard: Heard, now: Now) {
+        self.now = now;
+        match heard {
+            Heard::Happened(happening) => self.happened(happening),
+            Heard::Sip(event) => self.sip_event(event),
+            Heard::Asked(ask) => self.asked(ask),
         }
+        self.perform();
+    }
+
+    /// [`wake_at`](Self::wake_at) has come.
+    pub fn wake(&mut self, now: Now) {
+        self.now = now;
+        self.engine.handle_timeout(now);
+        self.perform();
+    }
+
+    /// On the monotonic clock.
+    pub fn wake_at(&self, now: Now) -> Option<Deadline> {
+        let wakes = [self.engine.wake_at(now), self.notes.wake_at(), self.trunks.wake_at()];
+        wakes.into_iter().flatten().min()
+    }
+
+    /// Everything that was there has been heard: what was written meanwhile goes to the disk as one.
+    pub fn end_turn(&mut self, now: Now) {
+        self.now = now;
+        while let Some((serial, notes)) = self.notes.closed(now.since_start) {
+            self.batches.add_timeline(serial, notes);
+        }
+        self.probe_trunks();
+        if let Some((batch, writes)) = self.batches.close_if_free(&mut self.engine) {
+            self.wanted.push_back(Wanted::Commit { batch, writes });
+        }
+    }
+
+    /// The next thing to do.
+    pub fn wanted(&mut self) -> Option<Wanted> {
+        self.wanted.pop_front()
+    }
+
+    /// It has been told to drain and the last call is over, or the disk failed and nothing is up.
+    pub fn is_done(&self) -> bool {
+        match self.stopping {
+            Stopping::No => false,
+            Stopping::Draining => self.is_idle(),
+            Stopping::Broken(_) => self.engine.live_calls() == 0 && self.legs.is_empty(),
+        }
+    }
+
+    /// It has been told to drain, or the disk failed.
+    #[cfg(test)]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// No call is here, and nothing is on its way to the disk.
+    pub fn is_idle(&self) -> bool {
+        self.engine.is_idle()
+            && self.batches.are_on_disk()
+            && self.legs.is_empty()
+            && self.notes.are_all_closed()
+    }
+
+    /// Why the disk refused a write, once it has.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.stopping {
+            Stopping::Broken(why) => Some(why),
+            Stopping::No | Stopping::Draining => None,
+        }
+    }
+
+    /// How it ended, once it is done.
+    pub fn ending(self) -> Result<(), DriverError> {
         match self.stopping {
             Stopping::Broken(why) => Err(DriverError::Disk(why)),
             Stopping::No | Stopping::Draining => Ok(()),
         }
     }
 
-    fn close_notes(&mut self) {
-        let now = self.clock.now().since_start;
-        while let Some((serial, notes)) = self.notes.closed(now) {
-            self.disk.add_timeline(serial, notes);
-        }
-    }
-
-    /// Under load many inputs share one commit.
-    fn take_what_waits(&mut self, inbox: &mut Inbox) {
-        for _ in 0..INPUTS_PER_TURN {
-            if let Ok(happening) = inbox.happened.try_recv() {
-                self.happened(happening);
-            } else if let Ok(event) = inbox.sip_events.try_recv() {
-                self.sip_event(event);
-            } else if let Ok(ask) = inbox.asks.try_recv() {
-                self.asked(ask);
-            } else {
-                break;
-            }
-            self.perform();
-        }
-    }
-
     /// Trunks, then what the last run left behind.
-    fn begin(&mut self, found: Found, defaults: &Defaults) {
+    fn take_up(&mut self, found: Found, limits: Vec<(TenantId, TenantLimits)>) {
         let Found { recovery: found, natural_keys, used_today } = found;
-        let now = self.clock.now();
-        for tenant in self.tenants.all() {
-            let (tenant, limits) = (tenant.id, tenant.settings.limits(defaults));
+        let now = self.now;
+        for (tenant, limits) in limits {
             self.engine.handle(Input::TenantLimits { tenant, limits }, now);
         }
         for (tenant, used) in used_today {
@@ -333,7 +333,8 @@ impl Driver {
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);
         }
-        for registration in self.trunks.registrations() {
+        self.tell_sip(sip::Command::HoldRefusals);
+        for registration in self.trunks.registrations(now.since_start) {
             self.tell_sip(sip::Command::Register(Box::new(registration)));
         }
         for key in natural_keys {
@@ -372,9 +373,9 @@ impl Driver {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
             }
-            Ask::Count(reply) => {
+            Ask::Count(asker) => {
                 let (calls, legs) = (self.engine.live_calls(), self.legs.len());
-                let _ = reply.send(Counts { calls, legs, sip: self.sip.counters() });
+                self.wanted.push_back(Wanted::Count { calls, legs, asker });
             }
         }
     }
@@ -390,7 +391,7 @@ impl Driver {
         match happening {
             Happening::Media(event) => self.media_event(event),
             Happening::Committed { batch, failure: None } => {
-                self.disk.committed();
+                self.batches.committed();
                 self.input(Input::Committed(batch));
             }
             Happening::Committed { failure: Some(why), .. } => self.disk_failed(why),
@@ -408,8 +409,9 @@ impl Driver {
                 });
                 self.input(Input::Fetched { serial, result });
             }
-            Happening::Resolved { trunk, address } => {
-                if let Some(registration) = self.trunks.moved(&trunk, address) {
+            Happening::Resolved { trunk, hosts } => {
+                let now = self.now.since_start;
+                if let Some(registration) = self.trunks.moved(&trunk, hosts, now) {
                     self.tell_sip(sip::Command::Register(Box::new(registration)));
                 }
             }
@@ -434,33 +436,14 @@ impl Driver {
         }
         tracing::error!(%why, "the database refused a write: no call is accepted or dialled any more");
         self.ready.store(false, Ordering::Release);
-        // This is the first: a later one has returned above.
-        let _ = self.broken.set(why.clone());
         self.stopping = Stopping::Broken(why);
         self.input(Input::CommitFailed);
         // Calls that are up may finish, but not for ever.
-        let (happenings, drain) = (self.happenings.clone(), self.drain);
-        tokio::spawn(async move {
-            tokio::time::sleep(drain).await;
-            happenings.send(Happening::HangUpAll).await;
-        });
+        self.wanted.push_back(Wanted::HangUpAll { after: self.drain });
     }
 
     fn input(&mut self, input: Input) {
-        self.engine.handle(input, self.clock.now());
-    }
-
-    fn is_done(&self) -> bool {
-        match self.stopping {
-            Stopping::No => false,
-            Stopping::Draining => {
-                self.engine.is_idle()
-                    && self.disk.is_idle()
-                    && self.legs.is_empty()
-                    && self.notes.are_all_closed()
-            }
-            Stopping::Broken(_) => self.engine.live_calls() == 0 && self.legs.is_empty(),
-        }
+        self.engine.handle(input, self.now);
     }
 
     fn reply(&mut self, ticket: Ticket, reply: Reply) {
@@ -488,22 +471,11 @@ impl Driver {
         }
     }
 
-    fn tell_sip(&self, command: sip::Command) {
-        if let Err(busy) = self.sip.command(command) {
-            tracing::error!(%busy, "a SIP command is lost; the call's deadline ends it");
-        }
+    fn tell_sip(&mut self, command: sip::Command) {
+        self.wanted.push_back(Wanted::Sip(command));
     }
 
-    fn tell_media(&self, command: media::Command) {
-        if let Err(busy) = self.media.command(command) {
-            tracing::error!(%busy, "a media command is lost; the call's deadline ends it");
-        }
-    }
-}
-
-async fn sleep_until(at: Option<tokio::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
+    fn tell_media(&mut self, command: media::Command) {
+        self.wanted.push_back(Wanted::Media(command));
     }
 }

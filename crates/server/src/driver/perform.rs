@@ -1,11 +1,11 @@
 //! One action of the engine after the other.
 
-use engine::action::Action;
+use engine::action::{Action, Claim, ClaimId};
 use engine::intent::PlayItem;
 use engine::vocabulary::Serial;
 use engine::writes::Write;
 
-use super::{Driver, Happening};
+use super::{Driver, Wanted};
 
 impl Driver {
     /// Everything that the engine wants now, in its order.
@@ -14,7 +14,7 @@ impl Driver {
             match action {
                 Action::Write(write) => self.write(write),
                 Action::Reply { ticket, reply } => self.reply(ticket, reply),
-                Action::Claim { claim, what } => self.disk.claim(&mut self.engine, claim, what),
+                Action::Claim { claim, what } => self.claim(claim, what),
                 Action::Fetch { serial, playlist } => self.fetch(serial, playlist),
                 Action::Open { leg, serial, to } => self.open(leg, serial, to),
                 Action::Dial { leg } => self.dial(leg),
@@ -22,8 +22,8 @@ impl Driver {
                 Action::Record { leg } => self.record(leg),
                 Action::Play { leg, play } => self.play(leg, play),
                 Action::HangUp { leg } => self.hang_up(leg),
-                Action::Resume { leg, serial, wire, media, resend_until } => {
-                    self.resume(leg, serial, &wire, media, resend_until);
+                Action::Resume { leg, serial, wire, media } => {
+                    self.resume(leg, serial, &wire, media);
                 }
                 Action::Abandon { leg, serial, wire } => self.abandon(leg, serial, &wire),
                 Action::HangUpStored { leg, serial, dialog } => {
@@ -36,6 +36,7 @@ impl Driver {
                     tracing::warn!(%trunk, "the trunk asked for rest or was silent: its calls wait or go elsewhere");
                 }
                 Action::Forget { serial } => {
+                    self.settle_refusals(serial);
                     self.fetched.remove(&serial);
                 }
             }
@@ -44,21 +45,26 @@ impl Driver {
 
     fn write(&mut self, write: Write) {
         if let Write::Ended(cdr) = &write {
-            self.notes.end(cdr.intent.serial, self.clock.now().since_start);
+            self.notes.end(cdr.intent.serial, self.now.since_start);
         }
-        self.disk.add(write);
+        self.batches.add(write);
     }
 
-    /// Clips in memory are there at once; others are read or spoken meanwhile.
+    /// What is in the open batch is in the backlog before it is claimed.
+    fn claim(&mut self, claim: ClaimId, what: Claim) {
+        if let Some((batch, writes)) = self.batches.close(&mut self.engine) {
+            self.wanted.push_back(Wanted::Commit { batch, writes });
+        }
+        let what = match what {
+            Claim::Ready { tenant, route, limit } => store::Claim::Ready { tenant, route, limit },
+            Claim::Expired { now_ms, limit } => store::Claim::Expired { now_ms, limit },
+            Claim::One { tenant, serial } => store::Claim::One { tenant, serial },
+        };
+        self.wanted.push_back(Wanted::Claim { claim, what });
+    }
+
     fn fetch(&mut self, serial: Serial, playlist: Vec<PlayItem>) {
         let Some(tenant) = self.engine.intent(serial).map(|intent| intent.tenant) else { return };
-        if let Some(clips) = self.clips.cached(tenant, &playlist) {
-            return self.happened(Happening::Fetched { serial, clips: Ok(clips) });
-        }
-        let (clips, happenings) = (self.clips.clone(), self.happenings.clone());
-        tokio::spawn(async move {
-            let clips = clips.fetch(tenant, &playlist).await;
-            happenings.send(Happening::Fetched { serial, clips }).await;
-        });
+        self.wanted.push_back(Wanted::Fetch { serial, tenant, playlist });
     }
 }

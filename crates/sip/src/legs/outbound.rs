@@ -44,7 +44,17 @@ pub(crate) struct Outbound {
     offer: Option<Body>,
     early: Vec<Early>,
     was_ringing: bool,
+    origin: Origin,
     state: State,
+}
+
+/// Who wrote the INVITE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// This process, or an earlier one before any challenge.
+    Fresh,
+    /// An earlier process, in answer to a challenge.
+    StoredLogin,
 }
 
 #[derive(Debug)]
@@ -283,6 +293,12 @@ impl Outbound {
     }
 
     fn refused(self: Box<Self>, response: &Response, stack: &mut Stack) -> Option<Leg> {
+        // Credentials that were good once: the far side is through with that INVITE, and a new one
+        // would ring a second time.
+        if self.origin == Origin::StoredLogin && matches!(response.status, 401 | 407) {
+            let reason = "the far side does not know the INVITE that was sent again";
+            return self.over(EndedBy::Peer, reason, stack);
+        }
         let may_go_on = !self.was_ringing && self.early.is_empty();
         match response.status {
             503 if may_go_on && !self.failover.next.is_empty() => self.unavailable(response, stack),
@@ -392,6 +408,8 @@ impl Outbound {
     }
 
     fn start(&mut self, stack: &mut Stack) {
+        // The INVITE in place of a refused one is on disk.
+        stack.settle_refusal(self.leg);
         stack.start_client(self.client());
         let patience = (!self.failover.next.is_empty()).then(|| {
             let key = TimerKey::Leg(self.leg, LegTimer::Patience);

@@ -15,6 +15,8 @@ pub(super) struct StoredInvite {
     pub from_tag: String,
     pub cseq: u32,
     pub branch: u64,
+    /// It answers a challenge.
+    pub has_login: bool,
     pub body: Option<Body>,
 }
 
@@ -27,7 +29,9 @@ impl StoredInvite {
         let via = typed::<sipx_sip::Via>(&request.headers)?;
         let call_id = typed::<sipx_sip::CallId>(&request.headers)?;
         let content_type = text(&request.headers, &HeaderName::ContentType);
+        let login = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
         Some(StoredInvite {
+            has_login: login.iter().any(|name| text(&request.headers, name).is_some()),
             uri: String::from_utf8_lossy(&request.uri.to_bytes()).into_owned(),
             call_id: String::from_utf8(call_id.0).ok()?,
             from_tag: String::from_utf8(from.0.tag()?.to_vec()).ok()?,

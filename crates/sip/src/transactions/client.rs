@@ -78,6 +78,19 @@ pub(crate) struct NewClient {
 #[derive(Debug, Default)]
 pub(crate) struct ClientStore {
     live: HashMap<ClientKey, Client>,
+    refusals: Refusals,
+    /// Refusals whose ACK waits for the caller, by their leg.
+    owed: BTreeMap<LegId, ClientKey>,
+}
+
+/// When the ACK of a refused INVITE leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Refusals {
+    #[default]
+    AcknowledgedAtOnce,
+    /// When the caller has settled the leg. Until then the far side keeps its transaction, so that the
+    /// same INVITE, sent again after a crash, meets the same refusal and rings nobody.
+    AcknowledgedWhenSettled,
 }
 
 #[derive(Debug)]
@@ -86,20 +99,39 @@ struct Client {
     is_invite: bool,
     bytes: Bytes,
     to: Destination,
+    /// It is not sent again once that would be longer after the last time.
+    longest_interval: Duration,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
     /// Sent; Calling and Trying of the RFC, and Proceeding of other methods than INVITE.
-    Sent { interval: Duration, resend: Option<TimerHandle>, give_up: TimerHandle },
+    Sent {
+        interval: Duration,
+        resend: Option<TimerHandle>,
+        give_up: TimerHandle,
+    },
     /// INVITE only: it rings as long as it likes.
     Proceeding,
-    /// The ACK of a refused INVITE is sent again for each copy of the response.
-    Completed { ack: Option<Bytes> },
+    Completed {
+        ack: FinalAck,
+    },
     /// 2xx by the remote tag, with the ACK where it has left. Each further fork is acknowledged and
     /// hung up here, so that no leg has to outlive its call for it.
-    Accepted { forks: BTreeMap<String, Option<Ack>> },
+    Accepted {
+        forks: BTreeMap<String, Option<Ack>>,
+    },
+}
+
+#[derive(Clone, Debug)]
+enum FinalAck {
+    /// Only an INVITE has one.
+    None,
+    /// It waits for the caller.
+    Owed(Bytes),
+    /// Sent again for each copy of the response.
+    Sent(Bytes),
 }
 
 #[derive(Clone, Debug)]
@@ -110,6 +142,10 @@ struct Ack {
 
 /// More forks than this are not remembered, and so not hung up.
 const MAX_FORKS: usize = 16;
+
+/// An INVITE of an earlier process is sent again within 3.5 s only: later the far side may have
+/// forgotten it, and it would ring anew.
+const REPEATED: Duration = Duration::from_secs(2);
 
 impl ClientStore {
     pub fn len(&self) -> usize {
@@ -130,30 +166,35 @@ impl ClientStore {
 impl Stack {
     /// Sends a request and keeps at it until something answers.
     pub fn start_client(&mut self, new: NewClient) {
+        self.send_client(new, Duration::MAX);
+    }
+
+    /// Sends the INVITE of an earlier process again, as a retransmission.
+    pub fn repeat_client(&mut self, new: NewClient) {
+        self.send_client(new, REPEATED);
+    }
+
+    fn send_client(&mut self, new: NewClient, longest_interval: Duration) {
         let resend = (!new.to.transport.is_reliable())
             .then(|| self.client_timer(new.key, ClientTimer::Resend, T1));
         let give_up = self.client_timer(new.key, ClientTimer::GiveUp, GIVE_UP);
         self.transmit(new.owner.leg(), new.to, new.bytes.clone());
         let state = State::Sent { interval: T1, resend, give_up };
-        self.insert_client(new, state);
+        self.insert_client(new, longest_interval, state);
     }
 
     /// An INVITE of an earlier process that may be ringing: nothing is sent, what comes is heard.
     pub fn adopt_client(&mut self, new: NewClient) {
-        self.insert_client(new, State::Proceeding);
+        self.insert_client(new, Duration::ZERO, State::Proceeding);
     }
 
-    /// Unless something has answered by then, the request is waited for and sent no more.
-    pub fn stop_resending_after(&mut self, key: ClientKey, limit: Duration) {
-        self.client_timer(key, ClientTimer::LastCopy, limit);
-    }
-
-    fn insert_client(&mut self, new: NewClient, state: State) {
+    fn insert_client(&mut self, new: NewClient, longest_interval: Duration, state: State) {
         let client = Client {
             owner: new.owner,
             is_invite: new.is_invite,
             bytes: new.bytes,
             to: new.to,
+            longest_interval,
             state,
         };
         self.clients.live.insert(new.key, client);
@@ -221,17 +262,16 @@ impl Stack {
                     client.state = State::Accepted { forks };
                     self.client_timer(key, ClientTimer::Forget, GIVE_UP);
                 } else {
-                    let ack = follow_up(&client.bytes, "ACK", Some(&response.to), None);
-                    self.transmit(client.owner.leg(), client.to, ack.clone());
-                    client.state = State::Completed { ack: Some(ack) };
+                    let ack = self.acknowledge_refusal(key, client, response);
+                    client.state = State::Completed { ack };
                     let linger = linger(client.to.transport, GIVE_UP);
                     self.client_timer(key, ClientTimer::Forget, linger);
                 }
                 true
             }
             State::Completed { ack } => {
-                if let (Some(ack), true) = (ack.clone(), status >= 300) {
-                    self.transmit(client.owner.leg(), client.to, ack);
+                if let (FinalAck::Sent(ack), true) = (&*ack, status >= 300) {
+                    self.transmit(client.owner.leg(), client.to, ack.clone());
                 }
                 false
             }
@@ -241,6 +281,45 @@ impl Stack {
                 }
                 false
             }
+        }
+    }
+
+    /// A challenge is acknowledged at once: what follows it is written before it is sent.
+    fn acknowledge_refusal(
+        &mut self,
+        key: ClientKey,
+        client: &Client,
+        response: &Response,
+    ) -> FinalAck {
+        let ack = follow_up(&client.bytes, "ACK", Some(&response.to), None);
+        let is_held = self.clients.refusals == Refusals::AcknowledgedWhenSettled
+            && !client.to.transport.is_reliable()
+            && !matches!(response.status, 401 | 407);
+        match client.owner {
+            Owner::Leg(leg, _) if is_held => {
+                self.clients.owed.insert(leg, key);
+                FinalAck::Owed(ack)
+            }
+            owner => {
+                self.transmit(owner.leg(), client.to, ack.clone());
+                FinalAck::Sent(ack)
+            }
+        }
+    }
+
+    /// From now on refusals are acknowledged by [`Stack::settle_refusal`].
+    pub fn hold_refusals(&mut self) {
+        self.clients.refusals = Refusals::AcknowledgedWhenSettled;
+    }
+
+    /// What the refusal of this leg means is on the caller's disk: its ACK may leave.
+    pub fn settle_refusal(&mut self, leg: LegId) {
+        let Some(key) = self.clients.owed.remove(&leg) else { return };
+        let Some(client) = self.clients.live.get_mut(&key) else { return };
+        if let State::Completed { ack: FinalAck::Owed(ack) } = &client.state {
+            let (ack, to) = (ack.clone(), client.to);
+            client.state = State::Completed { ack: FinalAck::Sent(ack.clone()) };
+            self.transmit(Some(leg), to, ack);
         }
     }
 
@@ -305,7 +384,7 @@ impl Stack {
             }
             State::Sent { .. } => {
                 self.stop_resending(&client.state);
-                client.state = State::Completed { ack: None };
+                client.state = State::Completed { ack: FinalAck::None };
                 let linger = linger(client.to.transport, T4);
                 self.client_timer(key, ClientTimer::Forget, linger);
                 true
@@ -343,22 +422,18 @@ impl Stack {
                 self.resend_request(key, at);
                 None
             }
-            ClientTimer::LastCopy => {
-                if let Some(client) = self.clients.live.get_mut(&key)
-                    && let State::Sent { resend, .. } = &mut client.state
-                    && let Some(handle) = resend.take()
-                {
-                    self.timers.cancel(handle);
-                }
-                None
-            }
             ClientTimer::GiveUp => {
                 let client = self.clients.live.remove(&key)?;
                 self.stop_resending(&client.state);
                 Some((client.owner, Failure::Timeout))
             }
             ClientTimer::Forget => {
-                self.clients.live.remove(&key);
+                let leg = self.clients.live.remove(&key).and_then(|client| client.owner.leg());
+                if let Some(leg) = leg
+                    && self.clients.owed.get(&leg) == Some(&key)
+                {
+                    self.clients.owed.remove(&leg);
+                }
                 None
             }
         }
@@ -376,8 +451,8 @@ impl Stack {
         if !client.is_invite {
             *interval = (*interval).min(T2);
         }
-        let again = at + *interval;
-        *resend = Some(self.timers.set(again, TimerKey::Client(key, ClientTimer::Resend)));
+        *resend = (*interval <= client.longest_interval)
+            .then(|| self.timers.set(at + *interval, TimerKey::Client(key, ClientTimer::Resend)));
         let (leg, to, bytes) = (client.owner.leg(), client.to, client.bytes.clone());
         self.transmit(leg, to, bytes);
     }

@@ -1,17 +1,14 @@
 //! What the engine asks of a leg.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use engine::action::{Dialled, LegInput, PlayId, Then};
 use engine::cdr::Cause;
-use engine::intent::Intent;
-use engine::vocabulary::{Deadline, LegId, Serial};
+use engine::vocabulary::{LegId, Serial};
 use store::crash_point;
 
 use super::{Purpose, Reoffer, Stage, to_media, to_sip};
 use crate::driver::notes::NoteKind;
-use crate::driver::{Driver, Happening};
+use crate::driver::{Driver, Wanted};
 
 impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
@@ -29,17 +26,12 @@ impl Driver {
         serial: Serial,
         wire: &[u8],
         sdp: Vec<u8>,
-        resend_until: Deadline,
     ) {
         match sip::Wire::from_bytes(wire) {
             // Over a connection the same bytes are a new request: only a datagram is a retransmission.
             Ok(wire) if wire.transport.is_reliable() => self.take_back(leg, serial, wire),
             Ok(wire) => {
-                self.add_leg(
-                    leg,
-                    serial,
-                    Stage::Binding(Purpose::Resume(Box::new(wire), resend_until)),
-                );
+                self.add_leg(leg, serial, Stage::Binding(Purpose::Resume(Box::new(wire))));
                 let what = "the INVITE that was out is sent again".into();
                 self.note(serial, NoteKind::Recovered { what });
                 let sdp = Bytes::from(sdp);
@@ -86,6 +78,9 @@ impl Driver {
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.dialling = None;
         }
+        if let Some(serial) = self.legs.serial(leg) {
+            self.settle_refusals(serial);
+        }
         self.tell_sip(sip::Command::Send { leg: to_sip(leg) });
     }
 
@@ -101,7 +96,7 @@ impl Driver {
                 entry.stage = Stage::Closing(Cause::HungUp.into());
                 self.tell_media(media::Command::Close { leg: to_media(leg) });
             }
-            Stage::Binding(Purpose::Resume(wire, _)) => {
+            Stage::Binding(Purpose::Resume(wire)) => {
                 let wire = wire.clone();
                 entry.stage = Stage::Signalling { media: true, reoffer: Reoffer::No };
                 self.tell_sip(sip::Command::Abandon { wire });
@@ -125,46 +120,18 @@ impl Driver {
     }
 
     pub(in crate::driver) fn record(&mut self, leg: LegId) {
-        let intent = self.legs.serial(leg).and_then(|serial| self.engine.intent(serial)).cloned();
+        let intent = self.legs.serial(leg).and_then(|serial| self.engine.intent(serial));
         let Some(intent) = intent else { return };
-        let mode = media::RecordMode::Both;
-        let new = match self.vault.begin(&intent, mode) {
-            Ok(new) => new,
-            Err(error) => return self.recording_failed(leg, error.to_string()),
-        };
-        let parent = new.path.parent().unwrap_or(Path::new(""));
-        if let Err(error) = std::fs::create_dir_all(parent) {
-            let reason = format!("{}: {error}", parent.display());
-            return self.recording_failed(leg, reason);
-        }
-        if let Some(sealed_key) = new.sealed_key {
-            self.keep_key(leg, intent, sealed_key);
-        }
-        let (path, seal) = (new.path, new.seal);
-        self.tell_media(media::Command::Record { leg: to_media(leg), path, mode, seal });
-    }
-
-    /// The recording runs meanwhile; without its key it would be noise, so it fails with it.
-    fn keep_key(&self, leg: LegId, intent: Intent, sealed_key: Vec<u8>) {
-        let (vault, happenings) = (self.vault.clone(), self.happenings.clone());
-        tokio::spawn(async move {
-            if let Err(error) = vault.keep(&intent, sealed_key).await {
-                let reason = error.to_string();
-                happenings.send(Happening::RecordingLost { leg, reason }).await;
-            }
-        });
+        let intent = Box::new(intent.clone());
+        self.wanted.push_back(Wanted::Record { leg, intent });
     }
 
     pub(in crate::driver) fn recording_lost(&mut self, leg: LegId, reason: String) {
         if self.legs.serial(leg).is_some() {
             self.tell_media(media::Command::StopRecording { leg: to_media(leg) });
-            self.recording_failed(leg, reason);
+            self.note_leg(leg, NoteKind::RecordingFailed { reason });
+            self.leg_input(leg, LegInput::RecordingFailed);
         }
-    }
-
-    fn recording_failed(&mut self, leg: LegId, reason: String) {
-        self.note_leg(leg, NoteKind::RecordingFailed { reason });
-        self.leg_input(leg, LegInput::RecordingFailed);
     }
 
     fn signalling(&mut self, leg: LegId, serial: Serial) {

@@ -19,11 +19,11 @@ impl Driver {
                 let (leg, wire, media) = self.prepared(of_sip(leg), &wire);
                 self.leg_input(leg, LegInput::Prepared { wire, media });
             }
-            // A new INVITE either way, and to disk before it leaves.
-            Event::Challenged { leg, wire } | Event::Retried { leg, wire, .. } => {
+            Event::Challenged { leg, wire } => {
                 let (leg, wire, media) = self.prepared(of_sip(leg), &wire);
                 self.leg_input(leg, LegInput::Challenged { wire, media });
             }
+            Event::Retried { leg, wire, why } => self.retried(of_sip(leg), &wire, why),
             Event::Trying { leg } => self.leg_input(of_sip(leg), LegInput::Trying),
             Event::Provisional { leg, status, body } => {
                 let leg = of_sip(leg);
@@ -50,6 +50,13 @@ impl Driver {
                     "registration failed: calls over this trunk wait"
                 );
                 self.trunk_registered(id, false);
+                // A refusal is an answer; who gives none is left for the trunk's next target.
+                let now = self.now.since_start;
+                if failure.status.is_none()
+                    && let Some(registration) = self.trunks.registrar_failed(id, now)
+                {
+                    self.tell_sip(sip::Command::Register(Box::new(registration)));
+                }
             }
             Event::Probed { id, outcome } => self.trunk_probed(id, outcome),
             Event::Message(tap) => {
@@ -69,6 +76,25 @@ impl Driver {
             | Event::NoAck { .. }
             | Event::Unregistered { .. } => {}
         }
+    }
+
+    /// A new INVITE, and to disk before it leaves.
+    fn retried(&mut self, leg: LegId, wire: &sip::Wire, why: sip::Retry) {
+        let reason = match why {
+            sip::Retry::SessionInterval => "the far side wants a longer session interval".into(),
+            sip::Retry::NextTarget { failed, why } => {
+                let now = self.now.since_start;
+                self.trunks.target_failed(failed, why, now);
+                format!(
+                    "{} {}: {why}; the next target is tried",
+                    failed.transport.name(),
+                    failed.addr
+                )
+            }
+        };
+        self.note_leg(leg, NoteKind::Retried { reason });
+        let (leg, wire, media) = self.prepared(leg, wire);
+        self.leg_input(leg, LegInput::Retried { wire, media });
     }
 
     fn prepared(&self, leg: LegId, wire: &sip::Wire) -> (LegId, Vec<u8>, Vec<u8>) {
@@ -106,6 +132,9 @@ impl Driver {
         let (cause, sip_status) = (cause::of(end), end.status);
         let has_media = matches!(entry.stage, Stage::Signalling { media: true, .. });
         let serial = entry.serial;
+        if sip_status.is_some() {
+            self.refused.entry(serial).or_default().push(leg);
+        }
         let then = self.then(serial, end);
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.stage = Stage::Closing(Closing { cause, sip_status, then });
@@ -123,6 +152,14 @@ impl Driver {
             self.tell_media(media::Command::Close { leg: to_media(leg) });
         } else {
             self.closed(leg, None);
+        }
+    }
+
+    /// How the legs of this call ended is on disk, or its next attempt is: refusals may be
+    /// acknowledged. Until then an INVITE that is sent again after a crash meets the same refusal.
+    pub(in crate::driver) fn settle_refusals(&mut self, serial: Serial) {
+        for leg in self.refused.remove(&serial).unwrap_or_default() {
+            self.tell_sip(sip::Command::Settle { leg: to_sip(leg) });
         }
     }
 
@@ -179,7 +216,7 @@ impl Driver {
 
     fn trunk_probed(&mut self, id: sip::ProbeId, outcome: sip::ProbeOutcome) {
         let answered = matches!(outcome, sip::ProbeOutcome::Answered { .. });
-        let now = self.clock.now().since_start;
+        let now = self.now.since_start;
         if let Some((trunk, pace, up)) = self.trunks.probed(id, answered, now) {
             tracing::warn!(%trunk, up, ?outcome, "OPTIONS: the trunk's state has changed");
             self.input(Input::Trunk { trunk, pace, up });
@@ -188,7 +225,7 @@ impl Driver {
 
     /// Asks the trunks that are due.
     pub(in crate::driver) fn probe_trunks(&mut self) {
-        for probe in self.trunks.probes(self.clock.now().since_start) {
+        for probe in self.trunks.probes(self.now.since_start) {
             self.tell_sip(sip::Command::Probe(Box::new(probe)));
         }
     }

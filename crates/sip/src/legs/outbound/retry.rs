@@ -4,7 +4,7 @@
 
 use sipx_sip::session::MinSe;
 
-use super::{Outbound, State, key};
+use super::{Origin, Outbound, State, key};
 use crate::{
     Dead, Destination, EndedBy, Event, Retry, TransportFault,
     legs::{Leg, end_of_refusal, ended, invite::Again},
@@ -121,6 +121,7 @@ impl Outbound {
         self.invite = again.written(&self.invite);
         self.key = key(branch);
         self.to = to;
+        self.origin = Origin::Fresh;
         self.early.clear();
         self.state = State::Prepared;
     }

@@ -1,8 +1,6 @@
 //! How a dialled leg begins: prepared anew, or taken over from an earlier process.
 
-use std::time::Duration;
-
-use super::{Outbound, SessionInterval, State, key};
+use super::{Origin, Outbound, SessionInterval, State, key};
 use crate::{
     Credentials, Destination, EndedBy, Event, Failover, HangUpCause, Invite, Wire,
     auth_client::AuthClient,
@@ -61,6 +59,7 @@ impl Outbound {
             offer: invite.body,
             early: Vec::new(),
             was_ringing: false,
+            origin: Origin::Fresh,
             state: State::Prepared,
         };
         let wire = outbound.wire();
@@ -69,15 +68,9 @@ impl Outbound {
     }
 
     /// After a restart: the stored INVITE again, as if just sent.
-    pub fn resume(
-        wire: Wire,
-        credentials: Option<Credentials>,
-        resend_for: Duration,
-        stack: &mut Stack,
-    ) -> Option<Leg> {
-        let mut outbound = Outbound::stored(wire, credentials, stack)?;
-        outbound.start(stack);
-        stack.stop_resending_after(outbound.key, resend_for);
+    pub fn resume(wire: Wire, credentials: Option<Credentials>, stack: &mut Stack) -> Option<Leg> {
+        let outbound = Outbound::stored(wire, credentials, stack)?;
+        stack.repeat_client(outbound.client());
         Some(Leg::Outbound(Box::new(outbound)))
     }
 
@@ -130,6 +123,7 @@ impl Outbound {
             offer: read.body,
             early: Vec::new(),
             was_ringing: false,
+            origin: if read.has_login { Origin::StoredLogin } else { Origin::Fresh },
             state: State::Calling { patience: None },
         })
     }

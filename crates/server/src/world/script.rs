@@ -1,0 +1,114 @@
+//! What befalls a world: crashes, pauses, clocks that jump, a bad line, a receiver that goes away.
+
+use std::time::Duration;
+
+use super::agenda::Agenda;
+use super::link::Weather;
+use super::nature::Dice;
+use super::receiver::Mood;
+
+#[derive(Debug, Clone, Copy)]
+pub enum Blow {
+    Line(Weather),
+    Receiver(Mood),
+    /// The server dies at once.
+    Kill,
+    /// The server dies after so many more things that it does.
+    KillAfter(u32),
+    Restart,
+    /// It stands still for so long, as a machine that swaps does.
+    Pause(Duration),
+    /// It is told to stop, and to hang up what is still up after five seconds.
+    Stop,
+    HangUpAll,
+    DiskFails,
+    WallClock {
+        by_ms: i64,
+    },
+    Registrations {
+        taken: bool,
+    },
+}
+
+/// How long the world is bad.
+pub const BAD: Duration = Duration::from_secs(60);
+
+pub fn script(dice: &mut Dice) -> Agenda<Blow> {
+    let mut blows = Agenda::default();
+    for _ in 0..dice.below(5) {
+        let at = some_time(dice);
+        blows.put(at, Blow::Line(weather(dice)));
+    }
+    for _ in 0..dice.below(4) {
+        let at = some_time(dice);
+        blows.put(at, Blow::Receiver(mood(dice)));
+    }
+    for _ in 0..dice.below(4) {
+        let at = some_time(dice);
+        let blow = match dice.below(8) {
+            0 => Blow::Kill,
+            1 => Blow::Stop,
+            2 => Blow::DiskFails,
+            _ => Blow::KillAfter(1 + dice.below(120) as u32),
+        };
+        blows.put(at, blow);
+    }
+    if dice.percent(40) {
+        let at = some_time(dice);
+        let longest = if dice.percent(20) { 40_000 } else { 4_000 };
+        blows.put(at, Blow::Pause(Duration::from_millis(dice.below(longest))));
+    }
+    if dice.percent(30) {
+        let at = some_time(dice);
+        let hour = 3_600_000;
+        let by_ms = if dice.percent(50) { hour } else { -hour };
+        blows.put(at, Blow::WallClock { by_ms });
+    }
+    if dice.percent(30) {
+        let from = some_time(dice);
+        blows.put(from, Blow::Registrations { taken: false });
+    }
+    blows
+}
+
+/// How long the receiver is away after the 60 s that the world is bad.
+pub fn longest_absence(dice: &mut Dice) -> Duration {
+    match dice.below(20) {
+        // Until the last try has failed.
+        0 => Duration::from_secs(90 * 3600),
+        1..=5 => Duration::from_secs(dice.below(20) * 3600),
+        _ => Duration::ZERO,
+    }
+}
+
+/// How long a server that died is down.
+pub fn down_time(dice: &mut Dice) -> Duration {
+    let longest = if dice.percent(25) { 60_000 } else { 6_000 };
+    Duration::from_millis(20 + dice.below(longest))
+}
+
+fn some_time(dice: &mut Dice) -> Duration {
+    Duration::from_millis(dice.below(BAD.as_millis() as u64))
+}
+
+fn weather(dice: &mut Dice) -> Weather {
+    match dice.below(6) {
+        0 => Weather::Fine,
+        1 => Weather::Cut,
+        _ => Weather::Bad {
+            lost: dice.below(21),
+            doubled: dice.below(15),
+            delay_ms: [40, 300, 2_000][dice.below(3) as usize],
+        },
+    }
+}
+
+fn mood(dice: &mut Dice) -> Mood {
+    match dice.below(5) {
+        0 => Mood::Takes,
+        1 => Mood::Refuses,
+        2 => Mood::AsksToWait,
+        3 => Mood::Late(200 + dice.below(9_000)),
+        _ => Mood::Away,
+    }
+}

@@ -1,0 +1,374 @@
+//! The server in virtual time: the very driver and SIP core of `offhook serve`, on a disk, a line and
+//! ports of this world. It can die between any two things that it does.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::action::FetchFault;
+use engine::vocabulary::Pace;
+use engine::{Engine, Start};
+use sip::{Core, CoreConfig, CoreListener, Output, Policy, Received, Transport};
+use store::Store;
+
+use super::agenda::Agenda;
+use super::clients::{STRICT, TENANTS, limits};
+use super::courier::{Courier, Posted};
+use super::disk::Disk;
+use super::link::{Link, Side};
+use super::nature::{Nature, at_once};
+use super::ports::Ports;
+use super::receiver::Receiver;
+use super::witness::Witness;
+use crate::admission::Admission;
+use crate::calls::{Ask, Counts};
+use crate::config::Fraud;
+use crate::dns::Host;
+use crate::driver::{
+    Desk, Driver, Found, Happening, Heard, Numbers, Targets, Trunk, Trunks, Wanted,
+};
+use crate::serve::lines;
+use crate::tenants::Tenants;
+
+pub const SERVER: &str = "192.0.2.1:5060";
+pub const CARRIER: &str = "192.0.2.2:5060";
+pub const USER: &str = "offhook";
+pub const PASSWORD: &str = "a password of this world";
+/// A trunk that is always there.
+pub const LINE: &str = "line";
+/// A trunk that is there while the carrier takes registrations.
+pub const REGISTERED: &str = "registered";
+/// Calls at once over each trunk; over both of them the ports allow fewer.
+pub const CONCURRENT: u32 = 4;
+const CAPACITY: u32 = 7;
+
+/// What is around a server.
+pub struct Around<'a> {
+    pub nature: &'a mut Nature,
+    pub link: &'a mut Link,
+    pub receiver: &'a mut Receiver,
+    pub witness: &'a mut Witness,
+}
+
+pub struct Server {
+    driver: Driver,
+    core: Core,
+    ports: Ports,
+    courier: Courier,
+    disk: Disk,
+    store: Store,
+    started: Duration,
+    happens: Agenda<Happens>,
+    socket: VecDeque<Received>,
+    asked: VecDeque<Ask>,
+    sip_events: VecDeque<sip::Event>,
+    fuse: Fuse,
+}
+
+pub enum Happens {
+    Heard(Happening),
+    /// The disk is through with what was asked of it first.
+    Disk,
+    Posted(Box<Posted>),
+}
+
+/// How many more things the process does before it dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fuse {
+    Endless,
+    Left(u32),
+}
+
+impl Fuse {
+    /// Whether the next thing may still be done.
+    fn burn(&mut self) -> bool {
+        match self {
+            Fuse::Endless => true,
+            Fuse::Left(left) => {
+                *left = left.saturating_sub(1);
+                *left > 0
+            }
+        }
+    }
+}
+
+impl Server {
+    pub fn start(store: Store, challenged: bool, around: &mut Around) -> Server {
+        around.witness.server_starts();
+        let nature = &mut *around.nature;
+        let recovery = at_once(lines::recover(&store)).expect("the store in memory is readable");
+        let natural_keys = at_once(lines::natural_keys(&store, &[STRICT])).expect("likewise");
+        nature.say(format_args!(
+            "the server starts: {} unfinished, waiting {:?}",
+            recovery.unfinished_started.len(),
+            recovery.waiting,
+        ));
+        let engine = Engine::new(Start {
+            node: 1,
+            highest_serial: recovery.highest_serial,
+            first_leg: lines::first_leg(nature.wall_ms()),
+            capacity: CAPACITY,
+        });
+        let desk = Desk {
+            engine,
+            admission: Admission::new(Duration::from_secs(1)),
+            trunks: Trunks::new(trunks(challenged), b"the secret of this world"),
+            tenants: Tenants::default(),
+            fraud: Fraud::default(),
+            ready: Arc::default(),
+            drain: Duration::from_secs(5),
+        };
+        let found = Found { recovery, natural_keys, used_today: Vec::new() };
+        let started = nature.now;
+        let limits = TENANTS.map(|tenant| (tenant, limits(tenant))).to_vec();
+        let seed = nature.dice.next();
+        let mut server = Server {
+            driver: Driver::begin(desk, found, limits, nature.clock(started)),
+            core: Core::new(core_config(SERVER, Policy::default()), seed, nature.instant()),
+            ports: Ports::default(),
+            courier: Courier::starting(nature.now),
+            disk: Disk::new(store.clone()),
+            store,
+            started,
+            happens: Agenda::default(),
+            socket: VecDeque::new(),
+            asked: VecDeque::new(),
+            sip_events: VecDeque::new(),
+            fuse: Fuse::Endless,
+        };
+        server.do_what_is_wanted(around);
+        server
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn light(&mut self, fuse: Fuse) {
+        self.fuse = fuse;
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.fuse == Fuse::Left(0)
+    }
+
+    /// It has ended by itself: drained, or its disk failed.
+    pub fn has_ended(&self) -> bool {
+        self.driver.is_done()
+    }
+
+    /// It drains, or its disk has failed.
+    pub fn is_stopping(&self) -> bool {
+        self.driver.is_stopping()
+    }
+
+    pub fn receives(&mut self, received: Received) {
+        self.socket.push_back(received);
+    }
+
+    pub fn is_asked(&mut self, ask: Ask) {
+        self.asked.push_back(ask);
+    }
+
+    pub fn is_told(&mut self, happening: Happening, nature: &Nature) {
+        self.happens.put(nature.now, Happens::Heard(happening));
+    }
+
+    pub fn next(&self, nature: &Nature) -> Option<Duration> {
+        if !self.socket.is_empty() || !self.asked.is_empty() || !self.sip_events.is_empty() {
+            return Some(nature.now);
+        }
+        let driver = self.driver.wake_at(nature.clock(self.started));
+        let core = self.core.wake_at().map(|at| nature.since_begin(at));
+        [driver.map(|at| self.started + at), core, self.happens.next(), self.courier.next()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// One turn: everything that is there now, as the driver's task takes it.
+    pub fn step(&mut self, around: &mut Around) {
+        self.core.handle_timeout(around.nature.instant());
+        self.collect(around);
+        while let Some(received) = self.socket.pop_front() {
+            around.witness.server_hears(&received.bytes);
+            self.core.received(received, around.nature.instant());
+            self.collect(around);
+        }
+        while let Some(happens) = self.happens.take(around.nature.now) {
+            self.happens(happens, around);
+        }
+        while let Some(event) = self.sip_events.pop_front() {
+            self.hear(Heard::Sip(event), around);
+        }
+        while let Some(ask) = self.asked.pop_front() {
+            self.hear(Heard::Asked(ask), around);
+        }
+        let now = around.nature.clock(self.started);
+        if self.driver.wake_at(now).is_some_and(|at| at <= now.since_start) && !self.is_dead() {
+            self.driver.wake(now);
+            self.do_what_is_wanted(around);
+        }
+        if !self.is_dead() {
+            self.driver.end_turn(now);
+            self.do_what_is_wanted(around);
+            let next = self.driver.wake_at(now);
+            assert!(next.is_none_or(|at| at > now.since_start), "it wakes for nothing: {next:?}");
+        }
+        let Server { courier, store, happens, fuse, .. } = self;
+        if courier.next().is_some_and(|at| at <= around.nature.now) && fuse.burn() {
+            courier.look(store, around, happens);
+        }
+    }
+
+    /// Once nothing has happened for long: what is left of calls that are over.
+    pub fn assert_nothing_is_left(&self) {
+        let (legs, transactions, timers) = self.core.load();
+        assert_eq!((legs, transactions), (0, 0), "legs and transactions of the SIP core");
+        assert!(timers <= 1, "{timers} timers of the SIP core: one keeps the registration");
+        assert!(self.ports.are_all_free(), "a port is never given back");
+        assert_eq!(self.core.counters().panics, 0, "a leg broke an invariant");
+    }
+
+    /// Whether nothing of a call is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.driver.is_idle() && self.core.load().0 == 0 && self.core.load().1 == 0
+    }
+
+    fn happens(&mut self, happens: Happens, around: &mut Around) {
+        if !self.fuse.burn() {
+            return;
+        }
+        match happens {
+            Happens::Heard(Happening::Media(event)) if !self.ports.still_says(&event) => {}
+            Happens::Heard(happening) => self.hear(Heard::Happened(happening), around),
+            Happens::Disk => {
+                let (at, happening) = self.disk.answer(&mut self.courier, around.nature);
+                self.happens.put(at, Happens::Heard(happening));
+                if let Some(at) = self.disk.takes_next(at, around.nature) {
+                    self.happens.put(at, Happens::Disk);
+                }
+            }
+            Happens::Posted(posted) => {
+                self.courier.store_attempt(&self.store, *posted, around.nature)
+            }
+        }
+    }
+
+    fn hear(&mut self, heard: Heard, around: &mut Around) {
+        if self.is_dead() {
+            return;
+        }
+        self.driver.hear(heard, around.nature.clock(self.started));
+        self.do_what_is_wanted(around);
+    }
+
+    fn tell_media(&mut self, command: media::Command, nature: &mut Nature) {
+        for (at, event) in self.ports.command(command, nature) {
+            self.happens.put(at, Happens::Heard(Happening::Media(event)));
+        }
+    }
+
+    fn do_what_is_wanted(&mut self, around: &mut Around) {
+        while let Some(wanted) = self.driver.wanted() {
+            if !self.fuse.burn() {
+                return;
+            }
+            match wanted {
+                Wanted::Sip(command) => {
+                    self.core.command(command, around.nature.instant());
+                    self.collect(around);
+                }
+                Wanted::Media(command) => self.tell_media(command, around.nature),
+                Wanted::Record { leg, .. } => {
+                    let (leg, mode) = (media::LegId(leg.0), media::RecordMode::Both);
+                    let path = PathBuf::new();
+                    let command = media::Command::Record { leg, path, mode, seal: None };
+                    self.tell_media(command, around.nature);
+                }
+                Wanted::Fetch { serial, .. } => {
+                    let nature = &mut *around.nature;
+                    let clips = match nature.dice.below(100) {
+                        0 => Err(FetchFault::Speech),
+                        _ => Ok(Arc::from([])),
+                    };
+                    let slowest = if nature.dice.percent(5) { 3_000 } else { 2 };
+                    let at = nature.in_ms(0, slowest);
+                    self.happens.put(at, Happens::Heard(Happening::Fetched { serial, clips }));
+                }
+                Wanted::Commit { batch, writes } => {
+                    around.nature.say(format_args!("batch {} is written", batch.0));
+                    let begins = self.disk.commit(batch, writes, around.nature);
+                    begins.into_iter().for_each(|at| self.happens.put(at, Happens::Disk));
+                }
+                Wanted::Claim { claim, what } => {
+                    let begins = self.disk.claim(claim, what, around.nature);
+                    begins.into_iter().for_each(|at| self.happens.put(at, Happens::Disk));
+                }
+                Wanted::HangUpAll { after } => {
+                    let at = around.nature.now + after;
+                    self.happens.put(at, Happens::Heard(Happening::HangUpAll));
+                }
+                Wanted::Count { calls, legs, asker } => {
+                    // Nobody in this world asks for it.
+                    let _ = asker.send(Counts { calls, legs, sip: self.core.counters() });
+                }
+            }
+        }
+    }
+
+    fn collect(&mut self, around: &mut Around) {
+        while let Some(output) = self.core.poll() {
+            match output {
+                Output::Transmit(message) => {
+                    if !self.fuse.burn() {
+                        return;
+                    }
+                    around.witness.server_sends(&message.bytes, &self.store);
+                    around.link.send(Side::Carrier, message, around.nature);
+                }
+                Output::Event(event) => self.sip_events.push_back(event),
+            }
+        }
+    }
+}
+
+fn trunks(challenged: bool) -> Vec<Trunk> {
+    let trunk = |name: &str, register| Trunk {
+        name: name.into(),
+        pace: Pace { calls_per_second: 3, concurrent_calls: CONCURRENT },
+        host: "192.0.2.2".to_owned(),
+        port: None,
+        targets: Targets::new(vec![Host::only(Transport::Udp, vec![address(CARRIER)])], None),
+        credentials: (challenged || register).then(|| sip::Credentials {
+            username: USER.to_owned(),
+            password: PASSWORD.to_owned(),
+            realm: None,
+        }),
+        from_host: "192.0.2.1".to_owned(),
+        codecs: vec![media::Codec::Pcma],
+        register: register.then_some(3_600),
+        numbers: Numbers::default(),
+        keepalive: None,
+        srtp: media::Srtp::Off,
+        session_expires: None,
+    };
+    vec![trunk(LINE, false), trunk(REGISTERED, true)]
+}
+
+pub fn core_config(bound: &str, policy: Policy) -> CoreConfig {
+    let bound = address(bound);
+    CoreConfig {
+        listeners: vec![CoreListener { transport: Transport::Udp, bound, public: bound }],
+        policy,
+        user_agent: None,
+        max_legs: 1_000,
+        max_message: 65_535,
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
