@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cdr::{Cause, MediaSummary};
 use crate::intent::{Intent, PlayItem};
+use crate::quotas::Used;
 use crate::request::{Reply, Request, Ticket};
 use crate::route::Route;
 use crate::vocabulary::{LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
@@ -46,6 +47,11 @@ pub enum Input {
     TenantLimits {
         tenant: TenantId,
         limits: TenantLimits,
+    },
+    /// What the store counted of the tenant's day; after its limits.
+    UsedToday {
+        tenant: TenantId,
+        used: Used,
     },
     Trunk {
         trunk: TrunkName,

@@ -5,6 +5,7 @@
 //! are refused: a mistyped limit must not silently become the default.
 
 mod document;
+mod fraud;
 mod listeners;
 mod process;
 mod secret;
@@ -20,8 +21,9 @@ use serde::Deserialize;
 
 use crate::speech::config::SpeechConfig;
 
+pub use fraud::Fraud;
 pub use listeners::{Http, Https, Media, Sip};
-pub use process::{Access, Admission, Callbacks, Defaults, Dns};
+pub use process::{Access, Admission, Callbacks, Defaults, Dns, Recordings};
 pub use secret::Secret;
 pub use storage::Storage;
 pub use tenant::TenantInFile;
@@ -49,6 +51,8 @@ pub struct Config {
     pub admission: Admission,
     pub storage: Storage,
     pub access: Access,
+    pub fraud: Fraud,
+    pub recordings: Recordings,
     pub callbacks: Callbacks,
     pub speech: SpeechConfig,
     /// `[[trunk]]`. None: one trunk of kind `sim`, named `sim`, so that a first start can call.
@@ -73,6 +77,8 @@ impl Default for Config {
             admission: Admission::default(),
             storage: Storage::default(),
             access: Access::default(),
+            fraud: Fraud::default(),
+            recordings: Recordings::default(),
             callbacks: Callbacks::default(),
             speech: SpeechConfig::default(),
             trunks: vec![Trunk::sim()],
@@ -171,6 +177,7 @@ impl Config {
         self.admission.check()?;
         self.storage.check()?;
         self.access.check()?;
+        self.fraud.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {
             let key = |name: &str| format!("trunk[{index}].{name}");
             trunk.check().map_err(|(name, what)| (key(name), what))?;

@@ -16,6 +16,8 @@ mod driver;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
+mod log;
+mod new_prefixes;
 mod recordings;
 mod serve;
 mod simulator;
@@ -26,13 +28,11 @@ mod voices;
 #[cfg(test)]
 mod world;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use serve::ServeError;
 
@@ -94,7 +94,7 @@ struct ServeArguments {
 /// The program: reads its arguments, runs the command, says how it ended.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log();
+    log::start();
     // Before the first thread is started: threads inherit it.
     match &arguments.command {
         Command::Serve(ServeArguments { pin: Some(core), .. }) => bench::pin(*core),
@@ -140,17 +140,6 @@ async fn client(
 fn failed(error: &ServeError) -> ExitCode {
     eprintln!("offhook: {error}");
     ExitCode::FAILURE
-}
-
-/// Logs go to stderr; `RUST_LOG` chooses, `info` is the default.
-fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr)
-        .init();
 }
 
 /// Printed once; the secret is kept nowhere in clear.

@@ -31,6 +31,8 @@ use crate::certificates;
 use crate::config::Config;
 use crate::driver::{Clock, DriverError, Happening, Happenings};
 use crate::http::listener::ServedCertificate;
+use crate::new_prefixes::NewPrefixes;
+use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage;
 use crate::tenants::{FirstRun, Provisioner};
@@ -250,12 +252,16 @@ async fn open_app(
     let settings = SpeakerSettings::in_directory(config.data_directory.join("speech"));
     let speaker =
         Speaker::open(settings, tls::client_config(config.callbacks.extra_ca.as_deref())?)?;
+    let access = Arc::new(access);
+    let (directory, encrypt) = (config.data_directory.clone(), config.recordings.encrypt);
     Ok(App {
         store: store.clone(),
+        vault: Vault::new(Arc::clone(&access), store.clone(), directory, encrypt),
+        new_prefixes: Arc::new(NewPrefixes::new(store.clone(), config.fraud.alarm_digits)),
         calls,
         admission: Admission::new(Duration::from_millis(config.admission.patience_ms.into())),
         config: Arc::new(config),
-        access: Arc::new(access),
+        access,
         tenants: Default::default(),
         voices: Arc::new(voices),
         speaker,

@@ -18,7 +18,6 @@ mod task;
 mod trunks;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,12 +25,13 @@ use std::time::Duration;
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::{Intent, PlayItem};
 use engine::vocabulary::{Deadline, LegId, Now, Serial, TenantId, TenantLimits, TrunkName};
-use engine::{Engine, Reply, Ticket};
+use engine::{Engine, Reply, Ticket, Used};
 use store::crash_point;
 use tokio::sync::oneshot;
 
 use crate::admission::Admission;
 use crate::calls::{Accepted, Ask, CancelError, Counts};
+use crate::config::Fraud;
 use crate::dns::Host;
 use crate::tenants::Tenants;
 
@@ -66,11 +66,33 @@ pub enum Happening {
         trunk: TrunkName,
         hosts: Vec<Host>,
     },
+    /// A recording could not be begun, or its key not stored.
+    RecordingLost {
+        leg: LegId,
+        reason: String,
+    },
     /// A write that was not the driver's was refused: the store writes no more.
     DiskFailed(String),
     /// A second order to stop, or the end of the time to drain.
     HangUpAll,
     Drain,
+}
+
+impl Happening {
+    /// Without what it carries: numbers and call data are not for the log.
+    fn name(&self) -> &'static str {
+        match self {
+            Happening::Media(_) => "media",
+            Happening::Committed { .. } => "committed",
+            Happening::Claimed { .. } => "claimed",
+            Happening::Fetched { .. } => "fetched",
+            Happening::Resolved { .. } => "resolved",
+            Happening::RecordingLost { .. } => "recording lost",
+            Happening::DiskFailed(_) => "disk failed",
+            Happening::HangUpAll => "hang up all",
+            Happening::Drain => "drain",
+        }
+    }
 }
 
 /// What the driver hears.
@@ -90,6 +112,11 @@ pub enum Wanted {
         serial: Serial,
         tenant: TenantId,
         playlist: Vec<PlayItem>,
+    },
+    /// Record both ways of the leg; what fails is answered by [`Happening::RecordingLost`].
+    Record {
+        leg: LegId,
+        intent: Box<Intent>,
     },
     /// Store these writes as one; answered by [`Happening::Committed`].
     Commit {
@@ -119,6 +146,8 @@ pub struct Found {
     pub recovery: store::Recovery,
     /// Unfinished calls of tenants that refuse duplicates.
     pub natural_keys: Vec<store::NaturalKey>,
+    /// Of tenants that a day limits.
+    pub used_today: Vec<(TenantId, Used)>,
 }
 
 /// What a driver is made of, besides the tasks around it.
@@ -127,8 +156,7 @@ pub struct Desk {
     pub admission: Admission,
     pub trunks: Trunks,
     pub tenants: Tenants,
-    /// The data directory: recordings of calls go below it.
-    pub directory: PathBuf,
+    pub fraud: Fraud,
     pub ready: Arc<AtomicBool>,
     /// What running calls have when the disk fails.
     pub drain: Duration,
@@ -141,7 +169,7 @@ pub struct Driver {
     now: Now,
     trunks: Trunks,
     tenants: Tenants,
-    directory: PathBuf,
+    fraud: Fraud,
     legs: Legs,
     notes: Notes,
     batches: Batches,
@@ -195,7 +223,7 @@ impl Driver {
             now,
             trunks: desk.trunks,
             tenants: desk.tenants,
-            directory: desk.directory,
+            fraud: desk.fraud,
             legs: Legs::default(),
             notes: Notes::default(),
             batches: Batches::default(),
@@ -294,10 +322,13 @@ impl Driver {
 
     /// Trunks, then what the last run left behind.
     fn take_up(&mut self, found: Found, limits: Vec<(TenantId, TenantLimits)>) {
-        let Found { recovery: found, natural_keys } = found;
+        let Found { recovery: found, natural_keys, used_today } = found;
         let now = self.now;
         for (tenant, limits) in limits {
             self.engine.handle(Input::TenantLimits { tenant, limits }, now);
+        }
+        for (tenant, used) in used_today {
+            self.engine.handle(Input::UsedToday { tenant, used }, now);
         }
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);
@@ -331,6 +362,12 @@ impl Driver {
             Ask::Cancel(tenant, serial, reply) => {
                 let ticket = self.ticket(Waiting::Cancel(reply));
                 self.input(Input::Cancel { ticket, tenant, serial });
+            }
+            Ask::Limit(tenant, limits, used) => {
+                self.input(Input::TenantLimits { tenant, limits });
+                if let Some(used) = used {
+                    self.input(Input::UsedToday { tenant, used });
+                }
             }
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
@@ -378,6 +415,7 @@ impl Driver {
                     self.tell_sip(sip::Command::Register(Box::new(registration)));
                 }
             }
+            Happening::RecordingLost { leg, reason } => self.recording_lost(leg, reason),
             Happening::DiskFailed(why) => self.disk_failed(why),
             Happening::Drain => {
                 self.ready.store(false, Ordering::Release);

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use engine::events::EventKind;
 use engine::vocabulary::{TenantId, TrunkName};
-use engine::{Engine, Start};
+use engine::{Engine, Start, Used};
 use store::{NaturalKey, Recovery, Store, StoreError, crash_point};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,7 +18,6 @@ use crate::calls::Ask;
 use crate::certificates;
 use crate::clips::Clips;
 use crate::driver::{self, Clock, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks};
-use crate::recordings;
 
 /// Open, and carrying nothing yet.
 pub struct Lines {
@@ -46,8 +45,7 @@ impl Lines {
         let (config, store) = (&app.config, &app.store);
         let mut found = recover(store).await?;
         for unfinished in &mut found.unfinished_started {
-            let recording = config.data_directory.join(recordings::path(&unfinished.intent));
-            unfinished.recorded = tokio::fs::try_exists(recording).await.unwrap_or(false);
+            unfinished.recorded = app.vault.has(&unfinished.intent).await;
         }
         let tls = certificates::sip_tls(config)?;
         let (sip, sip_events) = network::start_sip(config, &tls, store, &found).await?;
@@ -91,9 +89,10 @@ impl Lines {
             ready,
             broken: broken.clone(),
             doorbell: app.doorbell.clone(),
-            directory: app.config.data_directory.clone(),
+            vault: app.vault.clone(),
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
+            fraud: app.config.fraud.clone(),
         };
         let tenants = app.tenants.all();
         let refusing = tenants.iter().filter(|tenant| tenant.settings.refuse_duplicates);
@@ -101,10 +100,21 @@ impl Lines {
         let found = Found {
             recovery: self.found,
             natural_keys: natural_keys(&app.store, &refusing).await?,
+            used_today: used_today(app).await?,
         };
         let driver = driver::start(parts, found);
         Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers, endpoint })
     }
+}
+
+/// Counted only where a tenant's day is limited.
+async fn used_today(app: &App) -> Result<Vec<(TenantId, Used)>, ServeError> {
+    let mut all = Vec::new();
+    for tenant in app.tenants.all() {
+        let used = tenant.used_today(&app.store, &app.config.defaults, unix_ms()).await?;
+        all.extend(used.map(|used| (tenant.id, used)));
+    }
+    Ok(all)
 }
 
 /// What the last run left behind, with what only the event log remembers: whether it rang.

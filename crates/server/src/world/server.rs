@@ -24,6 +24,7 @@ use super::receiver::Receiver;
 use super::witness::Witness;
 use crate::admission::Admission;
 use crate::calls::{Ask, Counts};
+use crate::config::Fraud;
 use crate::dns::Host;
 use crate::driver::{
     Desk, Driver, Found, Happening, Heard, Numbers, Targets, Trunk, Trunks, Wanted,
@@ -115,11 +116,11 @@ impl Server {
             admission: Admission::new(Duration::from_secs(1)),
             trunks: Trunks::new(trunks(challenged), b"the secret of this world"),
             tenants: Tenants::default(),
-            directory: PathBuf::new(),
+            fraud: Fraud::default(),
             ready: Arc::default(),
             drain: Duration::from_secs(5),
         };
-        let found = Found { recovery, natural_keys };
+        let found = Found { recovery, natural_keys, used_today: Vec::new() };
         let started = nature.now;
         let limits = TENANTS.map(|tenant| (tenant, limits(tenant))).to_vec();
         let seed = nature.dice.next();
@@ -264,6 +265,12 @@ impl Server {
         self.do_what_is_wanted(around);
     }
 
+    fn tell_media(&mut self, command: media::Command, nature: &mut Nature) {
+        for (at, event) in self.ports.command(command, nature) {
+            self.happens.put(at, Happens::Heard(Happening::Media(event)));
+        }
+    }
+
     fn do_what_is_wanted(&mut self, around: &mut Around) {
         while let Some(wanted) = self.driver.wanted() {
             if !self.fuse.burn() {
@@ -274,10 +281,12 @@ impl Server {
                     self.core.command(command, around.nature.instant());
                     self.collect(around);
                 }
-                Wanted::Media(command) => {
-                    for (at, event) in self.ports.command(command, around.nature) {
-                        self.happens.put(at, Happens::Heard(Happening::Media(event)));
-                    }
+                Wanted::Media(command) => self.tell_media(command, around.nature),
+                Wanted::Record { leg, .. } => {
+                    let (leg, mode) = (media::LegId(leg.0), media::RecordMode::Both);
+                    let path = PathBuf::new();
+                    let command = media::Command::Record { leg, path, mode, seal: None };
+                    self.tell_media(command, around.nature);
                 }
                 Wanted::Fetch { serial, .. } => {
                     let nature = &mut *around.nature;

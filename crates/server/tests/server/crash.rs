@@ -123,7 +123,9 @@ async fn a_call_that_rings_through_two_crashes_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_that_is_cut_opens_and_lacks_a_second_at_most() {
     for seconds in [0.3, 0.9, 1.6, 2.4] {
-        let setting = Setting { tenant: "record = true".into(), ..Setting::default() };
+        // In clear, so that a foreign program reads it; `media.rs` has the encrypted one.
+        let top = "[recordings]\nencrypt = false\n".into();
+        let setting = Setting { tenant: "record = true".into(), top, ..Setting::default() };
         let mut world = World::with(setting, CarrierConfig::default()).await;
         let file = sim::client::Recording::wav(tone(440.0, seconds));
         let voice = world.client.upload_recording(&file).await.expect("taken");

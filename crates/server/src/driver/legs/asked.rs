@@ -7,9 +7,8 @@ use engine::vocabulary::{LegId, Serial};
 use store::crash_point;
 
 use super::{Purpose, Reoffer, Stage, to_media, to_sip};
-use crate::driver::Driver;
 use crate::driver::notes::NoteKind;
-use crate::recordings;
+use crate::driver::{Driver, Wanted};
 
 impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
@@ -123,15 +122,16 @@ impl Driver {
     pub(in crate::driver) fn record(&mut self, leg: LegId) {
         let intent = self.legs.serial(leg).and_then(|serial| self.engine.intent(serial));
         let Some(intent) = intent else { return };
-        let path = self.directory.join(recordings::path(intent));
-        let parent = path.parent().unwrap_or(&self.directory);
-        if let Err(error) = std::fs::create_dir_all(parent) {
-            let reason = format!("{}: {error}", parent.display());
+        let intent = Box::new(intent.clone());
+        self.wanted.push_back(Wanted::Record { leg, intent });
+    }
+
+    pub(in crate::driver) fn recording_lost(&mut self, leg: LegId, reason: String) {
+        if self.legs.serial(leg).is_some() {
+            self.tell_media(media::Command::StopRecording { leg: to_media(leg) });
             self.note_leg(leg, NoteKind::RecordingFailed { reason });
-            return self.leg_input(leg, LegInput::RecordingFailed);
+            self.leg_input(leg, LegInput::RecordingFailed);
         }
-        let mode = media::RecordMode::Both;
-        self.tell_media(media::Command::Record { leg: to_media(leg), path, mode });
     }
 
     fn signalling(&mut self, leg: LegId, serial: Serial) {

@@ -182,7 +182,7 @@ impl Driver {
             let called = contact.user().to_owned();
             let digits = called.strip_prefix('+').unwrap_or(&called);
             let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            let route = tenant.settings.redirect(&called).filter(|_| number)?;
+            let route = tenant.settings.redirect(&called, &self.fraud).filter(|_| number)?;
             Some(Redirect { called, route })
         });
         if found.is_none() {

@@ -28,7 +28,8 @@ const PER_STEP: usize = 10;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_is_up_hears_none_of_the_rubbish_on_its_ports() {
     let _alone = super::alone().await;
-    let setting = Setting { tenant: "record = true".into(), ..Setting::default() };
+    let top = "[recordings]\nencrypt = false\n".into();
+    let setting = Setting { tenant: "record = true".into(), top, ..Setting::default() };
     let world = World::with(setting, CarrierConfig::default()).await;
     let speech = std::fs::read("tests/audio/order.wav").expect("a file");
     let voice = world.client.upload_recording(&Recording::wav(speech.clone())).await;

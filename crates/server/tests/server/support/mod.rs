@@ -45,6 +45,8 @@ pub struct Launch {
     pub crash_point: Option<String>,
     /// A command that runs it: `strace …`.
     pub under: Vec<String>,
+    /// `RUST_LOG`; empty: the default.
+    pub log: String,
 }
 
 /// What a test puts around a server.
@@ -211,6 +213,13 @@ impl Server {
         self.restart(&Launch::default())
     }
 
+    /// The same; between the two `change` has the directory of `offhook.toml` for itself.
+    pub async fn kill_change_and_restart(mut self, change: impl AsyncFnOnce(&Path)) -> Server {
+        self.kill();
+        change(self.directory.path()).await;
+        self.restart(&Launch::default())
+    }
+
     pub fn kill(&mut self) {
         self.signal("KILL");
         self.child.wait().expect("it ends");
@@ -328,10 +337,17 @@ fn command(launch: &Launch) -> Command {
         None => Command::new(env!("CARGO_BIN_EXE_offhook")),
     };
     command.args(["serve", "--announce"]);
+    command.env("RUST_LOG", if launch.log.is_empty() { "info" } else { &launch.log });
     if let Some(place) = &launch.crash_point {
         command.env("OFFHOOK_CRASH_POINT", place);
     }
     command
+}
+
+/// For what `sim::Client` has no words for; follows no redirect.
+pub fn http() -> reqwest::Client {
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    client.build().expect("a client")
 }
 
 pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
