@@ -61,7 +61,7 @@ fn an_invite_of_an_earlier_process_is_sent_again_for_a_few_seconds_only() {
     solo.pass(Duration::from_secs(27));
     assert!(solo.sent().is_empty(), "the far side may have forgotten it, and would ring anew");
     solo.pass(Duration::from_secs(2));
-    assert_eq!(solo.said(), ["ended by Timeout(NoResponse)"]);
+    assert_eq!(solo.sent_kinds().first().map(String::as_str), Some("CANCEL"));
 }
 
 #[test]
@@ -83,6 +83,22 @@ fn credentials_that_were_good_before_the_crash_are_not_renewed() {
     solo.receive(&reply(&again, 401, "b", extra, ""));
     assert_eq!(solo.sent_kinds(), ["ACK"], "no new INVITE: it would ring a second time");
     assert_eq!(solo.said(), ["ended by Peer"]);
+    solo.assert_empty();
+}
+
+#[test]
+fn an_invite_of_an_earlier_process_that_nothing_answers_is_taken_back() {
+    let (wire, _) = stored();
+    let mut solo = Solo::new(Policy::default());
+    solo.command(Command::Resume { wire, credentials: None });
+    solo.pass(Duration::from_secs(31));
+    assert!(solo.sent_kinds().iter().all(|kind| kind == "INVITE"));
+    solo.pass(Duration::from_secs(2));
+    let cancel = solo.sent();
+    assert_eq!(kind(&cancel[0]), "CANCEL", "its phone may be ringing, and the 180 was lost");
+    solo.receive(&reply(&cancel[0], 200, "b", "", ""));
+    solo.pass(Duration::from_secs(32));
+    assert_eq!(solo.said(), ["ended by Timeout(NoResponseToCancel)"]);
     solo.assert_empty();
 }
 
