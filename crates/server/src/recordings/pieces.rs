@@ -26,16 +26,18 @@ pub struct RecordingBody {
 
 enum Form {
     Plain,
-    Sealed {
-        pieces: Pieces,
-        layout: Layout,
-        /// The next piece.
-        index: u32,
-        /// What of it has been read.
-        read: Vec<u8>,
-        /// In front of the first piece.
-        head: Option<Bytes>,
-    },
+    Sealed(Box<Sealed>),
+}
+
+struct Sealed {
+    pieces: Pieces,
+    layout: Layout,
+    /// The next piece.
+    index: u32,
+    /// What of it has been read.
+    read: Vec<u8>,
+    /// In front of the first piece.
+    head: Option<Bytes>,
 }
 
 impl RecordingBody {
@@ -72,7 +74,8 @@ impl RecordingBody {
             + layout.rest.saturating_sub(TAG) as u64;
         let header = alaw_header(pieces.channels().into(), u32::try_from(data).unwrap_or(u32::MAX));
         let head = Some(Bytes::copy_from_slice(&header));
-        let form = Form::Sealed { pieces, layout, index: 0, read: Vec::new(), head };
+        let form =
+            Form::Sealed(Box::new(Sealed { pieces, layout, index: 0, read: Vec::new(), head }));
         Ok(RecordingBody { file, left: ALAW_HEADER as u64 + data, form })
     }
 }
@@ -103,24 +106,7 @@ impl HttpBody for RecordingBody {
         let RecordingBody { file, left, form } = &mut *self;
         let bytes = match form {
             Form::Plain => ready!(poll_plain(file, *left, context)),
-            Form::Sealed { pieces, layout, index, read, head } => match head.take() {
-                Some(head) => Ok(head),
-                None => {
-                    let last = *index == layout.whole;
-                    let wanted = if last { layout.rest } else { pieces.whole() + TAG };
-                    while read.len() < wanted {
-                        let more = ready!(poll_read(file, wanted - read.len(), context));
-                        match more {
-                            Ok(more) => read.extend_from_slice(&more),
-                            Err(error) => return Poll::Ready(Some(Err(error))),
-                        }
-                    }
-                    let mut piece = std::mem::take(read);
-                    let opened = pieces.open(*index, last, &mut piece);
-                    *index += 1;
-                    opened.map(|()| Bytes::from(piece))
-                }
-            },
+            Form::Sealed(sealed) => ready!(sealed.poll_next(file, context)),
         };
         Poll::Ready(Some(bytes.map(|bytes| {
             *left = left.saturating_sub(bytes.len() as u64);
@@ -134,6 +120,29 @@ impl HttpBody for RecordingBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+impl Sealed {
+    /// The header, then one opened piece after the other.
+    fn poll_next(
+        &mut self,
+        file: &mut File,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Bytes, SealedError>> {
+        if let Some(head) = self.head.take() {
+            return Poll::Ready(Ok(head));
+        }
+        let last = self.index == self.layout.whole;
+        let wanted = if last { self.layout.rest } else { self.pieces.whole() + TAG };
+        while self.read.len() < wanted {
+            let more = ready!(poll_read(file, wanted - self.read.len(), context))?;
+            self.read.extend_from_slice(&more);
+        }
+        let mut piece = std::mem::take(&mut self.read);
+        self.pieces.open(self.index, last, &mut piece)?;
+        self.index += 1;
+        Poll::Ready(Ok(Bytes::from(piece)))
     }
 }
 
