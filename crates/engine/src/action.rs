@@ -6,7 +6,7 @@ use crate::cdr::{Cause, MediaSummary};
 use crate::intent::{Intent, PlayItem};
 use crate::request::{Reply, Request, Ticket};
 use crate::route::Route;
-use crate::vocabulary::{LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
+use crate::vocabulary::{Deadline, LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
 use crate::writes::{Unfinished, Write};
 
 /// A batch of writes that goes to disk as one.
@@ -185,6 +185,8 @@ pub enum Action {
         serial: Serial,
         wire: Vec<u8>,
         media: Vec<u8>,
+        /// From then on a copy could ring as a new call.
+        resend_until: Deadline,
     },
     /// After a restart: take back an INVITE whose fate is unknown.
     Abandon {

@@ -191,8 +191,14 @@ impl Backlog {
         self.queues.values().all(|queue| queue.waiting == 0)
     }
 
-    /// The claims that may go out now; each is counted as running until its answer says less.
-    pub fn claims(&mut self, now: Duration) -> Vec<(ClaimId, Claim)> {
+    /// Calls that are claimed and have not come yet.
+    pub fn claimed_calls(&self) -> u32 {
+        self.claims.values().map(|claimed| claimed.limit).sum()
+    }
+
+    /// The claims that may go out now, for `most` calls together; each is counted as running until its
+    /// answer says less.
+    pub fn claims(&mut self, now: Duration, most: u32) -> Vec<(ClaimId, Claim)> {
         if self.draining {
             return Vec::new();
         }
@@ -206,12 +212,24 @@ impl Backlog {
             let begin = round.partition_point(|key| key <= served);
             round.rotate_left(begin);
         }
-        round.into_iter().filter_map(|key| self.claim(key, now)).collect()
+        let mut left = most;
+        let claims = round.into_iter().filter_map(|key| {
+            let (limit, claim) = self.claim(key, now, left)?;
+            left -= limit;
+            Some(claim)
+        });
+        claims.collect()
     }
 
-    fn claim(&mut self, key: QueueKey, now: Duration) -> Option<(ClaimId, Claim)> {
+    /// The claim, and for how many calls it is.
+    fn claim(
+        &mut self,
+        key: QueueKey,
+        now: Duration,
+        most: u32,
+    ) -> Option<(u32, (ClaimId, Claim))> {
         let (tenant, route) = key.clone();
-        let most = self.tenants.get(&tenant)?.may_start(now);
+        let most = most.min(self.tenants.get(&tenant)?.may_start(now));
         let most = most.min(self.capacity.saturating_sub(self.running));
         let waiting = self.queues.get(&key)?.waiting;
         let limit = most.min(waiting).min(CLAIM_LIMIT);
@@ -227,7 +245,7 @@ impl Backlog {
         self.start(tenant, &trunk, limit, now);
         self.claims.insert(self.last_claim, Claimed { key: key.clone(), trunk, limit });
         self.served = Some(key);
-        Some((self.last_claim, Claim::Ready { tenant, route, limit }))
+        Some((limit, (self.last_claim, Claim::Ready { tenant, route, limit })))
     }
 
     /// The answer to a claim: `got` calls start over the trunk that is returned, the rest of what was

@@ -33,6 +33,9 @@ const INTENT_WAITS: Duration = Duration::from_millis(3);
 /// How often calls are looked for whose time in the queue is over.
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
 
+/// INVITEs that may be in the making before nothing more is claimed from the backlog.
+const UNSENT: u32 = 128;
+
 /// The most calls that one look at the expired ones takes.
 const EXPIRED_LIMIT: u32 = 200;
 
@@ -55,6 +58,8 @@ pub struct Engine {
     backlog: Backlog,
     calls: BTreeMap<Serial, Call>,
     legs: BTreeMap<LegId, Owner>,
+    /// Legs whose INVITE is being made.
+    unsent: BTreeSet<LegId>,
     timers: BTreeSet<(Deadline, Serial)>,
     /// Claims that are out for another reason than to start calls.
     asked: BTreeMap<ClaimId, Asked>,
@@ -116,6 +121,7 @@ impl Engine {
             backlog: Backlog::new(start.capacity),
             calls: BTreeMap::new(),
             legs: BTreeMap::new(),
+            unsent: BTreeSet::new(),
             timers: BTreeSet::new(),
             asked: BTreeMap::new(),
             last_asked: 1 << 63,
@@ -141,7 +147,7 @@ impl Engine {
     /// Later than the `now` of the last call.
     pub fn wake_at(&self, now: Now) -> Option<Deadline> {
         let calls = self.timers.first().map(|(due, _)| *due);
-        let backlog = self.backlog.wake_at(now.since_start);
+        let backlog = self.backlog.wake_at(now.since_start).filter(|_| self.may_claim() > 0);
         [calls, backlog, self.expiry_at].into_iter().flatten().min()
     }
 
@@ -298,9 +304,15 @@ impl Engine {
         if self.mode != Mode::Running {
             return;
         }
-        for (claim, what) in self.backlog.claims(now.since_start) {
+        for (claim, what) in self.backlog.claims(now.since_start, self.may_claim()) {
             self.gate.claim(Action::Claim { claim, what });
         }
+    }
+
+    /// A backlog without another limit is worked off as fast as INVITEs leave, and no faster: what was
+    /// claimed and cannot be sent yet would stand in the way of new calls.
+    fn may_claim(&self) -> u32 {
+        UNSENT.saturating_sub(self.unsent.len() as u32 + self.backlog.claimed_calls())
     }
 
     fn watch_expiry(&mut self, now: Now) {
@@ -324,7 +336,7 @@ impl Engine {
                 since_start: due,
                 unix_ms: now.unix_ms - (now.since_start - due).as_millis() as i64,
             };
-            self.fire(serial, at);
+            self.fire(serial, at, now.since_start - due);
         }
         if self.expiry_at.is_some_and(|due| due <= now.since_start) {
             self.expiry_at = None;
@@ -335,13 +347,14 @@ impl Engine {
         self.keys.forget_old(now);
     }
 
-    fn fire(&mut self, serial: Serial, at: Now) {
+    /// `late`: how long ago the timer was due.
+    fn fire(&mut self, serial: Serial, at: Now, late: Duration) {
         let Some(call) = self.calls.get_mut(&serial) else { return };
         call.timer = None;
         if call.unwritten.as_ref().is_some_and(|unwritten| unwritten.until <= at.since_start) {
             self.flush_intent(serial, at);
         }
-        self.run(serial, CallInput::Tick, at);
+        self.run(serial, CallInput::Tick { late }, at);
     }
 
     fn insert(
@@ -392,7 +405,12 @@ impl Engine {
                     self.own_leg(serial, &action);
                     self.gate.act(serial, action);
                 }
-                Effect::AfterCommit(action) => self.gate.after_commit(serial, action),
+                Effect::AfterCommit(action) => {
+                    if let Action::Dial { leg } = &action {
+                        self.unsent.remove(leg);
+                    }
+                    self.gate.after_commit(serial, action);
+                }
                 Effect::NextTrunk { route, tried, silent } => {
                     self.next_trunk(serial, &route, &tried, silent, now);
                 }
@@ -414,6 +432,9 @@ impl Engine {
             return;
         };
         if let Some(call) = self.calls.get_mut(&serial) {
+            if let Action::Open { .. } = action {
+                self.unsent.insert(*leg);
+            }
             call.legs.push(*leg);
             self.legs.insert(*leg, Owner { serial, trunk: call.trunk.clone() });
         }
@@ -485,6 +506,7 @@ impl Engine {
         }
         for leg in &call.legs {
             self.legs.remove(leg);
+            self.unsent.remove(leg);
         }
         self.backlog.ended(cdr.intent.tenant, &call.trunk, now.since_start);
         self.record(cdr, now);

@@ -15,6 +15,7 @@ mod engine;
 pub mod events;
 pub mod gate;
 pub mod intent;
+pub mod overload;
 mod request;
 pub mod route;
 mod serials;

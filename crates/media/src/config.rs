@@ -25,6 +25,8 @@ pub struct Config {
     /// How long a closed leg's ports rest before the next leg gets them. Where ports run short a pair is reused
     /// earlier, yet never within two seconds of the last stray packet.
     pub quarantine: Duration,
+    /// Descriptors that legs leave to the rest of the process, besides a few for files and the like.
+    pub reserved_descriptors: u64,
     /// Commands that may wait for one thread; one more is refused with [`crate::Busy`].
     pub queue: usize,
 }
@@ -40,6 +42,7 @@ impl Default for Config {
             flow_check: Duration::from_secs(3),
             media_timeout: Duration::from_secs(10),
             quarantine: Duration::from_secs(30),
+            reserved_descriptors: 0,
             queue: 4096,
         }
     }

@@ -37,7 +37,7 @@ use crate::srtp::Srtp;
 use crate::voice::Voice;
 
 use local::Local;
-use protection::Protection;
+use protection::Secrecy;
 
 /// Ticks between two RTCP reports: 5 s (RFC 3550 §6.2).
 const REPORT_TICKS: u64 = 250;
@@ -80,8 +80,7 @@ pub(crate) struct Leg {
     codecs: Vec<Codec>,
     keys: OwnKeys,
     session: Session,
-    /// `None`: plain RTP.
-    protection: Option<Box<Protection>>,
+    secrecy: Secrecy,
     source: Source,
     voice: Voice,
     stream: OutStream,
@@ -191,7 +190,7 @@ impl Leg {
             codecs,
             keys,
             session: Session::Offering { offered: Vec::new() },
-            protection: None,
+            secrecy: Secrecy::Plain,
             source: Source::new(config.latching),
             voice: Voice::new(id),
             stream: OutStream::new(),
@@ -278,12 +277,7 @@ impl Leg {
         tick: u64,
         cx: &mut Context<'_>,
     ) {
-        match (&mut self.protection, keying) {
-            (Some(protection), Some(keying)) => protection.agree(keying),
-            (protection, keying) => {
-                *protection = keying.map(|keying| Box::new(Protection::new(keying)));
-            }
-        }
+        self.secrecy.agree(keying);
         if let Some(remote) = agreement.remote {
             self.source.name(remote);
         }
@@ -293,7 +287,7 @@ impl Leg {
             remote: agreement.remote,
             direction: agreement.direction,
             ptime: agreement.ptime,
-            srtp: self.protection.as_ref().map(|protection| protection.suite()),
+            srtp: self.secrecy.protection().map(|protection| protection.suite()),
         });
         self.session = Session::Agreed { agreement, offered };
         self.flow.negotiated(tick, self.packets());

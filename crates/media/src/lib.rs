@@ -30,6 +30,8 @@ pub mod detect;
 mod ear;
 mod event;
 mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbox;
 mod keying;
 mod leg;

@@ -7,7 +7,7 @@ use crate::descriptors;
 
 /// Sockets of a leg: RTP and RTCP.
 const SOCKETS_PER_LEG: u64 = 2;
-/// Descriptors left to the rest of the process: SIP, HTTP, database, recordings.
+/// Descriptors left to the rest of the process in any case: SIP, database, callbacks, recordings.
 const RESERVED: u64 = 256;
 
 /// How many legs there may be at a time, and what sets the limit.
@@ -26,7 +26,8 @@ pub enum Limit {
 }
 
 pub(crate) fn capacity(config: &Config) -> Capacity {
-    let descriptors = descriptors::raise_limit().saturating_sub(RESERVED) / SOCKETS_PER_LEG;
+    let reserved = RESERVED + config.reserved_descriptors;
+    let descriptors = descriptors::raise_limit().saturating_sub(reserved) / SOCKETS_PER_LEG;
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let ports = pairs(config.port_range.as_ref().unwrap_or(&(1024..=u16::MAX)));
     if ports < descriptors {

@@ -6,6 +6,7 @@ use store::Store;
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::admission::Admission;
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::speech::speaker::Speaker;
@@ -17,6 +18,7 @@ use crate::voices::VoiceLibrary;
 pub struct App {
     pub store: Store,
     pub calls: Calls,
+    pub admission: Admission,
     pub config: Arc<Config>,
     pub access: Arc<Access>,
     pub tenants: Tenants,

@@ -3,8 +3,12 @@
 
 mod far_end;
 mod notifications;
+mod overload;
 mod playing;
 mod process;
+mod requests;
+mod soak;
+mod witnesses;
 
 use std::process::ExitCode;
 
@@ -36,6 +40,10 @@ enum What {
     Notifications(notifications::Arguments),
     /// How many calls one core plays at the same time.
     Playing(playing::Arguments),
+    /// Four times as much as the server can do: what it still does, what it refuses, and how fast.
+    Overload(overload::Arguments),
+    /// Half load for minutes or hours: what is left of it afterwards.
+    Soak(soak::Arguments),
 }
 
 /// What kept a figure from being higher.
@@ -64,5 +72,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     match arguments.what {
         What::Notifications(arguments) => notifications::run(arguments).await,
         What::Playing(arguments) => playing::run(arguments).await,
+        What::Overload(arguments) => overload::run(arguments).await,
+        What::Soak(arguments) => soak::run(arguments).await,
     }
 }

@@ -30,12 +30,21 @@ pub enum CancelError {
     Stopping,
 }
 
+/// What there is now.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    pub calls: usize,
+    pub legs: usize,
+    pub sip: sip::Counters,
+}
+
 /// What the owner of the engine is asked.
 #[derive(Debug)]
 pub enum Ask {
     Accept(Box<Request>, oneshot::Sender<Result<Accepted, Refusal>>),
     Cancel(TenantId, Serial, oneshot::Sender<Result<(), CancelError>>),
     LiveNotes(Serial, oneshot::Sender<Vec<Note>>),
+    Count(oneshot::Sender<Counts>),
 }
 
 #[derive(Debug, Clone)]
@@ -105,6 +114,13 @@ impl Calls {
             return Vec::new();
         }
         reply.await.unwrap_or_default()
+    }
+
+    /// `None` once the server has stopped.
+    pub async fn counts(&self) -> Option<Counts> {
+        let (sender, reply) = oneshot::channel();
+        self.asks.send(Ask::Count(sender)).await.ok()?;
+        reply.await.ok()
     }
 
     /// Whether what is accepted could be kept.

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::speech::config::SpeechConfig;
 
 pub use listeners::{Http, Https, Media, Sip};
-pub use process::{Access, Callbacks, Defaults};
+pub use process::{Access, Admission, Callbacks, Defaults};
 pub use secret::Secret;
 pub use storage::Storage;
 pub use tenant::TenantInFile;
@@ -44,6 +44,7 @@ pub struct Config {
     pub sip: Sip,
     pub media: Media,
     pub defaults: Defaults,
+    pub admission: Admission,
     pub storage: Storage,
     pub access: Access,
     pub callbacks: Callbacks,
@@ -66,6 +67,7 @@ impl Default for Config {
             sip: Sip::default(),
             media: Media::default(),
             defaults: Defaults::default(),
+            admission: Admission::default(),
             storage: Storage::default(),
             access: Access::default(),
             callbacks: Callbacks::default(),
@@ -157,6 +159,7 @@ impl Config {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
         self.defaults.check()?;
+        self.admission.check()?;
         self.storage.check()?;
         self.access.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {

@@ -1,15 +1,18 @@
 //! Puts the server together, in the order in which its parts need each other, and takes it down.
 
+mod descriptors;
+mod heartbeat;
 mod interfaces;
 mod jobs;
 pub mod lines;
+mod memory;
 mod network;
 mod retention;
 mod simulated;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engine::vocabulary::TrunkName;
@@ -18,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::{Access, Sealer};
+use crate::admission::Admission;
 use crate::app::{App, unix_ms};
 use crate::callbacks::client::{CallbackClient, ClientSettings};
 use crate::callbacks::delivery::Delivery;
@@ -55,6 +59,7 @@ pub struct Running {
     drain: Duration,
     happenings: Happenings,
     driver: JoinHandle<Result<(), DriverError>>,
+    broken: Arc<OnceLock<String>>,
     callbacks: JoinHandle<()>,
     listeners: Vec<JoinHandle<()>>,
     stop_listening: watch::Sender<bool>,
@@ -85,7 +90,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let interfaces = Interfaces::bind(&app.config).await?;
     let lines = Lines::open(&app, &happenings).await?;
     let first_run = provisioner.run(&app.tenants, unix_ms()).await?;
-    let Driven { driver, sip, carriers } =
+    let Driven { driver, broken, sip, carriers } =
         lines.drive(&app, clock, (happenings.clone(), happened), asks, ready).await?;
 
     let config = app.config.clone();
@@ -94,7 +99,9 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         ClientSettings { extra_ca: config.callbacks.extra_ca.clone(), ..ClientSettings::default() };
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
+    heartbeat::start(&app.config.data_directory, stop_callbacks.subscribe())?;
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
+    memory::start(app.store.clone(), stop_callbacks.subscribe());
     retention::start(&app, stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);
@@ -108,6 +115,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         drain: Duration::from_secs(config.defaults.drain_s.into()),
         happenings,
         driver,
+        broken,
         callbacks,
         listeners: interfaces.serve(&app, &stop),
         app,
@@ -172,7 +180,11 @@ impl Running {
                         tracing::warn!(
                             "calls were still up at the end; the next start resolves them"
                         );
-                        Ok(Ok(()))
+                        // A process whose disk failed never says that it ended well.
+                        Ok(self
+                            .broken
+                            .get()
+                            .map_or(Ok(()), |why| Err(DriverError::Disk(why.clone()))))
                     }
                 }
             }
@@ -217,6 +229,7 @@ async fn open_app(
     Ok(App {
         store: store.clone(),
         calls,
+        admission: Admission::new(Duration::from_millis(config.admission.patience_ms.into())),
         config: Arc::new(config),
         access: Arc::new(access),
         tenants: Default::default(),

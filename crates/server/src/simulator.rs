@@ -1,9 +1,10 @@
 //! `offhook sim`: the simulated carrier alone, for other programs to call.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use sim::{CarrierConfig, KeepAudio, SimOptions};
+use sim::{CarrierConfig, KeepAudio, SimOptions, TlsLine};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::serve::ServeError;
@@ -16,6 +17,15 @@ pub struct Arguments {
     /// Where calls come in over TCP; without it: not at all.
     #[arg(long)]
     tcp: Option<SocketAddr>,
+    /// Where calls come in over TLS; needs a certificate and its key.
+    #[arg(long, requires = "tls_certificate", requires = "tls_key")]
+    tls: Option<SocketAddr>,
+    /// PEM file of the certificate with its chain.
+    #[arg(long)]
+    tls_certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    #[arg(long)]
+    tls_key: Option<PathBuf>,
     /// HTTP port for `GET /report`, `POST /clear` and callbacks; keep it on loopback.
     #[arg(long)]
     control: Option<SocketAddr>,
@@ -37,6 +47,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let carrier = CarrierConfig {
         sip_udp: arguments.udp,
         sip_tcp: arguments.tcp,
+        sip_tls: tls_line(&arguments)?,
         media_ip: arguments.udp.ip(),
         accept_registrations: true,
         srtp: arguments.srtp,
@@ -55,4 +66,16 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     };
     sim::run(options, stop).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn tls_line(arguments: &Arguments) -> Result<Option<TlsLine>, ServeError> {
+    let (Some(bind), Some(certificate), Some(key)) =
+        (arguments.tls, &arguments.tls_certificate, &arguments.tls_key)
+    else {
+        return Ok(None);
+    };
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let identity = sip::Identity::from_pem(&read(certificate)?, &read(key)?)?;
+    Ok(Some(TlsLine { bind, server: sip::TlsServer::new(identity)? }))
 }

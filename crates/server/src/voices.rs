@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::vocabulary::TenantId;
-use store::{Store, StoreError, VoiceRecording, VoiceStatus, VoiceTemplate};
+use store::{Store, StoreError, VoiceRecording, VoiceStatus, VoiceTemplate, crash_point};
 use tokio::sync::Semaphore;
 
 use crate::access::{random_hex, sha256};
@@ -174,6 +174,7 @@ impl VoiceLibrary {
         let prepared = audio::prepare(upload.audio).await?;
         let file_name = format!("{}/{voice_id}.wav", tenant.0);
         audio::write_durably(&self.directory, &file_name, &prepared.stored).await?;
+        crash_point!("upload_written");
         let reviewed = upload.status == VoiceStatus::Approved;
         let recording = VoiceRecording {
             tenant,

@@ -14,7 +14,7 @@ use sip::{Endpoint, EndpointConfig};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
-pub use config::{CarrierConfig, Digest, KeepAudio};
+pub use config::{CarrierConfig, Digest, KeepAudio, TlsLine};
 
 use crate::audio_leg::Switchboard;
 use crate::exchange::{Exchange, ExchangeConfig, Line};
@@ -34,8 +34,8 @@ pub enum CarrierError {
         "the simulated carrier cannot bind UDP {address}: {source}; is another process using it?"
     )]
     Bind { address: SocketAddr, source: io::Error },
-    #[error("the simulated carrier's TCP line: {0}")]
-    Tcp(#[from] sip::StartError),
+    #[error("the simulated carrier's TCP and TLS lines: {0}")]
+    Streams(#[from] sip::StartError),
     #[error("the simulated phones' audio: {0}")]
     Media(#[from] media::StartError),
     #[error("loss is {0}; it is a share from 0.0 to 1.0")]
@@ -47,6 +47,7 @@ pub struct Carrier {
     exchange: Arc<Exchange>,
     udp: SocketAddr,
     tcp: Option<SocketAddr>,
+    tls: Option<SocketAddr>,
     wire: mpsc::Sender<Order>,
     endpoint: Option<(Endpoint, JoinHandle<()>)>,
     /// The port of [`Behaviour::Deaf`] stays bound, so that nobody else gets its audio.
@@ -82,14 +83,17 @@ impl Carrier {
         };
         let exchange = Arc::new(Exchange::new(exchange_config, board, Sounds::new(config.seed)));
         let (udp, wire) = start_wire(&config, &exchange, lost)?;
-        let endpoint = match config.sip_tcp {
-            Some(address) => Some(start_tcp(&config, address, &exchange).await?),
-            None => None,
+        let streams = match (config.sip_tcp, &config.sip_tls) {
+            (None, None) => None,
+            (Some(_), _) | (_, Some(_)) => Some(start_streams(&config, &exchange).await?),
         };
-        let tcp = endpoint.as_ref().and_then(|(endpoint, _)| {
-            endpoint.local_addresses().first().map(|(_, address)| *address)
-        });
-        Ok(Carrier { exchange, udp, tcp, wire, endpoint, _nobody: nobody })
+        let bound = |kind| {
+            let (endpoint, _) = streams.as_ref()?;
+            let mut bound = endpoint.local_addresses().into_iter();
+            bound.find(|(transport, _)| *transport == kind).map(|(_, address)| address)
+        };
+        let (tcp, tls) = (bound(sip::Transport::Tcp), bound(sip::Transport::Tls));
+        Ok(Carrier { exchange, udp, tcp, tls, wire, endpoint: streams, _nobody: nobody })
     }
 
     pub fn udp_address(&self) -> SocketAddr {
@@ -99,6 +103,11 @@ impl Carrier {
     /// `None` where no TCP was asked for.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp
+    }
+
+    /// `None` where no TLS was asked for.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls
     }
 
     /// From now on `person` answers calls to `number`, instead of what the number does by itself.
@@ -253,20 +262,22 @@ fn start_wire(
     Ok((started.map_err(bind)?, orders))
 }
 
-async fn start_tcp(
+/// TCP and TLS on one endpoint: a phone does not care which stream its call came over.
+async fn start_streams(
     config: &CarrierConfig,
-    address: SocketAddr,
     exchange: &Arc<Exchange>,
 ) -> Result<(Endpoint, JoinHandle<()>), CarrierError> {
-    let listener =
-        sip::Listener { transport: sip::Transport::Tcp, bind: address, public_address: None };
+    let listener = |transport, bind| sip::Listener { transport, bind, public_address: None };
+    let tcp = config.sip_tcp.map(|bind| listener(sip::Transport::Tcp, bind));
+    let tls = config.sip_tls.as_ref().map(|line| listener(sip::Transport::Tls, line.bind));
+    let server = config.sip_tls.as_ref().map(|line| line.server.clone());
     let (endpoint, mut events) = Endpoint::start(EndpointConfig {
-        listeners: vec![listener],
+        listeners: tcp.into_iter().chain(tls).collect(),
         limits: sip::Limits { max_legs: config.max_calls, ..sip::Limits::default() },
-        tls: sip::TlsSettings::default(),
         policy: config.policy(),
         user_agent: Some("offhook-sim".to_owned()),
         seed: config.seed.wrapping_add(1),
+        tls: sip::TlsSettings { server, ..sip::TlsSettings::default() },
     })
     .await?;
     let (line, exchange) = (Line::Tcp(endpoint.clone()), Arc::clone(exchange));

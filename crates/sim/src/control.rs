@@ -52,6 +52,7 @@ pub struct ControlError {
 pub struct Addresses {
     pub sip_udp: SocketAddr,
     pub sip_tcp: Option<SocketAddr>,
+    pub sip_tls: Option<SocketAddr>,
     pub control: Option<SocketAddr>,
     /// For `callBackUrl`; served by the control port.
     pub callbacks: Option<String>,
@@ -107,6 +108,7 @@ impl Sim {
         let addresses = Addresses {
             sip_udp: carrier.udp_address(),
             sip_tcp: carrier.tcp_address(),
+            sip_tls: carrier.tls_address(),
             control: bound,
             callbacks: bound.map(|address| format!("http://{address}/callbacks")),
         };

@@ -35,7 +35,7 @@ mod wire;
 
 pub use behaviour::Behaviour;
 pub use callbacks::{Answer, Callback, CallbackReceiver, Callbacks};
-pub use carrier::{Carrier, CarrierConfig, CarrierError, Digest, KeepAudio, Observer};
+pub use carrier::{Carrier, CarrierConfig, CarrierError, Digest, KeepAudio, Observer, TlsLine};
 pub use client::{Client, ClientError, Reply};
 pub use control::{Sim, SimError, SimOptions, run};
 pub use fork::ForkReport;

@@ -49,7 +49,7 @@ impl Dialog {
         response: &Response,
     ) -> Option<Dialog> {
         let lines = InviteLines::read(invite)?;
-        let mut routes = split_values(&texts(&response.headers, &HeaderName::RecordRoute));
+        let mut routes = record_routes(&response.headers);
         routes.reverse();
         Some(Dialog {
             leg,
@@ -84,9 +84,9 @@ impl Dialog {
             local_tag,
             remote_party: invite.from.clone(),
             target: contact_uri(&invite.headers)
-                .or_else(|| uri_of(&invite.from))
+                .or_else(|| sip_uri(&invite.from))
                 .unwrap_or_default(),
-            routes: split_values(&texts(&invite.headers, &HeaderName::RecordRoute)),
+            routes: record_routes(&invite.headers),
             local_cseq: 0,
             invite_cseq: invite.cseq,
             remote_cseq: Some(invite.cseq),
@@ -238,7 +238,7 @@ impl Dialog {
     /// The Request-URI of requests in this dialog, which digest responses are computed over.
     pub fn request_uri(&self) -> &str {
         match self.routes.first() {
-            Some(route) if !is_loose(route) => route.trim_matches(['<', '>']),
+            Some(route) if !is_loose(route) => between_brackets(route),
             Some(_) | None => &self.target,
         }
     }
@@ -328,7 +328,29 @@ impl InviteLines {
 
 fn contact_uri(headers: &sipx_sip::Headers) -> Option<String> {
     let contacts = split_values(&texts(headers, &HeaderName::Contact));
-    contacts.first().and_then(|contact| uri_of(contact))
+    contacts.first().and_then(|contact| sip_uri(contact))
+}
+
+/// Routes that can be followed; others are left out rather than copied into our requests.
+fn record_routes(headers: &sipx_sip::Headers) -> Vec<String> {
+    let mut routes = split_values(&texts(headers, &HeaderName::RecordRoute));
+    routes.retain(|route| sip_uri(route).is_some() && !route.contains(char::is_control));
+    routes
+}
+
+/// A URI that may stand in our request line: what a peer wrote could otherwise end the line early.
+fn sip_uri(value: &str) -> Option<String> {
+    let scheme = |uri: &str| {
+        let scheme = uri.split(':').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")
+    };
+    uri_of(value).filter(|uri| scheme(uri) && uri.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+/// The URI of a name-addr; an addr-spec as it is.
+fn between_brackets(route: &str) -> &str {
+    let inner = route.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    inner.map_or(route, |(uri, _)| uri)
 }
 
 fn is_loose(route: &str) -> bool {
@@ -375,6 +397,14 @@ mod tests {
         assert_eq!(port("<sip:x@10.0.0.1:5070;lr>").as_deref(), Some("10.0.0.1:5070"));
         assert_eq!(port("sip:[::1]").as_deref(), Some("[::1]:5060"));
         assert_eq!(port("<sip:x@example.com>"), None);
+    }
+
+    #[test]
+    fn what_would_break_a_request_line_is_no_uri() {
+        assert_eq!(sip_uri("\"A\" <sip:x@h;lr>;q=1").as_deref(), Some("sip:x@h;lr"));
+        for bad in ["SIP\0 2.0/UDP h", "<http://x/>", "<sip:a b@h>", "*", "", "<sip:\u{e9}@h>"] {
+            assert_eq!(sip_uri(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -19,13 +19,18 @@ use crate::{
     core::{Core, Output, Received, Transmit},
     endpoint::{Order, Shared, dropped_so_far},
     handshake::{self, Opened},
+    peers::Peers,
     stream::{Closed, Connection, StreamEvent, StreamLimits},
 };
 
 pub(crate) struct Driver {
     pub core: Core,
     pub sockets: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    /// Of peers that we have asked something.
     pub datagrams: mpsc::Receiver<Received>,
+    /// Of everybody else.
+    pub strangers: mpsc::Receiver<Received>,
+    pub peers: Arc<Peers>,
     pub streams: mpsc::Receiver<StreamEvent>,
     /// For new connections' tasks.
     pub stream_events: mpsc::Sender<StreamEvent>,
@@ -43,6 +48,8 @@ pub(crate) struct Driver {
 
 /// Inputs of one kind that are handled before the others get their turn.
 const BATCH: usize = 64;
+/// What strangers send is told to the caller while no more events than these wait.
+const STRANGERS_EVENTS: usize = 4096;
 
 enum Woken {
     Orders(Vec<Order>),
@@ -100,6 +107,7 @@ impl Driver {
         };
         let mut orders = Vec::new();
         let mut datagrams = Vec::new();
+        let mut flood = Vec::new();
         let mut streams = Vec::new();
         let behind = !self.backlog.is_empty();
         tokio::select! {
@@ -110,6 +118,9 @@ impl Driver {
             // Without a reader the channel is closed, and would wake us for ever.
             _ = self.datagrams.recv_many(&mut datagrams, BATCH), if !self.sockets.is_empty() => {
                 Woken::Datagrams(datagrams)
+            }
+            _ = self.strangers.recv_many(&mut flood, BATCH), if !self.sockets.is_empty() => {
+                Woken::Datagrams(flood)
             }
             _ = self.streams.recv_many(&mut streams, BATCH) => Woken::Streams(streams),
             () = sleep => Woken::Other,
@@ -139,9 +150,15 @@ impl Driver {
 
     /// Does what the core wants done.
     fn flush(&mut self) {
+        let waiting = self.events.max_capacity() - self.events.capacity();
         while let Some(output) = self.core.poll() {
             match output {
                 Output::Transmit(message) => self.transmit(message),
+                Output::Event(Event::Message(record))
+                    if record.leg.is_none() && waiting > STRANGERS_EVENTS =>
+                {
+                    self.core.counters_mut().events_dropped += 1;
+                }
                 Output::Event(event) => self.backlog.push_back(event),
             }
         }
@@ -162,6 +179,9 @@ impl Driver {
     fn transmit(&mut self, message: Transmit) {
         match message.transport {
             Transport::Udp => {
+                if !message.bytes.starts_with(b"SIP/2.0 ") {
+                    self.peers.asked(message.remote);
+                }
                 let mut sockets = self.sockets.iter();
                 let socket = sockets.find(|(bound, _)| *bound == message.local);
                 let sent = socket

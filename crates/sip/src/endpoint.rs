@@ -20,9 +20,10 @@ use tokio::{
 
 use crate::{
     Command, Counters, Event, Policy, TlsSettings, Transport,
-    core::{Core, CoreConfig, CoreListener, Received},
+    core::{Core, CoreConfig, CoreListener},
     driver::Driver,
     handshake,
+    peers::Peers,
     stream::{self, StreamEvent, StreamLimits},
     udp,
 };
@@ -138,6 +139,8 @@ impl Shared {
     }
 }
 
+/// Datagrams of strangers that wait for the core: a burst, and no more than the core gets through in a moment.
+const STRANGERS_QUEUE: usize = 4096;
 /// Where SIP over TLS listens, if nothing else is said (RFC 3261 §19.1.2).
 const SIPS_PORT: u16 = 5061;
 
@@ -153,17 +156,22 @@ impl Endpoint {
     ) -> Result<(Endpoint, mpsc::Receiver<Event>), StartError> {
         check(&config.limits)?;
         let limits = config.limits;
-        let (datagrams, datagrams_in) = mpsc::channel(limits.queue);
+        let (asked, datagrams_in) = mpsc::channel(limits.queue);
+        let (strangers, strangers_in) = mpsc::channel(limits.queue.min(STRANGERS_QUEUE));
         let (stream_events, stream_events_in) = mpsc::channel(STREAM_QUEUE);
         let (orders, orders_in) = mpsc::channel(limits.queue);
         let (events_out, events) = mpsc::channel(limits.events);
-        let dropped = Arc::new(AtomicU64::new(0));
+        let (dropped, peers) = (Arc::new(AtomicU64::new(0)), Arc::new(Peers::default()));
         let (tls, tls_now) = watch::channel(config.tls);
         let readers = Readers {
             limits,
-            datagrams,
+            datagrams: udp::Inboxes {
+                known: asked,
+                strangers,
+                peers: peers.clone(),
+                dropped: dropped.clone(),
+            },
             streams: stream_events.clone(),
-            dropped: dropped.clone(),
             tls: tls_now.clone(),
         };
         let mut listeners = Vec::new();
@@ -189,6 +197,8 @@ impl Endpoint {
             core: Core::new(core_config, config.seed, now),
             sockets,
             datagrams: datagrams_in,
+            strangers: strangers_in,
+            peers,
             streams: stream_events_in,
             stream_events,
             orders: orders_in,
@@ -238,9 +248,8 @@ impl Endpoint {
 /// What the tasks that read from sockets need.
 struct Readers {
     limits: Limits,
-    datagrams: mpsc::Sender<Received>,
+    datagrams: udp::Inboxes,
     streams: mpsc::Sender<StreamEvent>,
-    dropped: Arc<AtomicU64>,
     tls: watch::Receiver<TlsSettings>,
 }
 
@@ -255,8 +264,7 @@ impl Readers {
             Transport::Udp => {
                 let socket = Arc::new(udp::bind(listener.bind)?);
                 let bound = socket.local_addr()?;
-                let (inbox, dropped) = (self.datagrams.clone(), self.dropped.clone());
-                tokio::spawn(udp::read(socket.clone(), bound, inbox, dropped));
+                tokio::spawn(udp::read(socket.clone(), bound, self.datagrams.clone()));
                 sockets.push((bound, socket));
                 return Ok(bound);
             }

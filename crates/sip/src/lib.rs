@@ -92,6 +92,7 @@ mod handshake;
 mod legs;
 mod message;
 mod outside;
+mod peers;
 mod policy;
 mod probes;
 mod random;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, sync::mpsc};
 
-use crate::{Received, Transport};
+use crate::{Received, Transport, peers::Peers};
 
 /// A burst of a thousand INVITEs fits; the kernel may grant less.
 const KERNEL_BUFFER: usize = 8 * 1024 * 1024;
@@ -33,19 +33,25 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-/// Reads until the core is gone. When the core's queue is full a datagram is dropped and counted:
-/// its sender repeats what matters.
-pub(crate) async fn read(
-    socket: Arc<UdpSocket>,
-    local: SocketAddr,
-    inbox: mpsc::Sender<Received>,
-    dropped: Arc<AtomicU64>,
-) {
+/// Where datagrams go: those of peers that we have asked something, and those of everybody else.
+#[derive(Clone)]
+pub(crate) struct Inboxes {
+    pub known: mpsc::Sender<Received>,
+    pub strangers: mpsc::Sender<Received>,
+    pub peers: Arc<Peers>,
+    /// Datagrams that found their queue full.
+    pub dropped: Arc<AtomicU64>,
+}
+
+/// Reads until the core is gone. When its queue is full a datagram is dropped and counted: its
+/// sender repeats what matters.
+pub(crate) async fn read(socket: Arc<UdpSocket>, local: SocketAddr, inboxes: Inboxes) {
+    let Inboxes { known, strangers, peers, dropped } = inboxes;
     let mut buffer = vec![0; 65_536];
-    while !inbox.is_closed() {
+    while !known.is_closed() {
         let ready = tokio::select! {
             ready = socket.readable() => ready,
-            () = inbox.closed() => return,
+            () = known.closed() => return,
         };
         if ready.is_err() {
             tokio::task::yield_now().await;
@@ -61,6 +67,7 @@ pub(crate) async fn read(
                         flow: None,
                         bytes: Bytes::copy_from_slice(&buffer[..length]),
                     };
+                    let inbox = if peers.knows(remote) { &known } else { &strangers };
                     if inbox.try_send(received).is_err() {
                         dropped.fetch_add(1, Ordering::Relaxed);
                     }
@@ -69,5 +76,30 @@ pub(crate) async fn read(
                 Err(_) => break,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_strangers_takes_no_place_from_those_we_asked() {
+        let bind = || bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (ours, trunk, stranger) = (bind(), bind(), bind());
+        let local = ours.local_addr().unwrap();
+        let (known, mut from_known) = mpsc::channel(1);
+        let (strangers, from_strangers) = mpsc::channel(3);
+        let (peers, dropped) = (Arc::new(Peers::default()), Arc::new(AtomicU64::new(0)));
+        peers.asked(trunk.local_addr().unwrap());
+        let inboxes = Inboxes { known, strangers, peers, dropped: dropped.clone() };
+        tokio::spawn(read(Arc::new(ours), local, inboxes));
+        for _ in 0..10 {
+            stranger.send_to(b"flood", local).await.unwrap();
+        }
+        trunk.send_to(b"answer", local).await.unwrap();
+        let answer = from_known.recv().await.unwrap();
+        assert_eq!(&answer.bytes[..], b"answer");
+        assert_eq!((from_strangers.len(), dropped.load(Ordering::Relaxed)), (3, 7));
     }
 }

@@ -131,7 +131,8 @@ fn decode(row: &Row) -> Result<Unfinished, StoreError> {
         (None, _) | (_, None) => None,
     };
     let (attempt, earlier) = (Some(attempt), Vec::new());
-    Ok(Unfinished { intent, ringing_ms: None, attempt, answered, earlier })
+    let (ringing_ms, down_for, recorded) = (None, None, false);
+    Ok(Unfinished { intent, ringing_ms, down_for, recorded, attempt, answered, earlier })
 }
 
 /// Both tables in memory.
@@ -176,6 +177,8 @@ impl Attempts {
             Some(Unfinished {
                 intent: intent.clone(),
                 ringing_ms: None,
+                down_for: None,
+                recorded: false,
                 answered: answer.map(|answer| (answer.dialog.clone(), answer.at_ms)),
                 attempt: Some(attempt),
                 earlier,

@@ -236,7 +236,7 @@ impl Events {
     }
 
     /// Lets the log begin behind what is older than `before_ms`, `limit` events further at the
-    /// most; removes what stands before it and is not `needed`. How many it removed.
+    /// most; removes what stands before it and is not `needed`. How many left the log or the map.
     pub(crate) fn expire(
         &mut self,
         tenant: TenantId,
@@ -244,7 +244,8 @@ impl Events {
         limit: usize,
         needed: impl Fn(EventPosition) -> bool,
     ) -> u64 {
-        let mut first = self.first(tenant);
+        let before_first = self.first(tenant);
+        let mut first = before_first;
         let old = self.rows.range((tenant, first)..=(tenant, u64::MAX)).take(limit);
         for ((_, position), _) in old.take_while(|(_, event)| event.at_ms < before_ms) {
             first = position + 1;
@@ -260,7 +261,7 @@ impl Events {
                 self.by_serial.remove(&(serial, tenant, *position));
             }
         }
-        removed.len() as u64
+        (removed.len() as u64).max(first - before_first)
     }
 
     fn first(&self, tenant: TenantId) -> u64 {

@@ -8,7 +8,7 @@ use engine::vocabulary::Serial;
 use crate::error::{ApplyError, StoreError};
 use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{Connection, Statement};
-use crate::work::Edit;
+use crate::work::{EXPIRED_AT_ONCE, Edit};
 use crate::{Reader, Store, rows};
 
 /// How long a key is kept (decisions.md, Idempotency).
@@ -80,7 +80,7 @@ impl Store {
 
     /// Removes the keys that were accepted 24 h before `now_ms` or earlier; says how many.
     pub async fn expire_idempotency(&self, now_ms: i64) -> Result<u64, StoreError> {
-        self.edit(Edit::ExpireIdempotency { accepted_until_ms: now_ms - KEPT_MS }).await
+        self.edit_in_steps(|| Edit::ExpireIdempotency { accepted_until_ms: now_ms - KEPT_MS }).await
     }
 }
 
@@ -124,8 +124,12 @@ pub(crate) async fn expire(
     connection: &mut Connection<'_>,
     accepted_until_ms: i64,
 ) -> Result<u64, ApplyError> {
-    let removed = Statement::new("DELETE FROM idempotency WHERE accepted_ms <= $1");
-    Ok(removed.bind(accepted_until_ms).execute(connection).await?)
+    let removed = Statement::new(
+        "DELETE FROM idempotency WHERE (tenant, kind, key) IN
+             (SELECT tenant, kind, key FROM idempotency WHERE accepted_ms <= $1
+              ORDER BY accepted_ms LIMIT $2)",
+    );
+    Ok(removed.bind(accepted_until_ms).bind(EXPIRED_AT_ONCE).execute(connection).await?)
 }
 
 pub(crate) const TAKEN: &str = "an idempotency key belongs to another accepted request";

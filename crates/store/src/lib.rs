@@ -20,6 +20,7 @@ mod batch;
 mod callbacks;
 mod cdrs;
 mod counters;
+pub mod crash_points;
 mod error;
 mod events;
 mod idempotency;
@@ -69,7 +70,7 @@ pub use voice_templates::VoiceTemplate;
 use callbacks::Offered;
 use counters::Counters;
 use sql::Loan;
-use work::{Edit, Outcome, Work};
+use work::{EXPIRED_AT_ONCE, Edit, Outcome, Work};
 use writer::Writer;
 
 /// Where the rows are kept.
@@ -167,6 +168,15 @@ impl Store {
         }
     }
 
+    /// Lets go of pages that are only kept because they may be read again.
+    pub async fn release_memory(&self) -> Result<(), StoreError> {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.release_memory().await,
+            // Its pages are kept by another process, or are the data themselves.
+            Store::Postgres(_) | Store::Memory(_) => Ok(()),
+        }
+    }
+
     /// Writes what is queued, then accepts nothing more and lets go of the database.
     pub async fn close(&self) {
         match self {
@@ -207,6 +217,18 @@ impl Store {
         match self.place() {
             Place::Database(writer) => writer.perform(work).await,
             Place::Memory(memory) => memory.perform(work).await,
+        }
+    }
+
+    /// An edit that changes a bounded number of rows, until it changes fewer; how many in all.
+    async fn edit_in_steps(&self, edit: impl Fn() -> Edit) -> Result<u64, StoreError> {
+        let mut changed = 0;
+        loop {
+            let step = self.edit(edit()).await?;
+            changed += step;
+            if step < u64::from(EXPIRED_AT_ONCE) {
+                return Ok(changed);
+            }
         }
     }
 

@@ -40,7 +40,8 @@ pub struct TimelineMark {
 }
 
 impl Store {
-    /// Lets the tenant's event log begin later; says how many events went.
+    /// Lets the tenant's event log begin later and removes what stands before; says how many events
+    /// left the log or the disk, 0 where nothing is left to do.
     pub async fn expire_events(&self, expiry: Expiry) -> Result<u64, StoreError> {
         self.edit(Edit::Expire(Expired::Events(expiry))).await
     }
@@ -175,12 +176,13 @@ async fn events(connection: &mut Connection<'_>, expiry: Expiry) -> Result<u64, 
          ORDER BY position LIMIT $2",
     );
     let page = page.bind(expiry.tenant.0).bind(expiry.limit).fetch_all(connection).await?;
-    let mut begin = None;
+    let (mut begin, mut left) = (None, 0);
     for row in &page {
         if row.get::<i64>("at_ms")? >= expiry.before_ms {
             break;
         }
         begin = Some(row.get::<i64>("position")? + 1);
+        left += 1;
     }
     if let Some(begin) = begin {
         let put = Statement::new("UPDATE event_positions SET first = $2 WHERE tenant = $1");
@@ -194,5 +196,6 @@ async fn events(connection: &mut Connection<'_>, expiry: Expiry) -> Result<u64, 
                               AND callbacks.position = old.position AND callbacks.state <> 1)
               ORDER BY old.position LIMIT $2)",
     );
-    Ok(remove.bind(expiry.tenant.0).bind(expiry.limit).execute(connection).await?)
+    let removed = remove.bind(expiry.tenant.0).bind(expiry.limit).execute(connection).await?;
+    Ok(removed.max(left))
 }

@@ -4,7 +4,7 @@ use engine::vocabulary::TenantId;
 
 use crate::error::{ApplyError, StoreError};
 use crate::sql::{Connection, Row, Statement};
-use crate::work::Edit;
+use crate::work::{EXPIRED_AT_ONCE, Edit};
 use crate::{Reader, Store};
 
 pub(crate) const SCHEMA: &str = "
@@ -56,7 +56,7 @@ impl Store {
 
     /// Removes the tokens that are void at `now_ms`; says how many.
     pub async fn expire_tokens(&self, now_ms: i64) -> Result<u64, StoreError> {
-        self.edit(Edit::ExpireTokens { now_ms }).await
+        self.edit_in_steps(|| Edit::ExpireTokens { now_ms }).await
     }
 }
 
@@ -74,8 +74,11 @@ pub(crate) async fn expire(
     connection: &mut Connection<'_>,
     now_ms: i64,
 ) -> Result<u64, ApplyError> {
-    let expire = Statement::new("DELETE FROM tokens WHERE expires_ms <= $1");
-    Ok(expire.bind(now_ms).execute(connection).await?)
+    let expire = Statement::new(
+        "DELETE FROM tokens WHERE sha256 IN
+             (SELECT sha256 FROM tokens WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT $2)",
+    );
+    Ok(expire.bind(now_ms).bind(EXPIRED_AT_ONCE).execute(connection).await?)
 }
 
 impl TokenKind {

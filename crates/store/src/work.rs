@@ -22,6 +22,9 @@ pub(crate) const QUEUE_RESERVE: usize = QUEUE_LIMIT / 4;
 /// The weight at which a group is closed; what waits behind it goes into the next commit.
 pub(crate) const GROUP_WEIGHT: usize = 4_096;
 
+/// Keys and tokens that one transaction removes, so that calls do not wait long behind it.
+pub(crate) const EXPIRED_AT_ONCE: u32 = 1_000;
+
 pub(crate) type Reply = oneshot::Sender<Result<Outcome, CommitError>>;
 pub(crate) type Answer = oneshot::Receiver<Result<Outcome, CommitError>>;
 
@@ -87,12 +90,13 @@ impl Work {
             Work::Claim(claim) => claim.limit(),
             Work::Edit(edit) => match &**edit {
                 Edit::Expire(expired) => expired.weight(),
+                Edit::ExpireIdempotency { .. } | Edit::ExpireTokens { .. } => {
+                    EXPIRED_AT_ONCE as usize
+                }
                 Edit::ReturnUndialled
-                | Edit::ExpireIdempotency { .. }
                 | Edit::ReplayCallback { .. }
                 | Edit::PutTenant(_)
                 | Edit::PutToken(_)
-                | Edit::ExpireTokens { .. }
                 | Edit::PutSecret { .. }
                 | Edit::PutVoiceRecording(_)
                 | Edit::UpdateVoiceRecording(_)

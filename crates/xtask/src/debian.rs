@@ -18,6 +18,10 @@ pub struct Need {
 enum Probe {
     /// A program on the PATH; who installed it does not matter.
     Program(&'static str),
+    /// A module that python3 can load.
+    PythonModule(&'static str),
+    /// A program that Debian keeps off the PATH, in a folder of its version.
+    Postgres(&'static str),
     /// A file format that sox lists.
     SoxFormat(&'static str),
 }
@@ -30,6 +34,8 @@ const NEEDS: &[Need] = &[
     need("espeak-ng", Probe::Program("espeak-ng"), "speech by a subprocess"),
     need("ffmpeg", Probe::Program("ffmpeg"), "G.722 and WAV judged by a foreign codec"),
     need("opus-tools", Probe::Program("opusenc"), "Opus judged by libopus"),
+    need("python3-venv", Probe::PythonModule("ensurepip"), "requests made up by schemathesis"),
+    need("postgresql", Probe::Postgres("initdb"), "the store and the server on PostgreSQL"),
     need("strace", Probe::Program("strace"), "that the disk was reached before the wire"),
 ];
 
@@ -108,6 +114,11 @@ impl Probe {
     fn holds(&self) -> bool {
         match self {
             Self::Program(name) => on_path(name),
+            Self::PythonModule(name) => python_loads(name),
+            Self::Postgres(name) => {
+                let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+                versions.flatten().any(|version| version.path().join("bin").join(name).is_file())
+            }
             Self::SoxFormat(format) => sox_lists(format),
         }
     }
@@ -116,6 +127,12 @@ impl Probe {
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn python_loads(module: &str) -> bool {
+    let mut python = Command::new("python3");
+    python.args(["-c", &format!("import {module}")]);
+    python.output().is_ok_and(|output| output.status.success())
 }
 
 fn sox_lists(format: &str) -> bool {

@@ -6,10 +6,15 @@
 #![forbid(unsafe_code)]
 
 pub mod arrows;
+pub mod chaos;
 pub mod debian;
+pub mod fuzz;
 pub mod hygiene;
 pub mod licences;
 pub mod rooms;
+pub mod rubbish;
+pub mod schemathesis;
+pub mod soak;
 pub mod steps;
 pub mod test_run;
 pub mod tidy;

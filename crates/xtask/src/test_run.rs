@@ -3,7 +3,9 @@
 use std::io::{self, Read, Write};
 use std::process::Stdio;
 
+use crate::chaos;
 use crate::debian;
+use crate::schemathesis;
 use crate::steps::{Outcome, Steps};
 use crate::workspace::cargo;
 
@@ -15,12 +17,20 @@ pub fn run(filter: Option<&str>) -> bool {
         let mut format = cargo();
         format.args(["fmt", "--all", "--check"]);
         steps.command("format", format);
+        let mut format = cargo();
+        format.args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]);
+        steps.command("format of fuzz", format);
         let mut lints = cargo();
         lints.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
         steps.command("lints", lints);
     }
     if ready {
-        steps.step("tests", || tests(filter));
+        let passed = steps.step("tests", || tests(filter));
+        if passed && filter.is_none() {
+            steps.step("schemathesis", || schemathesis::attempt(schemathesis::FEW));
+            let kills = ["--kills".to_owned(), chaos::KILLS_IN_TEST.to_string()];
+            steps.command("chaos", chaos::command(false, &kills));
+        }
     } else {
         steps.step("tests", || Outcome::NotRun("packages are missing".to_owned()));
     }

@@ -59,10 +59,10 @@ fn claims_what_the_clock_allows_and_gives_back_what_was_not_there() {
     let mut backlog = backlog(pace(100, 3), pace(100, 100));
     let now = Duration::from_secs(1);
     backlog.add_waiting(T1, "carrier".into(), 5);
-    let claims = backlog.claims(now);
+    let claims = backlog.claims(now, u32::MAX);
     let (claim, Claim::Ready { limit, .. }) = claims[0].clone() else { panic!("{claims:?}") };
     assert_eq!(limit, 2, "two fit into one bunch at 100 a second");
-    assert!(backlog.claims(now).is_empty(), "one claim at a time");
+    assert!(backlog.claims(now, u32::MAX).is_empty(), "one claim at a time");
     backlog.claimed(claim, 1, now);
     assert!(backlog.nothing_waits(), "the store had no more");
     assert_eq!(backlog.running, 1);
@@ -77,7 +77,7 @@ fn tenants_on_one_trunk_take_turns() {
     let mut served = Vec::new();
     for step in 1..=6u32 {
         let now = Duration::from_secs(1) * step;
-        for (claim, what) in backlog.claims(now) {
+        for (claim, what) in backlog.claims(now, u32::MAX) {
             let Claim::Ready { tenant, .. } = what else { panic!("{what:?}") };
             served.push(tenant);
             backlog.claimed(claim, 1, now);

@@ -23,6 +23,10 @@ use crate::writes::{Attempt, Write};
 /// §17.2.1), or the call goes on to the next one.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// A timer that fires so long after its time says that the process stood still, not that the trunk was
+/// silent.
+const STALL: Duration = Duration::from_secs(1);
+
 /// How often a call is sent on by 3xx (RFC 3261 §8.1.3.4 leaves the number to us).
 const REDIRECTS: u8 = 3;
 
@@ -105,9 +109,15 @@ impl Dial {
     }
 
     /// After a restart: the stored INVITE is sent again.
-    pub fn resume(draft: &Draft, found: Attempt, now: Now, out: &mut Effects) -> Dial {
+    pub fn resume(
+        draft: &Draft,
+        found: Attempt,
+        resend_until: Deadline,
+        now: Now,
+        out: &mut Effects,
+    ) -> Dial {
         let Attempt { serial, leg, trunk, number, wire, media, .. } = found;
-        out.act(Action::Resume { leg, serial, wire, media });
+        out.act(Action::Resume { leg, serial, wire, media, resend_until });
         let route = draft.intent.order.route.clone();
         // Which trunks were tried before the crash is not known: none is tried again.
         let others = route.trunks().filter(|other| **other != trunk).cloned();
@@ -254,14 +264,19 @@ impl Dial {
         }
     }
 
-    /// A deadline of [`Dial::until`] has come.
-    pub fn overdue(self, now: Now, out: &mut Effects) -> Step {
+    /// A deadline of [`Dial::until`] has come, `late` ago.
+    pub fn overdue(mut self, late: Duration, now: Now, out: &mut Effects) -> Step {
         let leg = self.leg;
         let failed = |cause| Step::HangUp { leg, outcome: Outcome::Failed, cause: Some(cause) };
         match self.stage {
             Stage::Preparing { until } if until <= now.since_start => failed(Cause::Internal),
             Stage::Sent { .. } if self.until.is_none_or(|until| now.since_start < until) => {
-                self.ask(None, out)
+                if late <= STALL {
+                    return self.ask(None, out);
+                }
+                // We stood still: what came meanwhile has not been read yet, and may be the answer.
+                self.stage = Stage::Sent { silent_at: now.since_start + late + STALL };
+                Step::GoesOn(self)
             }
             Stage::Preparing { .. }
             | Stage::Sent { .. }

@@ -28,7 +28,9 @@ pub enum CallInput {
     /// The server stops.
     Interrupt,
     /// The room's own deadline.
-    Tick,
+    Tick {
+        late: Duration,
+    },
 }
 
 /// What a room wants, in order.
@@ -156,10 +158,13 @@ const LOCAL_STEP: Duration = Duration::from_secs(30);
 /// After this a leg that was told to end is taken as ended: longer than SIP's 64·T1 (32 s).
 const LEG_END: Duration = Duration::from_secs(40);
 
-/// An INVITE younger than this may be sent again: to the far side it is a retransmission as long as its
-/// transaction lives, which is 64·T1 (32 s, RFC 3261 §17.2.1) after its answer at the least. `sip` takes
-/// 3.5 s for it, and a datagram may be 2 s late.
-const RESUMABLE_MS: i64 = 25_000;
+/// An INVITE younger than this may be sent again as a retransmission (64·T1, RFC 3261 §17.1.1.2).
+const RESUMABLE_MS: i64 = 32_000;
+
+/// How long after the end of the last process copies of its INVITEs may leave. Where the last thing
+/// that it did was to acknowledge a refusal, the far side absorbs copies for T4 (5 s, RFC 3261
+/// §17.2.1, timer I) and rings for a later one. The rest is for the network.
+const ABSORBED: Duration = Duration::from_secs(4);
 
 /// What the end of a leg means before anyone answered.
 fn unanswered(cause: Cause, rang: bool) -> Outcome {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::action::{Action, LegInput, PlayId};
 use crate::calls::dial::{Dial, Step};
-use crate::calls::{CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
+use crate::calls::{ABSORBED, CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
 use crate::intent::{OrderKind, PlayItem};
@@ -42,6 +42,7 @@ enum State {
     /// After a restart the clips are made ready again; then the stored INVITE is sent again.
     Restoring {
         found: Box<Attempt>,
+        resend_until: Deadline,
         until: Deadline,
     },
     Dialling(Box<Dial>),
@@ -81,6 +82,7 @@ impl VoiceNotification {
         room.draft.trunk = Some(attempt.trunk.clone());
         room.draft.dialled_ms = Some(attempt.at_ms);
         room.draft.alerting_ms = found.ringing_ms;
+        room.draft.recorded = found.recorded;
         let leg = attempt.leg;
         let until = now.since_start + LEG_END;
         room.state = if let Some((dialog, at_ms)) = found.answered {
@@ -88,9 +90,10 @@ impl VoiceNotification {
             room.draft.talking_ms = Some(at_ms);
             out.act(Action::HangUpStored { leg, serial, dialog });
             State::Ending { leg, outcome: Outcome::Interrupted, cause: None, until }
-        } else if is_young(&attempt, now) {
+        } else if let Some(resend_until) = resend_until(&attempt, found.down_for, now) {
             out.act(Action::Fetch { serial, playlist: room.playlist().to_vec() });
-            State::Restoring { found: Box::new(attempt), until: now.since_start + LOCAL_STEP }
+            let until = now.since_start + LOCAL_STEP;
+            State::Restoring { found: Box::new(attempt), resend_until, until }
         } else {
             out.act(Action::Abandon { leg, serial, wire: attempt.wire });
             State::Ending { leg, outcome: Outcome::Unknown, cause: None, until }
@@ -111,10 +114,12 @@ impl VoiceNotification {
             CallInput::Trunk(trunk) => self.trunk_chosen(state, trunk, now, out),
             CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
             CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
-            CallInput::Tick if state.until().is_some_and(|until| now.since_start >= until) => {
-                self.overdue(state, now, out)
+            CallInput::Tick { late }
+                if state.until().is_some_and(|until| now.since_start >= until) =>
+            {
+                self.overdue(state, late, now, out)
             }
-            CallInput::Tick => state,
+            CallInput::Tick { .. } => state,
         };
     }
 
@@ -137,8 +142,11 @@ impl VoiceNotification {
                 State::Dialling(Box::new(Dial::start(&mut self.draft, trunk, now, out)))
             }
             (State::Fetching { .. }, false) => self.over(Outcome::Failed, None, now, out),
-            (State::Restoring { found, .. }, true) if is_young(&found, now) => {
-                State::Dialling(Box::new(Dial::resume(&self.draft, *found, now, out)))
+            (State::Restoring { found, resend_until, .. }, true)
+                if now.since_start < resend_until =>
+            {
+                let dial = Dial::resume(&self.draft, *found, resend_until, now, out);
+                State::Dialling(Box::new(dial))
             }
             (State::Restoring { found, .. }, _) => self.abandon(*found, now, out),
             (
@@ -322,13 +330,13 @@ impl VoiceNotification {
     }
 
     /// The state's own deadline has come.
-    fn overdue(&mut self, state: State, now: Now, out: &mut Effects) -> State {
+    fn overdue(&mut self, state: State, late: Duration, now: Now, out: &mut Effects) -> State {
         match state {
             State::Waiting { .. } | State::Fetching { .. } => {
                 self.over(Outcome::Failed, None, now, out)
             }
             State::Restoring { found, .. } => self.abandon(*found, now, out),
-            State::Dialling(dial) => self.dialled(dial.overdue(now, out), now, out),
+            State::Dialling(dial) => self.dialled(dial.overdue(late, now, out), now, out),
             State::Playing { leg, .. } => self.hang_up(leg, Outcome::CutShort, None, now, out),
             State::Ending { outcome, cause, .. } => {
                 let end = cause.map(|cause| LegEnd { cause, sip_status: None, media: None });
@@ -405,7 +413,11 @@ impl State {
     }
 }
 
-/// Whether the same bytes would still be a retransmission to the far side.
-fn is_young(attempt: &Attempt, now: Now) -> bool {
-    (0..RESUMABLE_MS).contains(&(now.unix_ms - attempt.at_ms))
+/// Until when the same bytes are a retransmission to the far side, where they still are.
+fn resend_until(attempt: &Attempt, down_for: Option<Duration>, now: Now) -> Option<Deadline> {
+    let age_ms = now.unix_ms - attempt.at_ms;
+    let young_for = (0..RESUMABLE_MS).contains(&age_ms).then(|| RESUMABLE_MS - age_ms)?;
+    let absorbed_for = ABSORBED.checked_sub(down_for?)?;
+    let left = absorbed_for.min(Duration::from_millis(young_for.unsigned_abs()));
+    Some(now.since_start + left)
 }

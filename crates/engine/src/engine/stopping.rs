@@ -58,6 +58,7 @@ impl Engine {
         }
         for leg in call.legs {
             self.legs.remove(&leg);
+            self.unsent.remove(&leg);
             self.gate.act(serial, Action::HangUp { leg });
         }
         for (ticket, _) in call.unwritten.map(|unwritten| unwritten.tickets).into_iter().flatten() {

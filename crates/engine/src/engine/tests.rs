@@ -1,5 +1,5 @@
 use super::*;
-use crate::action::LegInput;
+use crate::action::{LegInput, Then};
 use crate::intent::{OrderKind, PlayItem};
 use crate::vocabulary::{Pace, Priority, TenantLimits};
 
@@ -63,6 +63,72 @@ fn a_panic_costs_one_call() {
     assert_eq!((record.outcome, record.cause), (Outcome::Failed, Some(Cause::Internal)));
     engine.run(Serial(2), CallInput::Start("carrier".into()), now);
     assert!(matches!(engine.poll(), Some(Action::Fetch { serial: Serial(2), .. })));
+}
+
+/// Does what the engine wants as an outside where everybody answers and the disk is quick, until all
+/// calls are over; their records.
+fn perform(engine: &mut Engine, now: Now) -> Vec<Cdr> {
+    let mut records = Vec::new();
+    for _ in 0..1_000 {
+        while let Some(action) = engine.poll() {
+            records.extend(answer(engine, action, now));
+        }
+        if engine.is_idle() {
+            return records;
+        }
+        let batch = engine.close_batch();
+        engine.handle(Input::Committed(batch), now);
+    }
+    panic!("{} calls do not end", engine.live_calls());
+}
+
+fn answer(engine: &mut Engine, action: Action, now: Now) -> Option<Cdr> {
+    let mut said = |leg, input| engine.handle(Input::Leg { leg, input }, now);
+    match action {
+        Action::Fetch { serial, .. } => {
+            engine.handle(Input::Fetched { serial, result: Ok(()) }, now);
+        }
+        Action::Open { leg, .. } => {
+            said(leg, LegInput::Prepared { wire: vec![1], media: vec![2] });
+        }
+        Action::Dial { leg } => said(leg, LegInput::Answered { dialog: vec![3] }),
+        Action::Play { leg, play } => {
+            said(leg, LegInput::PlayStarted);
+            engine.handle(Input::Leg { leg, input: LegInput::PlayFinished { play } }, now);
+        }
+        Action::HangUp { leg } => {
+            let (cause, sip_status, media) = (Cause::Released, Some(200), None);
+            said(leg, LegInput::Ended { cause, sip_status, media, then: Then::Nothing });
+        }
+        Action::Write(Write::Ended(cdr)) => return Some(*cdr),
+        _ => {}
+    }
+    None
+}
+
+#[test]
+fn ten_panics_in_a_hundred_calls_cost_ten_calls() {
+    let (mut engine, now) = engine();
+    for serial in 1..=100 {
+        call(&mut engine, serial, serial % 10 == 0, now);
+    }
+    let mut records = Vec::new();
+    // All of them are under way at the same time.
+    for serial in 1..=100 {
+        engine.run(Serial(serial), CallInput::Start("carrier".into()), now);
+    }
+    records.extend(perform(&mut engine, now));
+    assert_eq!(records.len(), 100, "one record each");
+    assert_eq!(engine.live_calls(), 0);
+    for record in &records {
+        let expected = match record.intent.serial.0 % 10 {
+            0 => (Outcome::Failed, Some(Cause::Internal)),
+            _ => (Outcome::Played, record.cause),
+        };
+        assert_eq!((record.outcome, record.cause), expected, "{}", record.intent.serial);
+    }
+    let serials: BTreeSet<Serial> = records.iter().map(|record| record.intent.serial).collect();
+    assert_eq!(serials.len(), 100);
 }
 
 #[test]

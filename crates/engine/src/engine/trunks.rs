@@ -16,6 +16,9 @@ impl Engine {
         if let Some(seen) = seen_of_trunk(&input) {
             self.trunk_seen(trunk, seen, now);
         }
+        if let LegInput::Ended { .. } = &input {
+            self.unsent.remove(&leg);
+        }
         self.run(serial, CallInput::Leg(leg, input), now);
     }
 

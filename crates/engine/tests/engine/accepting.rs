@@ -254,3 +254,56 @@ fn priorities_are_one_to_nine() {
     assert_eq!(Priority::new(10), None);
     assert_eq!(Priority::new(1).map(Priority::value), Some(1));
 }
+
+#[test]
+fn a_backlog_is_worked_off_no_faster_than_invites_leave() {
+    let mut world = World::new();
+    let fast = pace(100_000, 100_000);
+    world.input(Input::TenantLimits { tenant: TENANT, limits: limits(fast) });
+    world.trunk(fast, true);
+    world.input(Input::Waiting { tenant: TENANT, route: "carrier".into(), calls: 10_000 });
+    let mut opened: Vec<u64> = Vec::new();
+    let mut serial = 0;
+    // Every claim is answered; no port is bound and no INVITE is built.
+    loop {
+        let wants = world.wants();
+        let legs = wants.iter().filter_map(|want| want.strip_prefix("open ")?.split(' ').next());
+        opened.extend(legs.map(|leg| leg.parse::<u64>().expect("a leg")));
+        let Some((claim, Claim::Ready { limit, .. })) = world.claims.pop() else { break };
+        let calls = (0..limit).map(|_| {
+            serial += 1;
+            intent(serial, world.now.unix_ms, order())
+        });
+        let calls: Vec<_> = calls.collect();
+        let serials: Vec<Serial> = calls.iter().map(|call| call.serial).collect();
+        world.input(Input::Claimed { claim, calls });
+        for serial in serials {
+            world.input(Input::Fetched { serial, result: Ok(()) });
+        }
+        world.pass(Duration::from_millis(50));
+    }
+    // One claim more may have gone out while the clips of the last one were fetched.
+    assert!((128..=160).contains(&opened.len()), "{}", opened.len());
+    assert!(world.engine.wake_at(world.now).is_some_and(|at| at > world.now.since_start));
+    for leg in opened {
+        world.leg(leg, LegInput::Prepared { wire: vec![1], media: vec![2] });
+    }
+    world.wants();
+    assert!(matches!(world.claims[..], [(_, Claim::Ready { .. }), ..]), "{:?}", world.claims);
+}
+
+#[test]
+fn a_tenant_with_a_million_calls_in_its_queue_keeps_no_other_tenant_waiting() {
+    let mut world = World::new();
+    let (tenant, route) = (TENANT, "carrier".into());
+    world.input(Input::TenantLimits { tenant, limits: limits(pace(10, 10)) });
+    world.input(Input::Waiting { tenant, route, calls: 1_000_000 });
+    world.wants();
+    let other = TenantId(2);
+    world.accept(engine::Request { tenant: other, ..request(order()) });
+    assert_eq!(world.wants(), ["fetch"], "its first call starts at once");
+    let own = world.accept(engine::Request { limits: limits(pace(10, 10)), ..request(order()) });
+    assert!(world.wants().is_empty());
+    let refused = Reply::Refused(Refusal::QueueFull { retry_after_s: 60 });
+    assert_eq!(reply(&world, own), Some(&refused), "its own next one finds its queue full");
+}

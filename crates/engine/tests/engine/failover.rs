@@ -194,6 +194,8 @@ fn after_a_restart_earlier_legs_are_taken_back_and_nothing_is_tried_again() {
     world.input(Input::Recovered(Box::new(Unfinished {
         intent,
         ringing_ms: None,
+        down_for: Some(Duration::from_secs(1)),
+        recorded: false,
         attempt: Some(attempt(6, "carrier")),
         answered: None,
         earlier: vec![attempt(5, "backup")],
@@ -205,4 +207,24 @@ fn after_a_restart_earlier_legs_are_taken_back_and_nothing_is_tried_again() {
     world.leg(6, refused(Cause::TrunkFailed, 503, Then::Nothing));
     assert_eq!(world.wants(), NOTHING);
     assert_eq!(world.record().outcome, Outcome::Failed);
+}
+
+#[test]
+fn a_process_that_stood_still_does_not_take_its_trunk_for_silent() {
+    let mut world = world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.pass(Duration::from_secs(26));
+    assert_eq!(world.wants(), NOTHING, "the answer may be waiting to be read");
+    world.leg(1, LegInput::Trying);
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.wants(), NOTHING);
+}
+
+#[test]
+fn a_trunk_that_is_silent_after_we_stood_still_is_left_all_the_same() {
+    let mut world = world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.pass(Duration::from_secs(26));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.wants(), ["hang up 1", "open 2 to 8899 as 2222201"]);
 }

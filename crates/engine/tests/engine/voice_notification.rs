@@ -215,6 +215,8 @@ fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
     Unfinished {
         intent,
         ringing_ms: None,
+        down_for: Some(Duration::from_secs(1)),
+        recorded: answered,
         attempt: Some(attempt),
         answered: answered.then(|| (vec![3], at_ms)),
         earlier: Vec::new(),
@@ -263,6 +265,21 @@ fn an_invite_that_grew_old_while_its_clips_were_fetched_is_taken_back() {
 }
 
 #[test]
+fn an_invite_that_the_far_side_may_have_forgotten_is_taken_back_and_not_sent_again() {
+    for (down_for, expected) in [
+        (Some(Duration::ZERO), "fetch"),
+        (Some(Duration::from_millis(3_900)), "fetch"),
+        (Some(Duration::from_millis(4_001)), "abandon 5"),
+        (None, "abandon 5"),
+    ] {
+        let mut world = World::new();
+        let unfinished = Unfinished { down_for, ..found(&world, 6_000, false) };
+        world.input(Input::Recovered(Box::new(unfinished)));
+        assert_eq!(world.wants(), [expected], "{down_for:?}");
+    }
+}
+
+#[test]
 fn after_a_restart_an_old_invite_is_taken_back_and_never_dialled_again() {
     let mut world = World::new();
     let unfinished = found(&world, 32_000, false);
@@ -282,4 +299,5 @@ fn after_a_restart_a_call_that_was_up_is_hung_up_and_reported() {
     world.leg(5, ended(Cause::HungUp));
     let record = world.record();
     assert_eq!((record.outcome, record.release_reason()), (Outcome::Interrupted, "998"));
+    assert!(record.recorded, "what was recorded until then can be fetched");
 }

@@ -44,8 +44,8 @@ impl Leg {
     }
 
     /// Decrypts where the leg is encrypted: nothing below sees a packet that has not proven itself.
-    fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
-        let Some(protection) = &mut self.protection else { return self.rtp(datagram, out) };
+    pub(crate) fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
+        let Some(protection) = self.secrecy.protection() else { return self.rtp(datagram, out) };
         if !self.source.may_admit(datagram.from) {
             self.counters.foreign_packets += 1;
             return;
@@ -110,7 +110,7 @@ impl Leg {
         }
     }
 
-    fn rtcp(&mut self, datagram: &Datagram<'_>) {
+    pub(crate) fn rtcp(&mut self, datagram: &Datagram<'_>) {
         let expected = match self.source.moved_to() {
             None => {
                 self.agreement().and_then(|agreement| agreement.remote_rtcp) == Some(datagram.from)
@@ -126,7 +126,7 @@ impl Leg {
             return;
         }
         let mut clear = [0; batch::LONGEST];
-        let bytes = match &mut self.protection {
+        let bytes = match self.secrecy.protection() {
             None => datagram.bytes,
             Some(protection) => match protection.open_rtcp(datagram.bytes, &mut clear) {
                 Ok(length) => &clear[..length],

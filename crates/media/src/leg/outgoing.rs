@@ -82,7 +82,7 @@ impl Leg {
             }
         };
         self.stream.advance(step);
-        let protected = match &mut self.protection {
+        let protected = match self.secrecy.protection() {
             None => Some(length),
             Some(protection) => protection.outbound().protect_rtp(&mut packet, length),
         };
@@ -115,7 +115,7 @@ impl Leg {
         };
         let received = self.reception.report();
         let mut report = self.far_end.report(&sent, received, &shared.cname, bye, Instant::now());
-        if let Some(protection) = &mut self.protection
+        if let Some(protection) = self.secrecy.protection()
             && !protection.outbound().protect_rtcp(&mut report)
         {
             self.counters.send_errors += 1;

@@ -3,7 +3,44 @@
 use crate::keying::Keying;
 use crate::srtp::{Inbound, Outbound, Refused, Suite};
 
-/// What both directions are encrypted with. Exists while offer and answer agree on keys.
+/// Whether a leg is encrypted now.
+pub(super) enum Secrecy {
+    Plain,
+    Encrypted(Box<Protection>),
+    /// It was, and a later agreement has made it plain. Its counters are kept: with the same keys they must go on.
+    PlainAgain(Box<Protection>),
+}
+
+impl Secrecy {
+    /// Offer and answer agree, on keys or on none.
+    pub(super) fn agree(&mut self, keying: Option<Keying>) {
+        let before = std::mem::replace(self, Secrecy::Plain);
+        *self = match (before, keying) {
+            (Secrecy::Plain, None) => Secrecy::Plain,
+            (Secrecy::Plain, Some(keying)) => Secrecy::Encrypted(Box::new(Protection::new(keying))),
+            (Secrecy::Encrypted(protection) | Secrecy::PlainAgain(protection), None) => {
+                Secrecy::PlainAgain(protection)
+            }
+            (
+                Secrecy::Encrypted(mut protection) | Secrecy::PlainAgain(mut protection),
+                Some(keying),
+            ) => {
+                protection.agree(keying);
+                Secrecy::Encrypted(protection)
+            }
+        };
+    }
+
+    /// `None`: plain RTP.
+    pub(super) fn protection(&mut self) -> Option<&mut Protection> {
+        match self {
+            Secrecy::Encrypted(protection) => Some(protection),
+            Secrecy::Plain | Secrecy::PlainAgain(_) => None,
+        }
+    }
+}
+
+/// What both directions are encrypted with.
 pub(super) struct Protection {
     keying: Keying,
     outbound: Outbound,
@@ -14,7 +51,7 @@ pub(super) struct Protection {
 }
 
 impl Protection {
-    pub(super) fn new(keying: Keying) -> Self {
+    fn new(keying: Keying) -> Self {
         let (outbound, far) = (Outbound::new(&keying.own.key), &keying.far);
         let inbound = Inbound::new(&far.key, &far.mki, far.lifetime);
         Protection { keying, outbound, inbound, previous: None }
@@ -22,7 +59,7 @@ impl Protection {
 
     /// Offer and answer agree anew. A direction whose key stays keeps its counters: beginning them again would encrypt twice
     /// with the same key stream.
-    pub(super) fn agree(&mut self, keying: Keying) {
+    fn agree(&mut self, keying: Keying) {
         if keying.own.key != self.keying.own.key {
             self.outbound = self.outbound.rekeyed(&keying.own.key);
         }

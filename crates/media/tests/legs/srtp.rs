@@ -422,6 +422,39 @@ fn a_re_invite_with_new_keys_is_answered_and_costs_no_packet() {
 }
 
 #[test]
+fn a_call_that_is_plain_for_a_while_goes_on_with_its_counters() {
+    let mut world = World::new(Config::default());
+    let (offer, port) = world.offer_srtp(A, &[Codec::Pcma], Srtp::Optional);
+    let mut phone = Phone::new(Peer::new("127.0.0.1"), &offer);
+    world.send(Command::Remote { leg: A, sdp: phone.sdp() });
+    assert!(secured(&world.negotiated(A)).is_some());
+    let before = phone.receive();
+    let packet = phone.next();
+    phone.send(&packet, port);
+    for sdp in [phone.peer.sdp("8", ""), phone.sdp()] {
+        let encrypted = text(&sdp).contains("crypto");
+        world.send(Command::Reoffered { leg: A, sdp });
+        world.answered(A);
+        assert_eq!(secured(&world.negotiated(A)).is_some(), encrypted);
+    }
+    // What was plain meanwhile does not open; what follows does, in the context of before, and so do ours.
+    let after = loop {
+        let (bytes, from) = phone.peer.receive_bytes();
+        let mut clear = vec![0; bytes.len()];
+        if let Ok(length) = phone.inbound.open_rtp(&bytes, &mut clear) {
+            break Rtp::parse(&clear[..length], from);
+        }
+    };
+    assert_eq!(after.ssrc, before.ssrc);
+    phone.send(&packet, port);
+    let next = phone.next();
+    phone.send(&next, port);
+    let stats = counted(world);
+    assert_eq!(stats.replayed_packets, 1, "{stats:?}: the window is that of before, too");
+    assert_eq!(stats.packets_received, 2, "{stats:?}");
+}
+
+#[test]
 fn a_leg_comes_back_after_a_restart_with_the_keys_of_its_description() {
     for (srtp, profile) in [(Srtp::Required, Profile::Savp), (Srtp::Optional, Profile::Avp)] {
         let mut world = World::new(Config::default());

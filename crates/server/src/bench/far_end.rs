@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::{SERVER_CORE, process};
 use crate::serve::ServeError;
 
-const APP_KEY: &str = "bench";
+pub const APP_KEY: &str = "bench";
 
 /// How long the last calls may take after the last request.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -26,7 +26,10 @@ pub struct FarEnd {
     pub client: Client,
     pub receiver: CallbackReceiver,
     pub server: ServerProcess,
-    _carrier: Carrier,
+    /// Where the server's interfaces are.
+    pub http: String,
+    carrier: Carrier,
+    operator_key: String,
     reports: Arc<Mutex<BTreeMap<String, Arc<CallReport>>>>,
     collector: JoinHandle<()>,
 }
@@ -57,11 +60,13 @@ impl FarEnd {
         let carrier = Carrier::start(config).await?;
         let receiver = CallbackReceiver::start(([127, 0, 0, 1], 0).into()).await?;
         let secret = crate::access::random_hex::<16>()?;
-        let (server, http) = start_server(&carrier, &receiver, &secret)?;
+        let operator_key = crate::access::random_hex::<32>()?;
+        let config = configuration(&carrier, &receiver, &secret, &operator_key);
+        let (server, http) = start_server(&config)?;
         let client = Client::new(format!("http://{http}"), APP_KEY, &secret)?;
         let reports = Arc::new(Mutex::new(BTreeMap::new()));
         let collector = tokio::spawn(collect(carrier.subscribe(), reports.clone()));
-        Ok(FarEnd { client, receiver, server, _carrier: carrier, reports, collector })
+        Ok(FarEnd { client, receiver, server, http, carrier, operator_key, reports, collector })
     }
 
     /// Uploads silence of this length and gives a notification that plays it to a phone that
@@ -83,6 +88,20 @@ impl FarEnd {
         }
     }
 
+    /// Waits until the audio of each of these calls has begun.
+    pub async fn playing(&self, serials: &[String]) -> Result<(), ServeError> {
+        for serial in serials {
+            let begun = async {
+                while !self.client.timeline(serial).await?.to_string().contains("play_started") {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Ok::<_, ServeError>(())
+            };
+            tokio::time::timeout(PATIENCE, begun).await.map_err(|_| "a call does not begin")??;
+        }
+        Ok(())
+    }
+
     /// What the carrier saw, by serial number.
     pub async fn reports(&self) -> BTreeMap<String, Arc<CallReport>> {
         self.reports.lock().await.clone()
@@ -91,7 +110,17 @@ impl FarEnd {
     /// Forgets what was seen so far.
     pub async fn clear(&self) {
         self.reports.lock().await.clear();
+        self.carrier.clear();
         self.receiver.callbacks().clear();
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> Result<String, ServeError> {
+        let url = format!("http://{}/metrics", self.http);
+        // Without a kept connection: the server is not to hold one for it.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+        let reply = client.get(url).bearer_auth(&self.operator_key).send().await?;
+        Ok(reply.error_for_status()?.text().await?)
     }
 
     /// The outcome of each call in the history.
@@ -135,14 +164,10 @@ async fn collect(
     }
 }
 
-fn start_server(
-    carrier: &Carrier,
-    receiver: &CallbackReceiver,
-    secret: &str,
-) -> Result<(ServerProcess, String), ServeError> {
+fn start_server(configuration: &str) -> Result<(ServerProcess, String), ServeError> {
     let directory = tempfile::tempdir()?;
     let config = directory.path().join("offhook.toml");
-    std::fs::write(&config, configuration(carrier, receiver, secret))?;
+    std::fs::write(&config, configuration)?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["serve", "--announce", "--pin", &SERVER_CORE.to_string(), "--config"])
         .arg(&config)
@@ -159,7 +184,12 @@ fn start_server(
     Ok((server, http))
 }
 
-fn configuration(carrier: &Carrier, receiver: &CallbackReceiver, secret: &str) -> String {
+fn configuration(
+    carrier: &Carrier,
+    receiver: &CallbackReceiver,
+    secret: &str,
+    operator_key: &str,
+) -> String {
     format!(
         r#"
 [http]
@@ -170,6 +200,8 @@ tcp = "127.0.0.1:0"
 [media]
 bind = "127.0.0.1"
 threads = 1
+[access]
+operator_key = "{operator_key}"
 [[trunk]]
 name = "carrier"
 address = "{}"

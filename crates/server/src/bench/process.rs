@@ -1,5 +1,6 @@
 //! What a process costs, as the kernel counts it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -33,9 +34,55 @@ pub fn cpu_time(pid: u32) -> std::io::Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / clock_ticks_per_second()))
 }
 
+/// What a process holds of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holdings {
+    pub descriptors: u64,
+    /// Bound UDP sockets.
+    pub udp_sockets: u64,
+}
+
+/// Descriptors as `/proc` lists them; sockets by their inodes.
+pub fn holdings(pid: u32) -> std::io::Result<Holdings> {
+    let mut udp = BTreeSet::new();
+    for table in ["udp", "udp6"] {
+        // A machine without IPv6 has no such table.
+        let table = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        let inodes = table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(9));
+        udp.extend(inodes.map(|inode| format!("socket:[{inode}]")));
+    }
+    let mut holdings = Holdings { descriptors: 0, udp_sockets: 0 };
+    for descriptor in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // It may have been closed since it was listed.
+        let Ok(target) = std::fs::read_link(descriptor?.path()) else { continue };
+        holdings.descriptors += 1;
+        holdings.udp_sockets += u64::from(udp.contains(&*target.to_string_lossy()));
+    }
+    Ok(holdings)
+}
+
 /// Resident memory of a process, bytes.
 pub fn resident(pid: u32) -> std::io::Result<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
     Ok(pages * page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_port_is_seen_until_it_is_given_back() {
+        let me = std::process::id();
+        let sockets: Vec<_> = (0..50)
+            .map(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free"))
+            .collect();
+        // Other tests of this process bind and close meanwhile, though never so many.
+        let with = holdings(me).expect("/proc is there");
+        drop(sockets);
+        let without = holdings(me).expect("/proc is there");
+        assert!(with.udp_sockets >= without.udp_sockets + 25, "{with:?} {without:?}");
+        assert!(with.descriptors >= without.descriptors + 25, "{with:?} {without:?}");
+    }
 }

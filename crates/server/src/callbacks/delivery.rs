@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use store::{CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult};
+use store::{CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult, crash_point};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::client::{Attempt, AttemptResult, CallbackClient};
@@ -173,7 +173,9 @@ impl Delivery {
             at_ms / 1000,
             String::from_utf8_lossy(&body)
         );
+        crash_point!("callback_before_post");
         let attempt = self.client.post(&permit, headers(&id, at_ms), Bytes::from(body)).await;
+        crash_point!("callback_after_post");
         (request, attempt)
     }
 

@@ -1,4 +1,5 @@
-//! `[defaults]`, `[access]`, `[callbacks]`: what holds for every tenant that says nothing else.
+//! `[defaults]`, `[admission]`, `[access]`, `[callbacks]`: what holds for the process, and for every
+//! tenant that says nothing else.
 
 use std::path::PathBuf;
 
@@ -64,6 +65,32 @@ impl Defaults {
             }
         }
         self.retention.check().map_err(|(key, what)| (format!("defaults.{key}"), what))
+    }
+}
+
+/// `[admission]`: when the server itself has too much to do.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admission {
+    /// `OFFHOOK__ADMISSION__PATIENCE_MS`: what accepting a call, and dialling it, may take besides the
+    /// disk, 1 to 60000; default 8. Where they take longer for a while, new requests are refused.
+    pub patience_ms: u32,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Admission { patience_ms: 8 }
+    }
+}
+
+impl Admission {
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let patience_ms = self.patience_ms;
+        if (1..=60_000).contains(&patience_ms) {
+            return Ok(());
+        }
+        let what = format!("is {patience_ms}, must be 1 to 60000");
+        Err(("admission.patience_ms".into(), what))
     }
 }
 

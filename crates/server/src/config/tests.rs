@@ -98,9 +98,15 @@ fn the_example_of_the_documentation_is_read() {
     let shown =
         example.lines().filter_map(|line| Some(line.trim_start_matches("# ").split_once(" = ")?.0));
     let shown: Vec<_> = shown.collect();
-    for key in
-        ["public_url", "latching", "queue_timeout_s", "seal_key_file", "from_host", "trial_numbers"]
-    {
+    for key in [
+        "public_url",
+        "latching",
+        "queue_timeout_s",
+        "seal_key_file",
+        "warn_free_mb",
+        "from_host",
+        "trial_numbers",
+    ] {
         assert!(shown.contains(&key), "{key} is not in the example");
     }
 }
@@ -112,6 +118,36 @@ fn without_a_file_there_is_a_simulated_trunk_on_loopback() {
     assert_eq!(config.trunks, [Trunk::sim()]);
     assert!(config.tenants.is_empty() && config.https.is_none());
     assert_eq!(read("[http]\nbind = \"[::1]:0\"").unwrap().trunks, [Trunk::sim()]);
+}
+
+#[test]
+fn the_database_and_the_lifetimes_are_lines_of_the_configuration() {
+    let config = read(FULL).unwrap();
+    let url = config.storage.url.as_ref().unwrap().reveal();
+    assert_eq!(url, "postgres://offhook:secret@db.example.com/calls");
+    assert_eq!((config.storage.warn_free_mb, config.storage.refuse_free_mb), (1024, 50));
+    assert!(!format!("{config:?}").contains("secret@"), "a password is not shown");
+    let chosen = |config: &Config| config.storage.store(&config.data_directory).unwrap();
+    assert!(matches!(chosen(&config), store::StoreConfig::Postgres { .. }));
+    let embedded = Config::read(None, []).unwrap();
+    assert!(matches!(chosen(&embedded), store::StoreConfig::Sqlite { .. }));
+
+    let days = "[defaults]\nretention = { records_days = 7, events_days = 0 }";
+    let environment = [("OFFHOOK__DEFAULTS__RETENTION__EVENTS_DAYS", "3")];
+    let retention = read_with(days, &environment).unwrap().defaults.retention;
+    assert_eq!((retention.records_days, retention.events_days), (Some(7), Some(3)));
+    assert_eq!(retention.timelines_days, None);
+    refused(&[
+        ("[storage]\nurl = \"mysql://db\"", "storage.url", "postgres://user@host/database"),
+        ("[storage]\nwarn_free_mb = 9", "storage.refuse_free_mb", "at most warn_free_mb"),
+        ("[storage]\nurI = \"x\"", "storage.urI", "did you mean `url`"),
+        (
+            "[defaults]\nretention = { record_days = 7 }",
+            "defaults.retention.record_days",
+            "records_days",
+        ),
+        ("[defaults.retention]\nevents_days = 99999", "defaults.retention.events_days", "for ever"),
+    ]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Batches and claims on their way to the disk. One task awaits the store's answers in the order in
 //! which they were asked for, so that what a claim says is never told after what came behind it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::action::{BatchNumber, ClaimId};
 use engine::intent::Intent;
@@ -10,6 +10,7 @@ use store::{Batch, Claim, Store, StoreError, Submitted};
 use tokio::sync::{mpsc, watch};
 
 use super::{Happening, Happenings};
+use crate::admission::Admission;
 
 /// Batches and claims that wait for the store's answer.
 const ASKED: usize = 1 << 16;
@@ -23,21 +24,26 @@ pub struct Disk {
 }
 
 enum Asked {
-    Commit { batch: BatchNumber, rings: bool, submitted: Submitted },
+    Commit { batch: BatchNumber, rings: bool, at: Instant, submitted: Submitted },
     Claim { claim: ClaimId, what: Claim },
 }
 
 impl Disk {
-    pub fn new(store: Store, happenings: Happenings, doorbell: watch::Sender<u64>) -> Disk {
+    pub fn new(
+        store: Store,
+        admission: Admission,
+        happenings: Happenings,
+        doorbell: watch::Sender<u64>,
+    ) -> Disk {
         let (asked, answers) = mpsc::channel(ASKED);
-        tokio::spawn(answer(store.clone(), answers, happenings, doorbell));
+        tokio::spawn(answer(store.clone(), admission, answers, happenings, doorbell));
         Disk { store, asked }
     }
 
     pub fn commit(&self, batch: BatchNumber, writes: Batch) {
         let rings = writes.writes.iter().any(|write| matches!(write, Write::Event { .. }));
         let submitted = self.store.submit(writes);
-        self.ask(Asked::Commit { batch, rings, submitted });
+        self.ask(Asked::Commit { batch, rings, at: Instant::now(), submitted });
     }
 
     pub fn claim(&self, claim: ClaimId, what: Claim) {
@@ -53,14 +59,16 @@ impl Disk {
 
 async fn answer(
     store: Store,
+    admission: Admission,
     mut asked: mpsc::Receiver<Asked>,
     happenings: Happenings,
     doorbell: watch::Sender<u64>,
 ) {
     while let Some(asked) = asked.recv().await {
         let happening = match asked {
-            Asked::Commit { batch, rings, submitted } => {
+            Asked::Commit { batch, rings, at, submitted } => {
                 let failure = submitted.await.err().map(|error| error.to_string());
+                admission.committed(at.elapsed());
                 if rings && failure.is_none() {
                     doorbell.send_modify(|count| *count += 1);
                 }

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use engine::action::{Dialled, Input, LegInput, Then};
 use engine::cdr::Cause;
-use engine::vocabulary::{LegId, Serial};
+use engine::vocabulary::{Deadline, LegId, Serial};
 
 use super::Driver;
 use super::notes::NoteKind;
+use crate::admission::UnderWay;
 
 #[derive(Debug, Default)]
 pub struct Legs(BTreeMap<LegId, Leg>);
@@ -29,6 +30,8 @@ pub struct Leg {
     codec: String,
     /// The timeline has been told whether audio flows.
     told_audio: bool,
+    /// Until its INVITE is out.
+    dialling: Option<UnderWay>,
 }
 
 #[derive(Debug)]
@@ -59,7 +62,8 @@ impl From<Cause> for Closing {
 #[derive(Debug)]
 enum Purpose {
     Dial(Dialled),
-    Resume(Box<sip::Wire>),
+    /// Until when copies of the INVITE may leave.
+    Resume(Box<sip::Wire>, Deadline),
 }
 
 /// Whether the far side waits for an answer to its re-INVITE.
@@ -74,6 +78,10 @@ impl Legs {
         self.0.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn add(&mut self, id: LegId, serial: Serial, stage: Stage) {
         let leg = Leg {
             serial,
@@ -82,6 +90,7 @@ impl Legs {
             described: false,
             codec: String::new(),
             told_audio: false,
+            dialling: None,
         };
         self.0.insert(id, leg);
     }

@@ -19,17 +19,19 @@ mod trunks;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::{Intent, PlayItem};
 use engine::vocabulary::{Deadline, LegId, Now, Serial, TenantId, TenantLimits, TrunkName};
 use engine::{Engine, Reply, Ticket};
+use store::crash_point;
 use tokio::sync::oneshot;
 
-use crate::calls::{Accepted, Ask, CancelError};
+use crate::admission::Admission;
+use crate::calls::{Accepted, Ask, CancelError, Counts};
 use crate::tenants::Tenants;
 
 pub use notes::Note;
@@ -98,6 +100,12 @@ pub enum Wanted {
         claim: ClaimId,
         what: store::Claim,
     },
+    /// Tell whoever asked what there is, with what `sip` has counted.
+    Count {
+        calls: usize,
+        legs: usize,
+        reply: oneshot::Sender<Counts>,
+    },
     /// Say [`Happening::HangUpAll`] after this time.
     HangUpAll {
         after: Duration,
@@ -118,7 +126,10 @@ pub struct Desk {
     pub tenants: Tenants,
     /// The data directory: recordings of calls go below it.
     pub directory: PathBuf,
+    pub admission: Admission,
     pub ready: Arc<AtomicBool>,
+    /// Why the disk refused a write, once it has.
+    pub broken: Arc<OnceLock<String>>,
     /// What running calls have when the disk fails.
     pub drain: Duration,
 }
@@ -133,6 +144,7 @@ pub struct Driver {
     legs: Legs,
     notes: Notes,
     batches: Batches,
+    admission: Admission,
     waiting: BTreeMap<Ticket, Waiting>,
     last_ticket: u64,
     /// Refused legs whose end is not on disk yet: so long the far side gets no ACK.
@@ -141,6 +153,7 @@ pub struct Driver {
     fetched: BTreeMap<Serial, Arc<[media::Clip]>>,
     wanted: VecDeque<Wanted>,
     ready: Arc<AtomicBool>,
+    broken: Arc<OnceLock<String>>,
     stopping: Stopping,
     drain: Duration,
 }
@@ -186,12 +199,14 @@ impl Driver {
             legs: Legs::default(),
             notes: Notes::default(),
             batches: Batches::default(),
+            admission: desk.admission,
             waiting: BTreeMap::new(),
             last_ticket: 0,
             refused: BTreeMap::new(),
             fetched: BTreeMap::new(),
             wanted: VecDeque::new(),
             ready: desk.ready,
+            broken: desk.broken,
             stopping: Stopping::No,
             drain: desk.drain,
         };
@@ -298,6 +313,7 @@ impl Driver {
             self.engine.handle(Input::Waiting { tenant, route, calls }, now);
         }
         self.perform();
+        crash_point!("recovery_decided");
     }
 
     fn asked(&mut self, ask: Ask) {
@@ -313,6 +329,10 @@ impl Driver {
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
+            }
+            Ask::Count(reply) => {
+                let (calls, legs) = (self.engine.live_calls(), self.legs.len());
+                self.wanted.push_back(Wanted::Count { calls, legs, reply });
             }
         }
     }
@@ -371,6 +391,8 @@ impl Driver {
         }
         tracing::error!(%why, "the database refused a write: no call is accepted or dialled any more");
         self.ready.store(false, Ordering::Release);
+        // This is the first: a later one has returned above.
+        let _ = self.broken.set(why.clone());
         self.stopping = Stopping::Broken(why);
         self.input(Input::CommitFailed);
         // Calls that are up may finish, but not for ever.
@@ -386,7 +408,9 @@ impl Driver {
         // Where the asker has gone, the call goes on all the same.
         match (waiting, reply) {
             (Waiting::Acceptance(asker), Reply::Accepted { serial, replayed }) => {
+                crash_point!("reply_before");
                 let _ = asker.send(Ok(Accepted { serial, replayed }));
+                crash_point!("reply_after");
             }
             (Waiting::Acceptance(asker), Reply::Refused(refusal)) => {
                 let _ = asker.send(Err(refusal));

@@ -1,8 +1,8 @@
 //! The task around the driver: it owns the clock and hands on what is heard and what is wanted.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::Engine;
@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 
 use super::disk::Disk;
 use super::{Desk, Driver, DriverError, Found, Happening, Heard, Trunks, Wanted};
-use crate::calls::Ask;
+use crate::admission::Admission;
+use crate::calls::{Ask, Counts};
 use crate::clips::Clips;
 use crate::config::Defaults;
 use crate::tenants::Tenants;
@@ -59,6 +60,7 @@ pub struct Parts {
     pub engine: Engine,
     pub clock: Clock,
     pub store: Store,
+    pub admission: Admission,
     pub sip: sip::Endpoint,
     pub sip_events: mpsc::Receiver<sip::Event>,
     pub media: media::Media,
@@ -67,6 +69,8 @@ pub struct Parts {
     pub asks: mpsc::Receiver<Ask>,
     pub happenings: (Happenings, mpsc::Receiver<Happening>),
     pub ready: Arc<AtomicBool>,
+    /// Why the disk refused a write, once it has.
+    pub broken: Arc<OnceLock<String>>,
     /// Rung after each commit that holds an event.
     pub doorbell: watch::Sender<u64>,
     /// The data directory: recordings of calls go below it.
@@ -106,7 +110,9 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
         trunks: parts.trunks,
         tenants: parts.tenants,
         directory: parts.directory,
+        admission: parts.admission.clone(),
         ready: parts.ready,
+        broken: parts.broken,
         drain: Duration::from_secs(parts.defaults.drain_s.into()),
     };
     let task = Task {
@@ -115,7 +121,7 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
         sip: parts.sip,
         media: parts.media,
         clips: parts.clips,
-        disk: Disk::new(parts.store, happenings.clone(), parts.doorbell),
+        disk: Disk::new(parts.store, parts.admission, happenings.clone(), parts.doorbell),
         happenings,
     };
     let inbox = Inbox { happened, sip_events: parts.sip_events, asks: parts.asks };
@@ -196,6 +202,10 @@ impl Task {
                 Wanted::Fetch { serial, tenant, playlist } => self.fetch(serial, tenant, playlist),
                 Wanted::Commit { batch, writes } => self.disk.commit(batch, writes),
                 Wanted::Claim { claim, what } => self.disk.claim(claim, what),
+                Wanted::Count { calls, legs, reply } => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(Counts { calls, legs, sip: self.sip.counters() });
+                }
                 Wanted::HangUpAll { after } => self.hang_up_all(after),
             }
         }

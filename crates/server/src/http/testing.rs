@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -19,8 +20,9 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::access::{Access, Sealer, sha256};
+use crate::admission::Admission;
 use crate::app::{App, unix_ms};
-use crate::calls::{Accepted, Ask, Calls, CancelError, Note, Refusal, Request};
+use crate::calls::{Accepted, Ask, Calls, CancelError, Counts, Note, Refusal, Request};
 use crate::config::Config;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage::Room;
@@ -120,6 +122,7 @@ impl World {
         let app = App {
             store,
             calls,
+            admission: Admission::new(Duration::from_secs(1)),
             config: Arc::new(config),
             access: Arc::new(access),
             tenants,
@@ -274,6 +277,10 @@ async fn desk(
                 let note = json!({"at_ms": 1, "note": "recovered", "what": serial.0.to_string()});
                 let note: Note = serde_json::from_value(note).unwrap();
                 let _ = reply.send(vec![note]);
+            }
+            Ask::Count(reply) => {
+                let sip = sip::Counters { messages_sent: 11, ..sip::Counters::default() };
+                let _ = reply.send(Counts { calls: 3, legs: 2, sip });
             }
         }
     }

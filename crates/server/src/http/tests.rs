@@ -1,5 +1,7 @@
 //! What holds for every interface of `/apiaccess`: who may ask, and how wrong requests are answered.
 
+mod rubbish;
+
 use axum::http::Method;
 use serde_json::{Value, json};
 use store::VoiceStatus;

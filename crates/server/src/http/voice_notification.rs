@@ -26,6 +26,8 @@ use crate::tenants::Tenant;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Characters of an `Idempotency-Key`.
 const MAX_KEY: usize = 255;
+/// Seconds that a client is asked to wait when the server has too much to do.
+pub const BUSY_RETRY_S: u32 = 1;
 
 /// The reply, in the printed order of its keys.
 #[derive(Serialize)]
@@ -70,6 +72,7 @@ async fn create(
     body: &Bytes,
     wish: fn(&Map<String, Value>) -> Wish,
 ) -> Result<Response, WireError> {
+    let Some(_under_way) = app.admission.enter() else { return Ok(too_busy()) };
     if !tenant.settings.voice_notification {
         return Err(WireError::Unauthorised("the voice notification service is switched off"));
     }
@@ -86,12 +89,10 @@ async fn create(
             result: Some(Created { call_serial_no: accepted.serial.to_string() }),
         })
         .into_response()),
-        Err(Refusal::QueueFull { retry_after_s }) => {
-            let text = format!("too many calls wait; try again in {retry_after_s} s");
-            let mut response = refusal(3, text);
-            response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
-            Ok(response)
-        }
+        Err(Refusal::QueueFull { retry_after_s }) => Ok(later(
+            &format!("too many calls wait; try again in {retry_after_s} s"),
+            retry_after_s,
+        )),
         Err(Refusal::Duplicate) => Ok(refusal(
             1,
             "a call with this caller and called is not finished; try again later".to_owned(),
@@ -145,11 +146,24 @@ fn refusal(code: u32, ret_msg: String) -> Response {
     Reply(Answer { ret_msg, ret_code: code.to_string(), result: None }).into_response()
 }
 
-fn wish_v2(body: &Map<String, Value>) -> Wish {
+/// The server itself has no time: nothing was looked at.
+fn too_busy() -> Response {
+    later("the server has too much to do; try again in a moment", BUSY_RETRY_S)
+}
+
+fn later(ret_msg: &str, retry_after_s: u32) -> Response {
+    let mut response = refusal(3, ret_msg.to_owned());
+    response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
+    response
+}
+
+/// What a body of v2 asks for.
+pub fn wish_v2(body: &Map<String, Value>) -> Wish {
     wish(body, PlaylistWish::List(entries(body)))
 }
 
-fn wish_v1(body: &Map<String, Value>) -> Wish {
+/// What a body of v1 asks for.
+pub fn wish_v1(body: &Map<String, Value>) -> Wish {
     let content = PlaylistWish::Content(text_field(body, "voiceContent"));
     Wish { call_data: text_field(body, "callData"), ..wish(body, content) }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::ServeError;
+use super::{ServeError, descriptors};
 use crate::app::App;
 use crate::config::Config;
 use crate::http;
@@ -19,7 +19,7 @@ pub struct Interfaces {
 
 impl Interfaces {
     pub async fn bind(config: &Config) -> Result<Interfaces, ServeError> {
-        let connections = config.http.connections;
+        let connections = descriptors::http_connections(config);
         let http = Listener::http(config.http.bind, connections).await?;
         let https = match &config.https {
             Some(https) => Some(Listener::https(https, connections).await?),

@@ -2,25 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use engine::events::EventKind;
 use engine::vocabulary::{TenantId, TrunkName};
 use engine::{Engine, Start};
-use store::{NaturalKey, Recovery, Store, StoreError};
+use store::{NaturalKey, Recovery, Store, StoreError, crash_point};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::heartbeat::{self, Beat};
 use super::{ServeError, network, simulated};
 use crate::app::{App, unix_ms};
 use crate::calls::Ask;
 use crate::clips::Clips;
 use crate::driver::{self, Clock, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks};
+use crate::recordings;
 
 /// Open, and carrying nothing yet.
 pub struct Lines {
     found: Recovery,
+    last_beat: Option<Beat>,
     sip: sip::Endpoint,
     sip_events: mpsc::Receiver<sip::Event>,
     media: media::Media,
@@ -31,6 +34,8 @@ pub struct Lines {
 /// Lines under a driver: calls are taken.
 pub struct Driven {
     pub driver: JoinHandle<Result<(), DriverError>>,
+    /// Why the disk refused a write, once it has.
+    pub broken: Arc<OnceLock<String>>,
     pub sip: Vec<(sip::Transport, SocketAddr)>,
     pub carriers: BTreeMap<TrunkName, sim::Carrier>,
 }
@@ -38,16 +43,22 @@ pub struct Driven {
 impl Lines {
     pub async fn open(app: &App, happenings: &Happenings) -> Result<Lines, ServeError> {
         let (config, store) = (&app.config, &app.store);
-        let found = recover(store).await?;
+        let last_beat = heartbeat::last(&config.data_directory);
+        let mut found = recover(store).await?;
+        crash_point!("recovery_found");
+        for unfinished in &mut found.unfinished_started {
+            let recording = config.data_directory.join(recordings::path(&unfinished.intent));
+            unfinished.recorded = tokio::fs::try_exists(recording).await.unwrap_or(false);
+        }
         let (sip, sip_events) = network::start_sip(config, store, &found).await?;
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
         let trunks = network::resolve_trunks(config, &carriers, happenings).await;
-        Ok(Lines { found, sip, sip_events, media, carriers, trunks })
+        Ok(Lines { found, last_beat, sip, sip_events, media, carriers, trunks })
     }
 
     pub async fn drive(
-        self,
+        mut self,
         app: &App,
         clock: Clock,
         happenings: (Happenings, mpsc::Receiver<Happening>),
@@ -64,10 +75,12 @@ impl Lines {
             first_leg: first_leg(unix_ms()),
             capacity: u32::try_from(capacity.legs).unwrap_or(u32::MAX),
         });
+        let broken = Arc::new(OnceLock::new());
         let parts = Parts {
             engine,
             clock,
             store: app.store.clone(),
+            admission: app.admission.clone(),
             sip: self.sip,
             sip_events: self.sip_events,
             media: self.media,
@@ -76,11 +89,17 @@ impl Lines {
             asks,
             happenings,
             ready,
+            broken: broken.clone(),
             doorbell: app.doorbell.clone(),
             directory: app.config.data_directory.clone(),
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
         };
+        for unfinished in &mut self.found.unfinished_started {
+            let sent_ms = unfinished.attempt.as_ref().map(|attempt| attempt.at_ms);
+            let beat = self.last_beat.zip(sent_ms);
+            unfinished.down_for = beat.and_then(|(beat, sent_ms)| beat.elapsed_since(sent_ms));
+        }
         let tenants = app.tenants.all();
         let refusing = tenants.iter().filter(|tenant| tenant.settings.refuse_duplicates);
         let refusing: Vec<TenantId> = refusing.map(|tenant| tenant.id).collect();
@@ -89,7 +108,7 @@ impl Lines {
             natural_keys: natural_keys(&app.store, &refusing).await?,
         };
         let driver = driver::start(parts, found);
-        Ok(Driven { driver, sip: addresses, carriers: self.carriers })
+        Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers })
     }
 }
 

@@ -9,7 +9,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use store::{Recovery, Store};
 use tokio::sync::mpsc;
 
-use super::ServeError;
+use super::{ServeError, descriptors};
 use crate::config::{self, Config, TrunkKind};
 use crate::driver::{Happening, Happenings, Identity, Numbers, Rule, Trunk};
 
@@ -93,6 +93,7 @@ pub fn start_media(config: &Config, happenings: Happenings) -> Result<media::Med
                 media::LatchMode::SdpOnly
             },
             queue: COMMANDS,
+            reserved_descriptors: descriptors::reserved(config),
             ..media::Config::default()
         },
         Box::new(move |event| happenings.tell(Happening::Media(event))),

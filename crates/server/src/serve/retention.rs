@@ -1,7 +1,7 @@
 //! Removes what has outlived its time, in steps that no call notices.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::vocabulary::TenantId;

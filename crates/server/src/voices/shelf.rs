@@ -52,12 +52,12 @@ impl Shelf {
         self.templates.len()
     }
 
-    pub(super) fn put_recording(&mut self, recording: VoiceRecording) {
+    pub fn put_recording(&mut self, recording: VoiceRecording) {
         self.ids_by_name.insert(recording.name.clone(), recording.voice_id.clone());
         self.recordings.insert(recording.voice_id.clone(), Arc::new(recording));
     }
 
-    pub(super) fn put_template(&mut self, shelved: SpokenTemplate) {
+    pub fn put_template(&mut self, shelved: SpokenTemplate) {
         self.templates.insert(shelved.template.template_id.clone(), Arc::new(shelved));
     }
 }

@@ -6,12 +6,12 @@ use sim::{Carrier, CarrierConfig};
 
 use crate::support::{PATIENCE, Setting, World};
 
-fn digest() -> Option<sim::Digest> {
+pub fn digest() -> Option<sim::Digest> {
     let users = BTreeMap::from([("trunk-user".to_owned(), "trunk-password".to_owned())]);
     Some(sim::Digest { realm: "carrier.test".into(), users })
 }
 
-const CREDENTIALS: &str = "username = \"trunk-user\"\npassword = \"trunk-password\"\n";
+pub const CREDENTIALS: &str = "username = \"trunk-user\"\npassword = \"trunk-password\"\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trunk_that_asks_for_credentials_gets_them() {

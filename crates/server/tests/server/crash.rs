@@ -1,8 +1,10 @@
 //! `kill -9` in each state of a call, and what the next start makes of it.
 
-use sim::CarrierConfig;
+use engine::writes::Write;
+use sim::{CarrierConfig, EndedBy};
+use store::{Store, StoreConfig};
 
-use crate::support::{PATIENCE, Setting, World};
+use crate::support::{Launch, PATIENCE, Setting, World, tone};
 
 fn restart(mut world: World) -> World {
     world.server = world.server.kill_and_restart();
@@ -74,4 +76,81 @@ async fn a_callback_that_was_not_delivered_is_delivered_after_the_restart() {
         .map(|callback| callback.event_id().map(str::to_owned))
         .collect();
     assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "the id stays the same: {ids:?}");
+}
+
+/// A phone that rings while no server is there.
+async fn ringing_and_killed() -> (World, String) {
+    let mut world = World::start().await;
+    let serial = world.call("1480").await;
+    world.reaches(&serial, "call.ringing").await;
+    world.server.kill();
+    (world, serial)
+}
+
+async fn is_taken_back(mut world: World, serial: &str) {
+    world.server = world.server.restart(&Launch::default());
+    world.client = world.server.client();
+    resolved(&world, serial, "unknown", "998").await;
+    let call = world.carrier.call_ended(|call| call.call_id.starts_with(serial));
+    let call = tokio::time::timeout(PATIENCE, call).await.expect("it rings no more");
+    assert_eq!((call.ended_by, call.invites), (EndedBy::Cancel, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_older_than_its_transaction_is_taken_back() {
+    let (world, serial) = ringing_and_killed().await;
+    let directory = world.server.data();
+    let store = Store::open(StoreConfig::Sqlite { directory }).await.expect("nobody has it");
+    let found = store.recover().await.expect("it is read").unfinished_started;
+    let mut attempt = found[0].attempt.clone().expect("it was dialled");
+    attempt.at_ms -= 33_000;
+    store.submit(vec![Write::Attempt(Box::new(attempt))]).await.expect("it is written");
+    store.close().await;
+    drop(store);
+    is_taken_back(world, &serial).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_is_taken_back_where_nobody_knows_how_long_the_server_was_gone() {
+    let (world, serial) = ringing_and_killed().await;
+    std::fs::remove_file(world.server.data().join("heartbeat")).expect("there is one");
+    is_taken_back(world, &serial).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_rings_through_two_crashes_is_taken_back() {
+    let (mut world, serial) = ringing_and_killed().await;
+    world.server = world.server.restart(&Launch::default());
+    world.server.kill();
+    is_taken_back(world, &serial).await;
+}
+
+/// T-8: the kill comes after a time of its own in each run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_is_cut_opens_and_lacks_a_second_at_most() {
+    for seconds in [0.3, 0.9, 1.6, 2.4] {
+        let setting = Setting { tenant: "record = true".into(), ..Setting::default() };
+        let mut world = World::with(setting, CarrierConfig::default()).await;
+        let file = sim::client::Recording::wav(tone(440.0, seconds));
+        let voice = world.client.upload_recording(&file).await.expect("taken");
+        let mut wanted = world.notification("1001");
+        wanted.play_list = vec![sim::client::Entry::recording(voice)];
+        wanted.play_times = Some(5);
+        let serial = world.client.notify(&wanted).await.expect("accepted");
+        world.reaches(&serial, "call.round_played").await;
+        let killed_at = sim::Moment::now();
+        world = restart(world);
+        resolved(&world, &serial, "interrupted", "998").await;
+        let call = world.carrier.call_ended(|call| call.call_id.starts_with(&serial)).await;
+        let talked = killed_at.since(call.answered_at.expect("it was answered"));
+
+        let released = world.released(&serial).await;
+        let name = released["recordfile"].as_str().expect("what there is can be fetched");
+        let file = world.server.recording(name);
+        let sox = std::process::Command::new("sox").args(["--i", "-D"]).arg(&file).output();
+        let sox = sox.expect("sox is installed (`cargo xtask test` installs it)");
+        let recorded: f64 = String::from_utf8_lossy(&sox.stdout).trim().parse().expect("it opens");
+        let lacking = talked.as_secs_f64() - recorded;
+        assert!(lacking <= 1.0, "{recorded} s of {talked:?} are there");
+    }
 }

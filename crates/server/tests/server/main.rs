@@ -1,14 +1,25 @@
 //! The whole server, from outside: its own process, a carrier, phones and receivers around it.
 
+mod callbacks;
 mod carriers;
+#[path = "../../../store/tests/postgres/cluster.rs"]
+mod cluster;
 mod crash;
+mod crash_points;
+mod database;
 mod demo;
+mod disk;
 mod endings;
 mod failover;
 mod media;
+mod memory;
+mod overload;
 mod page_003;
 mod peers;
+#[path = "../../../store/tests/postgres/proxy.rs"]
+mod proxy;
 mod queueing;
+mod rubbish;
 mod sipp;
 mod srtp;
 mod stopping;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use media::{Codec, Srtp};
-use sip::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};
+use sip::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy, TlsServer};
 
 use crate::Behaviour;
 
@@ -27,6 +27,13 @@ pub struct Digest {
     pub users: BTreeMap<String, String>,
 }
 
+/// Where calls come in over TLS, and what the carrier shows to who calls.
+#[derive(Clone, Debug)]
+pub struct TlsLine {
+    pub bind: SocketAddr,
+    pub server: TlsServer,
+}
+
 /// A carrier's settings; [`CarrierConfig::default`] is a carrier on free ports of 127.0.0.1.
 #[derive(Clone, Debug)]
 pub struct CarrierConfig {
@@ -34,6 +41,8 @@ pub struct CarrierConfig {
     pub sip_udp: SocketAddr,
     /// Likewise over TCP; `None`: not at all.
     pub sip_tcp: Option<SocketAddr>,
+    /// Likewise over TLS.
+    pub sip_tls: Option<TlsLine>,
     /// Where phones send and receive audio.
     pub media_ip: IpAddr,
     pub media_threads: usize,
@@ -63,6 +72,7 @@ impl Default for CarrierConfig {
         CarrierConfig {
             sip_udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             sip_tcp: None,
+            sip_tls: None,
             media_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             media_threads: 1,
             codecs: Codec::ALL.to_vec(),

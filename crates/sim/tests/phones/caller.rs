@@ -41,12 +41,16 @@ pub struct Call {
 
 impl Caller {
     pub async fn start() -> Caller {
+        Caller::trusting(sip::TlsSettings::default()).await
+    }
+
+    pub async fn trusting(tls: sip::TlsSettings) -> Caller {
         let bind = "127.0.0.1:0".parse().unwrap();
         let listener = |transport| sip::Listener { transport, bind, public_address: None };
         let (endpoint, mut events) = Endpoint::start(sip::EndpointConfig {
-            listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
+            listeners: [Transport::Udp, Transport::Tcp, Transport::Tls].map(listener).to_vec(),
             limits: sip::Limits::default(),
-            tls: sip::TlsSettings::default(),
+            tls,
             policy: sip::Policy::default(),
             user_agent: None,
             seed: std::process::id().into(),
@@ -81,18 +85,25 @@ impl Caller {
     pub async fn dial(&self, to: SocketAddr, number: &str) -> Call {
         let mut call = self.call();
         let offer = call.offer(self.codecs.clone()).await;
-        self.invite(call, Transport::Udp, to, number, Some(offer)).await
+        self.invite(call, Destination::new(to, Transport::Udp), number, Some(offer)).await
+    }
+
+    /// With SRTP, to somebody whose certificate is `peer`'s.
+    pub async fn dial_encrypted(&self, to: SocketAddr, peer: sip::TlsPeer, number: &str) -> Call {
+        let mut call = self.call();
+        let offer = call.offer_with(self.codecs.clone(), media::Srtp::Required).await;
+        self.invite(call, Destination::tls(to, peer), number, Some(offer)).await
     }
 
     pub async fn dial_over_tcp(&self, to: SocketAddr, number: &str) -> Call {
         let mut call = self.call();
         let offer = call.offer(self.codecs.clone()).await;
-        self.invite(call, Transport::Tcp, to, number, Some(offer)).await
+        self.invite(call, Destination::new(to, Transport::Tcp), number, Some(offer)).await
     }
 
     /// An INVITE that leaves the offer to the far side.
     pub async fn dial_without_offer(&self, to: SocketAddr, number: &str) -> Call {
-        self.invite(self.call(), Transport::Udp, to, number, None).await
+        self.invite(self.call(), Destination::new(to, Transport::Udp), number, None).await
     }
 
     fn call(&self) -> Call {
@@ -117,15 +128,15 @@ impl Caller {
     async fn invite(
         &self,
         mut call: Call,
-        transport: Transport,
-        to: SocketAddr,
+        destination: Destination,
         number: &str,
         offer: Option<Bytes>,
     ) -> Call {
+        let to = destination.addr;
         let uri = |user: &str| Uri::new(user, to.ip().to_string()).unwrap().with_port(to.port());
         call.command(Command::Prepare(Box::new(Invite {
             leg: call.leg,
-            destination: Destination::new(to, transport),
+            destination,
             request_uri: uri(number),
             from: Address::new(uri("2222201")),
             to: Address::new(uri(number)),
@@ -184,10 +195,12 @@ impl Call {
     }
 
     async fn offer(&mut self, codecs: Vec<Codec>) -> Bytes {
+        self.offer_with(codecs, media::Srtp::Off).await
+    }
+
+    async fn offer_with(&mut self, codecs: Vec<Codec>, srtp: media::Srtp) -> Bytes {
         let leg = self.media_leg();
-        self.media
-            .command(media::Command::Offer { leg, codecs, dtmf: true, srtp: media::Srtp::Off })
-            .unwrap();
+        self.media.command(media::Command::Offer { leg, codecs, dtmf: true, srtp }).unwrap();
         self.description().await
     }
 

@@ -196,3 +196,40 @@ async fn shutting_down_hangs_up() {
         assert_eq!(reports.recv().await.unwrap().ended_by, EndedBy::Carrier);
     }
 }
+
+#[tokio::test]
+async fn calls_come_over_tls_with_encrypted_audio() {
+    let name = "carrier.test";
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let pem = made.cert.pem();
+    let identity =
+        sip::Identity::from_pem(pem.as_bytes(), made.signing_key.serialize_pem().as_bytes());
+    let server = sip::TlsServer::new(identity.unwrap()).unwrap();
+    let bind = "127.0.0.1:0".parse().unwrap();
+    let config = CarrierConfig {
+        sip_tls: Some(sim::TlsLine { bind, server }),
+        srtp: media::Srtp::Required,
+        ..CarrierConfig::default()
+    };
+    let carrier = Carrier::start(config).await.unwrap();
+    assert_eq!(carrier.tcp_address(), None);
+
+    let trusted = sip::Authorities::from_pem(pem.as_bytes()).unwrap();
+    let peer = sip::TlsPeer(1);
+    let client = sip::TlsClient::new(name, &trusted, None).unwrap();
+    let tls = sip::TlsSettings { server: None, peers: [(peer, client)].into() };
+    let caller = Caller::trusting(tls).await;
+    let mut call = caller.dial_encrypted(carrier.tls_address().unwrap(), peer, "8899").await;
+    call.answered().await.unwrap();
+    let tone = media::tone::sine(440.0, 500, 8_000);
+    call.play(&[media::Clip::from_pcm(&tone, 8_000).unwrap()]).await;
+    call.hang_up().await;
+    let report = carrier.call_ended(|report| report.call_id == call.call_id).await;
+    assert_eq!(report.ended_by, EndedBy::Caller);
+    assert_eq!(report.srtp.as_deref(), Some("AES_CM_128_HMAC_SHA1_80"));
+    assert!(report.rtp.packets >= 20 && report.rtp.unauthentic_packets == 0, "{:?}", report.rtp);
+
+    // The same carrier takes no plain call.
+    let mut plain = caller.dial(carrier.udp_address(), "8899").await;
+    assert_eq!(plain.answered().await.unwrap_err().status, Some(488));
+}

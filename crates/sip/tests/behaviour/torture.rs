@@ -84,12 +84,15 @@ fn verdicts_of_rfc_4475() {
 fn truncated_at_every_offset() {
     let mut solo = Solo::new(open());
     let (_, sent) = solo.up(invite(1), "");
+    let mut cases = 0;
     for (_, bytes) in corpus() {
         for end in 0..bytes.len() {
             feed(&mut solo, &bytes[..end]);
             drain(&mut solo);
+            cases += 1;
         }
     }
+    assert!(cases >= 24_656, "{cases}: fewer than the RFCs' messages have bytes");
     still_up(&mut solo, &sent);
     assert_eq!(solo.core.counters().panics, 0);
 }
@@ -195,6 +198,8 @@ fn every_header_with_every_kind_of_nonsense() {
         "%s%s%n",
         "4294967296",
         "4294967295",
+        "4294967297",
+        "-2147483649",
         "99999999999999999999",
         "\0",
         "\"",
@@ -239,6 +244,33 @@ fn every_header_with_every_kind_of_nonsense() {
     }
     assert!(cases >= 4_527, "{cases}: fewer than PROTOS had");
     assert_eq!(solo.core.counters().panics, 0);
+}
+
+#[test]
+fn every_part_of_the_first_line_with_every_kind_of_nonsense() {
+    let long = ["A".repeat(255), "A".repeat(64_000), "%".repeat(1_000)];
+    let short = ["", " ", "-1", "%s%s%n", "4294967296", "\0", "\t", "<", "sip:", "*", "\u{fffd}"];
+    let mut solo = Solo::new(open());
+    let (_, sent) = solo.up(invite(1), "");
+    let mut cases = 0;
+    for base in [request(&Outside::default()), reply(&sent, 200, "b", CONTACT, "")] {
+        let (line, rest) = base.split_once("\r\n").unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        for value in short.into_iter().chain(long.iter().map(String::as_str)) {
+            for at in 0..words.len() {
+                let mut changed = words.clone();
+                changed[at] = value;
+                for line in [changed.join(" "), format!("{line} {value}"), changed.join("  ")] {
+                    feed(&mut solo, format!("{line}\r\n{rest}").as_bytes());
+                    drain(&mut solo);
+                    cases += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 2 * 14 * 3 * 3);
+    assert_eq!(solo.core.counters().panics, 0);
+    still_up(&mut solo, &sent);
 }
 
 /// The message with `name` put in `repeat` times in place of what it had.

@@ -7,3 +7,4 @@ mod calls;
 mod hostile;
 mod sipp;
 mod tls;
+mod torture;

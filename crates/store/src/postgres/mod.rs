@@ -47,7 +47,7 @@ pub struct Postgres {
 /// say comes from `PGPASSWORD`, `~/.pgpass` and the like. `sslmode=verify-full` demands TLS and a
 /// certificate for the host's name.
 #[derive(Clone)]
-pub struct PostgresUrl(PgConnectOptions);
+pub struct PostgresUrl(Box<PgConnectOptions>);
 
 impl FromStr for PostgresUrl {
     type Err = StoreError;
@@ -63,7 +63,7 @@ impl FromStr for PostgresUrl {
         }
         let options =
             PgConnectOptions::from_str(url).map_err(|error| address(error.to_string()))?;
-        Ok(PostgresUrl(options))
+        Ok(PostgresUrl(Box::new(options)))
     }
 }
 
@@ -80,8 +80,7 @@ impl PostgresUrl {
     /// How each connection is opened. Statements are not logged, since a slow one would be logged
     /// above debug. Keep-alives let the server notice within half a minute that we are gone.
     fn options(&self) -> PgConnectOptions {
-        self.0
-            .clone()
+        PgConnectOptions::clone(&self.0)
             .application_name("offhook")
             .statement_cache_capacity(512)
             .options([
@@ -91,6 +90,7 @@ impl PostgresUrl {
                 ("tcp_keepalives_idle", "10"),
                 ("tcp_keepalives_interval", "5"),
                 ("tcp_keepalives_count", "3"),
+                ("client_min_messages", "warning"),
             ])
             .disable_statement_logging()
     }

@@ -73,6 +73,13 @@ impl Sqlite {
         Ok(Loan::Sqlite(self.readers.acquire().await?))
     }
 
+    /// Each connection may keep 16 MB of pages. SQLite is built with its caches in one group, so asking one connection
+    /// empties all of them.
+    pub(crate) async fn release_memory(&self) -> Result<(), StoreError> {
+        sqlx::query("PRAGMA shrink_memory").execute(&self.readers).await?;
+        Ok(())
+    }
+
     /// Writes what is queued, then lets go of the directory.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
@@ -108,5 +115,7 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(512)
         .pragma("wal_autocheckpoint", "0")
         .pragma("cache_size", "-16384")
+        // A commit must not fail because a temporary file finds no free descriptor.
+        .pragma("temp_store", "MEMORY")
         .disable_statement_logging()
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Command, Disk, Fate, Stopped, group};
 use crate::counters::Counters;
+use crate::crash_points;
 use crate::error::{ApplyError, CommitError};
 use crate::events::Positions;
 use crate::sql::Statement;
@@ -135,7 +136,9 @@ impl<D: Disk> Run<D> {
             Err(ApplyError::Conflict(_)) => *outcomes = self.apply_apart(items).await?,
             Err(ApplyError::Broken(why)) => return Err(ApplyError::Broken(why)),
         }
+        crash_points::before_commit(items.iter().map(|item| &item.work));
         self.disk.commit().await?;
+        crash_points::after_commit(items.iter().map(|item| &item.work));
         self.committed();
         Ok(())
     }

@@ -12,6 +12,7 @@ on_every_store!(
     a_key_is_stored_with_its_call,
     of_parallel_requests_one_is_accepted,
     a_key_is_void_after_a_day,
+    more_old_keys_than_one_transaction_removes_go,
     an_old_key_may_be_used_again_before_it_is_removed,
 );
 
@@ -62,6 +63,15 @@ async fn a_key_is_void_after_a_day(fixture: Fixture) {
     assert_eq!(store.expire_idempotency(a_day_later).await.unwrap(), 1);
     assert_eq!(store.idempotency(&old.key).await.unwrap(), None);
     assert!(store.idempotency(&young.key).await.unwrap().is_some());
+}
+
+async fn more_old_keys_than_one_transaction_removes_go(fixture: Fixture) {
+    let store = &fixture.store;
+    let calls: Vec<_> =
+        (1..=1_500).map(|n| with_key(intent(n), idempotency(&n.to_string(), 1))).collect();
+    store.submit(calls).await.unwrap();
+    assert_eq!(store.expire_idempotency(T0 + 1_500 + DAY_MS).await.unwrap(), 1_500);
+    assert_eq!(store.idempotency(&idempotency("1500", 1).key).await.unwrap(), None);
 }
 
 async fn an_old_key_may_be_used_again_before_it_is_removed(fixture: Fixture) {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use engine::action::{Dialled, LegInput, PlayId, Then};
 use engine::cdr::Cause;
-use engine::vocabulary::{LegId, Serial};
+use engine::vocabulary::{Deadline, LegId, Serial};
+use store::crash_point;
 
 use super::{Purpose, Reoffer, Stage, to_media, to_sip};
 use crate::driver::Driver;
@@ -14,6 +15,9 @@ impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
         let (codecs, srtp) = (self.trunks.codecs(&to.trunk), self.trunks.srtp(&to.trunk));
         self.add_leg(leg, serial, Stage::Binding(Purpose::Dial(to)));
+        if let Some(entry) = self.legs.0.get_mut(&leg) {
+            entry.dialling = Some(self.admission.dialling());
+        }
         self.tell_media(media::Command::Offer { leg: to_media(leg), codecs, dtmf: true, srtp });
     }
 
@@ -23,12 +27,17 @@ impl Driver {
         serial: Serial,
         wire: &[u8],
         sdp: Vec<u8>,
+        resend_until: Deadline,
     ) {
         match sip::Wire::from_bytes(wire) {
             // Over a connection the same bytes are a new request: only a datagram is a retransmission.
             Ok(wire) if wire.transport.is_reliable() => self.take_back(leg, serial, wire),
             Ok(wire) => {
-                self.add_leg(leg, serial, Stage::Binding(Purpose::Resume(Box::new(wire))));
+                self.add_leg(
+                    leg,
+                    serial,
+                    Stage::Binding(Purpose::Resume(Box::new(wire), resend_until)),
+                );
                 let what = "the INVITE that was out is sent again".into();
                 self.note(serial, NoteKind::Recovered { what });
                 let sdp = Bytes::from(sdp);
@@ -49,6 +58,7 @@ impl Driver {
         self.signalling(leg, serial);
         let what = "the INVITE that was out is cancelled".into();
         self.note(serial, NoteKind::Recovered { what });
+        crash_point!("abandon_before");
         self.tell_sip(sip::Command::Abandon { wire: Box::new(wire) });
     }
 
@@ -58,6 +68,7 @@ impl Driver {
                 self.signalling(leg, serial);
                 let what = "the call that was up is hung up".into();
                 self.note(serial, NoteKind::Recovered { what });
+                crash_point!("stored_hang_up_before");
                 self.tell_sip(sip::Command::HangUpDialog {
                     credentials: self.trunks.credentials_for(dialog.remote),
                     dialog: Box::new(dialog),
@@ -69,13 +80,17 @@ impl Driver {
     }
 
     pub(in crate::driver) fn dial(&mut self, leg: LegId) {
-        if let Some(serial) = self.legs.serial(leg) {
+        crash_point!("invite_before");
+        if let Some(entry) = self.legs.0.get_mut(&leg) {
+            entry.dialling = None;
+            let serial = entry.serial;
             self.settle_refusals(serial);
         }
         self.tell_sip(sip::Command::Send { leg: to_sip(leg) });
     }
 
     pub(in crate::driver) fn acknowledge(&mut self, leg: LegId) {
+        crash_point!("ack_before");
         self.tell_sip(sip::Command::Acknowledge { leg: to_sip(leg), body: None });
     }
 
@@ -86,12 +101,13 @@ impl Driver {
                 entry.stage = Stage::Closing(Cause::HungUp.into());
                 self.tell_media(media::Command::Close { leg: to_media(leg) });
             }
-            Stage::Binding(Purpose::Resume(wire)) => {
+            Stage::Binding(Purpose::Resume(wire, _)) => {
                 let wire = wire.clone();
                 entry.stage = Stage::Signalling { media: true, reoffer: Reoffer::No };
                 self.tell_sip(sip::Command::Abandon { wire });
             }
             Stage::Signalling { .. } => {
+                crash_point!("hang_up_before");
                 let cause = sip::HangUpCause::Normal;
                 self.tell_sip(sip::Command::HangUp { leg: to_sip(leg), cause });
             }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use engine::action::{LegInput, PlayId};
 use engine::cdr::{Cause, MediaSummary};
 use engine::vocabulary::LegId;
+use store::crash_point;
 
 use super::{Closing, Leg, Purpose, Reoffer, Stage, of_media, to_sip};
 use crate::driver::Driver;
@@ -44,6 +45,7 @@ impl Driver {
                 self.note_leg(leg, audio);
             }
             Event::RecordingStarted { leg, .. } => {
+                crash_point!("recording_begun");
                 self.note_leg(of_media(leg), NoteKind::RecordingStarted);
                 self.leg_input(of_media(leg), LegInput::RecordingStarted);
             }
@@ -52,6 +54,7 @@ impl Driver {
                 self.leg_input(of_media(leg), LegInput::RecordingFailed);
             }
             Event::RecordingDone { leg, duration_ms, .. } => {
+                crash_point!("recording_closed");
                 self.note_leg(of_media(leg), NoteKind::RecordingDone { duration_ms });
             }
             Event::Closed { leg, stats } => self.closed(of_media(leg), Some(&stats)),
@@ -84,9 +87,11 @@ impl Driver {
                     }
                 }
             }
-            Stage::Binding(Purpose::Resume(wire)) => {
+            Stage::Binding(Purpose::Resume(wire, until)) => {
                 let credentials = self.trunks.credentials_for(wire.remote);
-                self.tell_sip(sip::Command::Resume { wire, credentials });
+                let resend_for = until.saturating_sub(self.now.since_start);
+                crash_point!("resume_before");
+                self.tell_sip(sip::Command::Resume { wire, credentials, resend_for });
             }
             stage @ (Stage::Signalling { .. } | Stage::Closing(_)) => entry.stage = stage,
         }
@@ -117,7 +122,7 @@ impl Driver {
                 self.closed(leg, None);
             }
             // Without its port the call cannot go on: what is out is taken back.
-            Stage::Binding(Purpose::Resume(wire)) => {
+            Stage::Binding(Purpose::Resume(wire, _)) => {
                 self.tell_sip(sip::Command::Abandon { wire });
             }
             Stage::Signalling { media, reoffer: Reoffer::Answering } => {

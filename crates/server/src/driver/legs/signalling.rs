@@ -5,6 +5,7 @@ use std::time::Duration;
 use engine::action::{Input, LegInput, Redirect, Then};
 use engine::cdr::Cause;
 use engine::vocabulary::{LegId, Serial};
+use store::crash_point;
 
 use super::{Closing, Reoffer, Stage, of_sip, to_media, to_sip};
 use crate::driver::notes::NoteKind;
@@ -52,6 +53,7 @@ impl Driver {
             }
             Event::Probed { id, outcome } => self.trunk_probed(id, outcome),
             Event::Message(tap) => {
+                sent(&tap);
                 if let Some(leg) = tap.leg {
                     self.note_leg(of_sip(leg), NoteKind::message(&tap));
                 }
@@ -200,6 +202,20 @@ impl Driver {
         for probe in self.trunks.probes(self.now.since_start) {
             self.tell_sip(sip::Command::Probe(Box::new(probe)));
         }
+    }
+}
+
+/// The message has been given to its socket.
+fn sent(tap: &sip::TapRecord) {
+    if tap.direction != sip::Direction::Sent {
+        return;
+    }
+    match tap.bytes.split(|byte| *byte == b' ').next() {
+        Some(b"INVITE") => crash_point!("invite_after"),
+        Some(b"ACK") => crash_point!("ack_after"),
+        Some(b"CANCEL") => crash_point!("cancel_after"),
+        Some(b"BYE") => crash_point!("bye_after"),
+        Some(_) | None => {}
     }
 }
 

@@ -6,11 +6,12 @@ mod callbacks;
 mod calls;
 mod events;
 mod health;
+mod metrics;
 mod problem;
 mod recordings;
 mod tenants;
 mod timeline;
-mod voice_notifications;
+pub mod voice_notifications;
 
 use axum::Router;
 use axum::http::header;
@@ -63,6 +64,7 @@ pub fn router() -> Router<App> {
         .routes(routes!(tenants::put))
         .routes(routes!(health::healthy))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
         .split_for_parts();
     let document = document.to_json().expect("the document has string keys only");
     router.route("/v1/openapi.json", get(move || openapi(document.clone())))

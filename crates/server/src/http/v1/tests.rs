@@ -75,12 +75,7 @@ async fn a_call_is_shown_in_every_state() {
     let waiting = world.get("/v1/calls/21").await.json();
     assert_eq!((&waiting["state"], &waiting["serial"]), (&json!("waiting"), &json!("21")));
     assert!(waiting.get("end").is_none());
-    world
-        .app
-        .store
-        .claim(store::Claim::One { tenant: crate::http::testing::TENANT, serial: Serial(21) })
-        .await
-        .unwrap();
+    world.app.store.claim(store::Claim::One { tenant: TENANT, serial: Serial(21) }).await.unwrap();
     assert_eq!(world.get("/v1/calls/21").await.json()["state"], "live");
     world.ended(intent, Outcome::CutShort, false).await;
     let over = world.get("/v1/calls/21").await.json();
@@ -423,4 +418,30 @@ async fn a_disk_that_fills_is_announced_and_then_takes_no_calls() {
 
     world.room.send_replace(Room::Enough);
     assert_eq!(world.post("/v1/voice_notifications", notification()).await.status, 201);
+}
+
+#[tokio::test]
+async fn metrics_are_for_the_operator_and_in_the_text_format() {
+    let world = world().await;
+    let metrics = async |token: &str| {
+        let token = format!("Bearer {token}");
+        world.send(Method::GET, "/metrics", &[("authorization", &token)], "").await
+    };
+    assert_eq!(metrics(&world.token).await.status.as_u16(), 403);
+    let got = metrics(OPERATOR_KEY).await;
+    assert_eq!(
+        (got.status.as_u16(), got.header("content-type")),
+        (200, "text/plain; version=0.0.4")
+    );
+    for line in [
+        "# TYPE offhook_calls gauge",
+        "offhook_calls 3",
+        "offhook_legs 2",
+        "# TYPE offhook_sip_messages_sent_total counter",
+        "offhook_sip_messages_sent_total 11",
+    ] {
+        assert!(got.text.lines().any(|found| found == line), "{line}: {}", got.text);
+    }
+    let tasks = got.text.lines().find_map(|line| line.strip_prefix("offhook_tasks "));
+    assert!(tasks.is_some_and(|tasks| tasks.parse::<u64>().unwrap() > 0), "{}", got.text);
 }

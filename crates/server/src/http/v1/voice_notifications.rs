@@ -11,7 +11,9 @@ use crate::app::App;
 use crate::calls::Refusal;
 use crate::http::auth::V1Tenant;
 use crate::http::body::{CALL_BODY, V1Body};
-use crate::http::voice_notification::{Entry, PlaylistWish, Wish, idempotency, judged, request};
+use crate::http::voice_notification::{
+    BUSY_RETRY_S, Entry, PlaylistWish, Wish, idempotency, judged, request,
+};
 
 /// A call that plays a list to one number.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -80,7 +82,7 @@ pub struct Created {
         (status = 413, body = Problem),
         (status = 422, body = Problem, description = "`code` tells what to change"),
         (status = 500, body = Problem),
-        (status = 503, body = Problem, description = "the queue is full, or the server stops")
+        (status = 503, body = Problem, description = "the queue is full (`queue_full`), the server has too much to do (`busy`) or stops")
     )
 )]
 pub async fn create(
@@ -89,12 +91,16 @@ pub async fn create(
     headers: HeaderMap,
     V1Body(body): V1Body<CALL_BODY>,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
+    let Some(_under_way) = app.admission.enter() else {
+        let why = "the server has too much to do; try again in a moment";
+        return Err(Problem::unavailable("busy", why, BUSY_RETRY_S));
+    };
     if !tenant.settings.voice_notification {
         return Err(Problem::unprocessable("service_off", "voice notifications are switched off"));
     }
-    let wanted: NewVoiceNotification = super::object(&body)?;
+    let wish = read(&body)?;
     let idempotency = idempotency(tenant.id, &headers, &body).map_err(Problem::bad_request)?;
-    let order = judged(&app, &tenant, wish(wanted))
+    let order = judged(&app, &tenant, wish)
         .map_err(|refused| Problem::unprocessable(refused.name(), refused.to_string()))?;
     match app.calls.accept(request(&app, &tenant, idempotency, order)).await {
         Ok(accepted) => Ok((
@@ -114,6 +120,11 @@ pub async fn create(
         )),
         Err(Refusal::Stopping) => Err(Problem::stopping()),
     }
+}
+
+/// What a body asks for.
+pub fn read(body: &[u8]) -> Result<Wish, Problem> {
+    super::object(body).map(wish)
 }
 
 fn wish(wanted: NewVoiceNotification) -> Wish {

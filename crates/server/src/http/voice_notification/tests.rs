@@ -1,3 +1,4 @@
+use axum::http::Method;
 use proptest::prelude::*;
 use serde_json::json;
 use store::VoiceStatus;
@@ -255,7 +256,7 @@ async fn an_idempotency_key_goes_with_the_hash_of_the_body() {
     let body = printed().to_string();
     let send = async |key: &str| {
         let headers = [("authorization", &*bearer), ("Idempotency-KEY", key)];
-        world.send(axum::http::Method::POST, CREATE_V2, &headers, body.clone()).await
+        world.send(Method::POST, CREATE_V2, &headers, body.clone()).await
     };
     let replayed = Accepted { serial: Serial(5), replayed: true };
     world.answers.lock().unwrap().push_back(Ok(replayed));
@@ -337,4 +338,24 @@ proptest! {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_server_without_time_refuses_before_it_reads() {
+    let world = World::new().await;
+    let all = std::iter::from_fn(|| world.app.admission.enter());
+    let under_way: Vec<_> = all.take(100_000).collect();
+    for (path, body) in [(CREATE_V2, "no JSON at all"), (CREATE_V1, "{}")] {
+        let token = format!("Bearer {}", world.token);
+        let got = world.send(Method::POST, path, &[("authorization", &token)], body).await;
+        assert_eq!((got.status.as_u16(), got.header("retry-after")), (200, "1"));
+        assert_eq!(got.json()["retCode"], "3");
+    }
+    let got = world.post("/v1/voice_notifications", json!({})).await;
+    assert_eq!((got.status.as_u16(), got.header("retry-after")), (503, "1"));
+    assert_eq!(got.json()["code"], "busy");
+    assert!(world.asked.lock().unwrap().is_empty(), "the engine heard nothing of it");
+    drop(under_way);
+    let got = world.post("/v1/voice_notifications", json!({})).await;
+    assert_eq!(got.json()["code"], "bad_request", "now it is read");
 }

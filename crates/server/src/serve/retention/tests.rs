@@ -1,6 +1,7 @@
 use engine::cdr::Outcome;
 use engine::intent::Intent;
 use engine::vocabulary::Serial;
+use store::VoiceStatus;
 
 use super::*;
 use crate::http::testing;
@@ -24,6 +25,7 @@ fn days(days: u32) -> tenants::Retention {
 #[tokio::test]
 async fn a_pass_removes_all_that_is_old_and_nothing_else() {
     let world = testing::World::new().await;
+    world.recording("100001", "welcome.wav", "3", VoiceStatus::Approved).await;
     let store = world.app.store.clone();
     let any = world.accepted(0, NOW).await;
     let old = u64::from(STEP) + 7;

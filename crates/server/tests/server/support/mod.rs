@@ -1,9 +1,11 @@
 //! A server of its own process, a carrier and a callback receiver of this one.
 
-use std::io::{BufRead as _, BufReader};
+pub mod strace;
+
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,8 +22,24 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A server with its data; killed when dropped.
 pub struct Server {
     child: Child,
+    /// What runs it reads here, if anything does.
+    stdin: Option<ChildStdin>,
+    /// Ends when the process does.
+    stdout: Option<BufReader<ChildStdout>>,
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
+    pub sip_udp: SocketAddr,
+    pub sip_tcp: SocketAddr,
     directory: TempDir,
+}
+
+/// How a server process is started.
+#[derive(Clone, Default)]
+pub struct Launch {
+    /// Where it dies: a name of `store::crash_points::ALL`, or `name:n`.
+    pub crash_point: Option<String>,
+    /// A command that runs it: `strace …`.
+    pub under: Vec<String>,
 }
 
 /// What a test puts around a server.
@@ -43,10 +61,14 @@ pub struct Setting {
     pub tenant: String,
     /// Before all tables.
     pub top: String,
+    /// Of the first process.
+    pub launch: Launch,
     /// In place of the tenant's one route, which sends every number over the trunk.
     pub routes: Option<String>,
     /// Further tables.
     pub more: String,
+    /// Of `[admission]`; without it a minute: a test machine that is slow is not overloaded.
+    pub patience_ms: Option<u32>,
 }
 
 impl World {
@@ -71,7 +93,7 @@ impl World {
             .await
             .expect("a receiver starts");
         let config = config(&setting, trunk, callbacks.address());
-        let server = Server::start(&config);
+        let server = Server::launch(&config, &setting.launch);
         let client = server.client();
         let voice_id = client.upload_recording(&Recording::wav(tone(440.0, 1.0))).await;
         let voice_id = voice_id.expect("an upload is taken");
@@ -129,53 +151,109 @@ impl World {
 
 impl Server {
     pub fn start(config: &str) -> Server {
-        let directory = TempDir::new().expect("a directory");
-        std::fs::write(directory.path().join("offhook.toml"), config).expect("a file");
-        Server::run_in(directory)
+        Server::launch(config, &Launch::default())
     }
 
-    fn run_in(directory: TempDir) -> Server {
+    pub fn launch(config: &str, launch: &Launch) -> Server {
+        let directory = TempDir::new().expect("a directory");
+        std::fs::write(directory.path().join("offhook.toml"), config).expect("a file");
+        Server::run_in(directory, launch)
+    }
+
+    fn run_in(directory: TempDir, launch: &Launch) -> Server {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(directory.path().join("log"))
             .expect("a log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_offhook"))
-            .args(["serve", "--announce"])
+        let mut child = command(launch)
             .current_dir(directory.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .expect("the server starts");
         let mut line = String::new();
-        let stdout = child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut line).expect("a line");
         let announced: Value = serde_json::from_str(&line).unwrap_or_else(|error| {
             let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
             panic!("no announcement ({error}); the log says:\n{log}")
         });
-        let address = |name: &str| {
-            announced[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
-        };
-        Server { http: address("http"), child, directory }
+        let announced = |name: &str| announced[name].as_str().and_then(|text| text.parse().ok());
+        let address = |name: &str| announced(name).expect("an address");
+        Server {
+            http: address("http"),
+            https: announced("https"),
+            sip_udp: address("sip_udp"),
+            sip_tcp: address("sip_tcp"),
+            stdin: child.stdin.take(),
+            stdout: Some(stdout),
+            child,
+            directory,
+        }
     }
 
     /// `kill -9`, and a new process on the same data.
     pub fn kill_and_restart(mut self) -> Server {
-        self.child.kill().expect("it can be killed");
+        self.kill();
+        self.restart(&Launch::default())
+    }
+
+    pub fn kill(&mut self) {
+        self.signal("KILL");
         self.child.wait().expect("it ends");
+    }
+
+    /// A new process on the data of this one, which has ended.
+    pub fn restart(mut self, launch: &Launch) -> Server {
         let directory =
             std::mem::replace(&mut self.directory, TempDir::new().expect("a directory"));
-        Server::run_in(directory)
+        Server::run_in(directory, launch)
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// As [`restart`](Self::restart), for a process that dies before it takes calls.
+    /// `None` where it lives on for too long.
+    pub async fn dies_at_start(&self, launch: &Launch) -> Option<ExitStatus> {
+        let mut command = tokio::process::Command::from(command(launch));
+        let log = std::fs::File::options().append(true).open(self.directory.path().join("log"));
+        command.current_dir(self.directory.path()).stdout(Stdio::null());
+        command.stderr(log.expect("a log"));
+        let mut child = command.kill_on_drop(true).spawn().expect("the server starts");
+        let ended = tokio::time::timeout(PATIENCE, child.wait()).await.ok()?;
+        Some(ended.expect("it is a child"))
     }
 
-    /// Waits for the process to end by itself.
-    pub fn wait(&mut self) -> std::process::ExitStatus {
+    /// Waits for the process to end by itself; panics with its log where it does not.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut stdout = self.stdout.take().expect("waited for once");
+        let end = tokio::task::spawn_blocking(move || stdout.read_to_end(&mut Vec::new()));
+        let end = tokio::time::timeout(PATIENCE, end).await;
+        assert!(end.is_ok(), "it does not end; its log says:\n{}", self.log());
         self.child.wait().expect("it ends")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("offhook-data")
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Of the server itself, also where a command runs it.
+    pub fn pid(&self) -> u32 {
+        let own = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+        let children = children.unwrap_or_default();
+        children.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or(own)
+    }
+
+    /// `kill`, with a signal's name.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        let killed = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(killed.expect("kill runs").success());
     }
 
     pub fn client(&self) -> Client {
@@ -206,14 +284,35 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended by itself. What runs it would leave it behind.
+        if self.pid() != self.child.id() {
+            let _ = Command::new("kill").args(["-s", "KILL", &self.pid().to_string()]).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
+fn command(launch: &Launch) -> Command {
+    let mut words = launch.under.iter().map(String::as_str);
+    let mut command = match words.next() {
+        Some(program) => {
+            let mut command = Command::new(program);
+            command.args(words).arg(env!("CARGO_BIN_EXE_offhook"));
+            command
+        }
+        None => Command::new(env!("CARGO_BIN_EXE_offhook")),
+    };
+    command.args(["serve", "--announce"]);
+    if let Some(place) = &launch.crash_point {
+        command.env("OFFHOOK_CRASH_POINT", place);
+    }
+    command
+}
+
 pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
-    let Setting { trunk: in_trunk, tenant, top, routes, more } = setting;
+    let Setting { trunk: in_trunk, tenant, top, routes, more, patience_ms, .. } = setting;
+    let patience_ms = patience_ms.unwrap_or(60_000);
     let routes = routes.as_deref().unwrap_or(r#"{ prefix = "", trunk = "carrier" }"#);
     format!(
         r#"
@@ -226,6 +325,8 @@ tcp = "127.0.0.1:0"
 [media]
 bind = "127.0.0.1"
 threads = 1
+[admission]
+patience_ms = {patience_ms}
 [[trunk]]
 name = "carrier"
 address = "{trunk}"

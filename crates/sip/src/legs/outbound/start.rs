@@ -1,5 +1,7 @@
 //! How a dialled leg begins: prepared anew, or taken over from an earlier process.
 
+use std::time::Duration;
+
 use super::{Origin, Outbound, SessionInterval, State, key};
 use crate::{
     Credentials, Destination, EndedBy, Event, Failover, HangUpCause, Invite, Wire,
@@ -68,9 +70,15 @@ impl Outbound {
     }
 
     /// After a restart: the stored INVITE again, as if just sent.
-    pub fn resume(wire: Wire, credentials: Option<Credentials>, stack: &mut Stack) -> Option<Leg> {
-        let outbound = Outbound::stored(wire, credentials, stack)?;
-        stack.repeat_client(outbound.client());
+    pub fn resume(
+        wire: Wire,
+        credentials: Option<Credentials>,
+        resend_for: Duration,
+        stack: &mut Stack,
+    ) -> Option<Leg> {
+        let mut outbound = Outbound::stored(wire, credentials, stack)?;
+        outbound.start(stack);
+        stack.stop_resending_after(outbound.key, resend_for);
         Some(Leg::Outbound(Box::new(outbound)))
     }
 
@@ -88,7 +96,8 @@ impl Outbound {
     fn stored(wire: Wire, credentials: Option<Credentials>, stack: &mut Stack) -> Option<Outbound> {
         let leg = wire.leg;
         let read = StoredInvite::read(&wire.bytes);
-        let reason = match (&read, stack.is_bound(wire.local, wire.transport)) {
+        let is_bound = stack.is_bound(wire.local, wire.transport);
+        let reason = match (&read, is_bound || wire.transport.is_reliable()) {
             (None, _) => "the stored INVITE cannot be read",
             (Some(_), false) => "the socket of the stored INVITE is not bound",
             (Some(_), true) => "",
@@ -101,7 +110,8 @@ impl Outbound {
         let to = Destination {
             addr: wire.remote,
             transport: wire.transport,
-            local: Some(wire.local),
+            // A stream is opened from any port: what matters to the far side is the branch.
+            local: is_bound.then_some(wire.local),
             flow: None,
             tls: wire.tls,
         };

@@ -1,6 +1,7 @@
 //! offhook: the server for calls that software starts.
 
 mod access;
+mod admission;
 mod app;
 mod bench;
 mod callbacks;
@@ -10,6 +11,8 @@ mod clips;
 mod config;
 mod demo;
 mod driver;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod recordings;
 mod serve;
@@ -86,7 +89,8 @@ struct ServeArguments {
     pin: Option<usize>,
 }
 
-fn main() -> ExitCode {
+/// The program: reads its arguments, runs the command, says how it ended.
+pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log();
     // Before the first thread is started: threads inherit it.

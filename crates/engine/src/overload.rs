@@ -1,0 +1,245 @@
+//! Whether the server itself can take one more request now.
+//!
+//! What a tenant or a trunk may not do yet waits on disk, in the backlog. This is about the machine: a
+//! request that it has no time for is refused before any work is done for it, so that its time goes
+//! to the calls that are up and to the requests that it takes.
+//!
+//! ```text
+//!   ┌──────┐   a stage is slow for a whole PERIOD   ┌──────────┐
+//!   │ Calm │ ─────────────────────────────────────▶ │ Shedding │
+//!   └──────┘ ◀───────────────────────────────────── └──────────┘
+//!                  nobody was refused for QUIET
+//! ```
+//! A stage is slow that takes longer than the disk needs anyway and the server's patience. A burst that
+//! is worked off within a period is let in whole: a queue that stays is what tells overload from it
+//! (as in CoDel, RFC 8289). While shedding no more is under way in a stage than the server lately
+//! finished within the same time (Little's law), so that who is let in is served in about that time,
+//! on a small machine and on a large one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How long a stage must be slow without a break.
+const PERIOD: Duration = Duration::from_millis(50);
+
+/// And how often at the least: a hiccup is no queue.
+const SLOW_STEPS: u32 = 8;
+
+/// Slow steps that are farther apart say nothing of what was between them.
+const APART: Duration = Duration::from_millis(500);
+
+/// Shedding ends when nobody was refused for so long.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Under way in a stage at the most, even while calm: what memory and queues are made for.
+const MOST: u32 = 4_096;
+
+/// Under way in a stage at the least while shedding: what is under way shows what can be done.
+const LEAST: u32 = 3;
+
+/// While shedding the server aims at this share of what it tolerates: what is tolerated is not to
+/// become the rule.
+const AIM: f64 = 0.8;
+
+/// What was finished is remembered in pieces of this length, so many of them.
+const PIECE: Duration = Duration::from_millis(100);
+const PIECES: usize = 10;
+
+/// The quickest commit within one to two of these is what the disk needs anyway. A commit that waits
+/// for the processor is overload and no property of the disk.
+const DISK_REMEMBERED: Duration = Duration::from_secs(5);
+
+/// A disk may be slow; a commit that takes longer than this is in trouble, and patience ends.
+const DISK_MOST: Duration = Duration::from_millis(250);
+
+/// The two ways that a request goes here. Clips that must be spoken first lie between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// From the request to its reply.
+    Accepting,
+    /// From the wish for a port to the INVITE on its way.
+    Dialling,
+}
+
+/// Times are since the start of the process.
+#[derive(Debug)]
+pub struct Overload {
+    state: State,
+    accepting: Flow,
+    dialling: Flow,
+    disk: Quickest,
+    /// What a stage may take besides the disk.
+    patience: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    Calm,
+    Shedding { refused_at: Duration },
+}
+
+/// One stage.
+#[derive(Debug)]
+struct Flow {
+    under_way: u32,
+    slow: Option<Slow>,
+    /// Finished in the piece that is running, and in those before.
+    running: u32,
+    began: Duration,
+    finished: VecDeque<u32>,
+}
+
+/// Slow without a break so far.
+#[derive(Debug)]
+struct Slow {
+    since: Duration,
+    last: Duration,
+    steps: u32,
+}
+
+/// The least of what was noticed lately.
+#[derive(Debug, Default)]
+struct Quickest {
+    began: Duration,
+    running: Option<Duration>,
+    before: Option<Duration>,
+}
+
+impl Default for Flow {
+    fn default() -> Flow {
+        let finished = VecDeque::from(vec![0; PIECES]);
+        Flow { under_way: 0, slow: None, running: 0, began: Duration::ZERO, finished }
+    }
+}
+
+impl Overload {
+    pub fn new(patience: Duration) -> Overload {
+        Overload {
+            state: State::Calm,
+            accepting: Flow::default(),
+            dialling: Flow::default(),
+            disk: Quickest::default(),
+            patience,
+        }
+    }
+
+    /// A request is here: whether it is let in. What is let in must [`leave`](Self::leave).
+    pub fn enter(&mut self, now: Duration) -> bool {
+        self.end_shedding(now);
+        let within = self.within();
+        let fits = |flow: &mut Flow, state: &State| match state {
+            State::Calm => flow.under_way < MOST,
+            State::Shedding { .. } => flow.under_way < flow.limit(within, now),
+        };
+        let let_in =
+            fits(&mut self.accepting, &self.state) && fits(&mut self.dialling, &self.state);
+        if let_in {
+            self.begin(Stage::Accepting);
+        } else if let State::Shedding { refused_at } = &mut self.state {
+            *refused_at = now;
+        }
+        let_in
+    }
+
+    /// A call begins with a stage.
+    pub fn begin(&mut self, stage: Stage) {
+        self.flow(stage).under_way += 1;
+    }
+
+    /// It is through with it, or gone, after `took`.
+    pub fn leave(&mut self, stage: Stage, took: Duration, now: Duration) {
+        let slow = took > self.within();
+        if self.flow(stage).leave(slow, now) && matches!(self.state, State::Calm) {
+            self.state = State::Shedding { refused_at: now };
+        }
+    }
+
+    /// A commit took so long.
+    pub fn committed(&mut self, took: Duration, now: Duration) {
+        self.disk.notice(took, now);
+    }
+
+    /// Whether requests are refused now.
+    pub fn is_shedding(&self) -> bool {
+        matches!(self.state, State::Shedding { .. })
+    }
+
+    pub fn under_way(&self, stage: Stage) -> u32 {
+        match stage {
+            Stage::Accepting => self.accepting.under_way,
+            Stage::Dialling => self.dialling.under_way,
+        }
+    }
+
+    /// How long a stage may take. It may have to let one commit pass before its own, and the quickest
+    /// one is quicker than most.
+    fn within(&self) -> Duration {
+        self.patience + 3 * self.disk.least().min(DISK_MOST)
+    }
+
+    fn end_shedding(&mut self, now: Duration) {
+        if let State::Shedding { refused_at } = self.state
+            && now > refused_at + QUIET
+        {
+            self.state = State::Calm;
+            (self.accepting.slow, self.dialling.slow) = (None, None);
+        }
+    }
+
+    fn flow(&mut self, stage: Stage) -> &mut Flow {
+        match stage {
+            Stage::Accepting => &mut self.accepting,
+            Stage::Dialling => &mut self.dialling,
+        }
+    }
+}
+
+impl Flow {
+    /// True where it has been slow for a whole period.
+    fn leave(&mut self, slow: bool, now: Duration) -> bool {
+        self.turn(now);
+        self.under_way = self.under_way.saturating_sub(1);
+        self.running += 1;
+        let unbroken = self.slow.take().filter(|before| now <= before.last + APART);
+        if !slow {
+            return false;
+        }
+        let (since, steps) = unbroken.map_or((now, 0), |before| (before.since, before.steps));
+        self.slow = Some(Slow { since, last: now, steps: steps + 1 });
+        now >= since + PERIOD && steps + 1 >= SLOW_STEPS
+    }
+
+    fn limit(&mut self, within: Duration, now: Duration) -> u32 {
+        self.turn(now);
+        let finished: u32 = self.finished.iter().sum();
+        let remembered = PIECE * PIECES as u32;
+        let limit = AIM * f64::from(finished) * within.as_secs_f64() / remembered.as_secs_f64();
+        (limit.ceil() as u32).clamp(LEAST, MOST)
+    }
+
+    fn turn(&mut self, now: Duration) {
+        let pieces = (now.saturating_sub(self.began).as_nanos() / PIECE.as_nanos()) as usize;
+        for _ in 0..pieces.min(PIECES) {
+            self.finished.pop_front();
+            self.finished.push_back(std::mem::take(&mut self.running));
+        }
+        self.began += PIECE * pieces as u32;
+    }
+}
+
+impl Quickest {
+    fn notice(&mut self, took: Duration, now: Duration) {
+        if now >= self.began + DISK_REMEMBERED {
+            self.before = self.running.take();
+            self.began = now;
+        }
+        self.running = Some(self.running.map_or(took, |least| least.min(took)));
+    }
+
+    fn least(&self) -> Duration {
+        self.running.into_iter().chain(self.before).min().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Steps by hand, then a server in virtual time: one processor with a run queue, a disk with grouped
+//! commits, calls that cost at their beginning, while they are up and at their end.
+
+mod machine;
+
+use super::*;
+use machine::{Machine, Run};
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn overload() -> Overload {
+    Overload::new(ms(10))
+}
+
+/// Requests that each take `took`, `every` so often, one after the other.
+fn series(overload: &mut Overload, from: Duration, every: Duration, took: Duration, steps: u32) {
+    for step in 0..steps {
+        let now = from + every * step;
+        if overload.enter(now) {
+            overload.leave(Stage::Accepting, took, now + took);
+        }
+    }
+}
+
+#[test]
+fn slow_steps_for_a_whole_period_begin_to_shed_and_quiet_ends_it() {
+    let mut overload = overload();
+    series(&mut overload, ms(0), ms(10), ms(60), 5);
+    assert!(!overload.is_shedding(), "not for a hiccup");
+    series(&mut overload, ms(50), ms(10), ms(60), 5);
+    assert!(overload.is_shedding());
+    let let_in = (0..100).filter(|_| overload.enter(ms(200))).count();
+    assert!((1..100).contains(&let_in), "{let_in}: some are let in, the rest is refused");
+    assert!(!overload.enter(ms(1_150)), "nobody has left");
+    assert!(overload.enter(ms(2_200)), "a second without a refusal is the end of it");
+    assert!(!overload.is_shedding());
+}
+
+#[test]
+fn one_quick_step_breaks_the_row() {
+    let mut overload = overload();
+    for round in 0..50 {
+        let at = ms(100) * round;
+        series(&mut overload, at, ms(10), ms(60), 7);
+        series(&mut overload, at + ms(90), ms(1), ms(1), 1);
+        assert!(!overload.is_shedding());
+    }
+}
+
+#[test]
+fn the_disk_is_not_held_against_the_server_unless_it_is_in_trouble() {
+    let slow_disk = |commit| {
+        let mut overload = overload();
+        overload.committed(commit, ms(0));
+        series(&mut overload, ms(0), ms(10), 2 * commit, 100);
+        overload.is_shedding()
+    };
+    assert!(!slow_disk(ms(6)));
+    assert!(!slow_disk(ms(120)));
+    assert!(slow_disk(ms(2_000)));
+}
+
+#[test]
+fn dialling_counts_as_accepting_does() {
+    let mut overload = overload();
+    for step in 0..20 {
+        overload.begin(Stage::Dialling);
+        overload.leave(Stage::Dialling, ms(400), ms(10) * step);
+    }
+    assert!(overload.is_shedding());
+    assert_eq!(overload.under_way(Stage::Dialling), 0);
+}
+
+#[test]
+fn memory_is_bounded_even_while_calm() {
+    let mut overload = overload();
+    assert_eq!((0..10_000).filter(|_| overload.enter(ms(0))).count(), MOST as usize);
+}
+
+/// The machine's own capacity: the highest rate at which all is let in and dialled within 100 ms.
+fn capacity(machine: Machine) -> f64 {
+    let (mut holds, mut fails) = (0.0, 10_000.0);
+    for _ in 0..10 {
+        let rate = f64::midpoint(holds, fails);
+        let run = machine.run(rate, 3);
+        if run.refused_ms.is_empty() && Run::p99(&run.dialled_ms) < 100.0 {
+            holds = rate;
+        } else {
+            fails = rate;
+        }
+    }
+    holds
+}
+
+#[test]
+fn at_four_times_its_capacity_a_server_keeps_its_goodput_and_its_pace() {
+    let machines = [
+        Machine { hold_ms: 1_000, fsync_us: 1_000, slowness: 1.0 },
+        Machine { hold_ms: 1_000, fsync_us: 6_000, slowness: 1.0 },
+        Machine { hold_ms: 1_000, fsync_us: 30_000, slowness: 1.0 },
+        Machine { hold_ms: 1_000, fsync_us: 1_000, slowness: 0.2 },
+        Machine { hold_ms: 1_000, fsync_us: 1_000, slowness: 4.0 },
+        Machine { hold_ms: 200, fsync_us: 1_000, slowness: 1.0 },
+    ];
+    for machine in machines {
+        let capacity = capacity(machine);
+        let once = machine.run(capacity, 12);
+        let over = machine.run(4.0 * capacity, 12);
+        let goodput = over.dialled_ms.len() as f64 / once.dialled_ms.len() as f64;
+        let (p99, before) = (Run::p99(&over.settled_ms), Run::p99(&once.settled_ms));
+        let (noticed, at_once) = (Run::p99(&over.dialled_ms), Run::p99(&over.refused_ms));
+        assert!(goodput >= 0.85, "{machine:?} at {capacity:.0}/s: goodput {goodput:.2}");
+        assert!(
+            p99 <= 2.0 * before,
+            "{machine:?}: dialled within {p99:.0} ms, before {before:.0} ms"
+        );
+        assert!(noticed < 350.0, "{machine:?}: dialled within {noticed:.0} ms at the beginning");
+        assert!(at_once < 80.0, "{machine:?} at {capacity:.0}/s: refused within {at_once:.0} ms");
+        assert!(over.most_under_way <= 400, "{machine:?}: {} under way", over.most_under_way);
+    }
+}
+
+#[test]
+fn what_it_can_do_is_let_in_whole() {
+    let machine = Machine { hold_ms: 1_000, fsync_us: 1_000, slowness: 1.0 };
+    let run = machine.run(0.8 * capacity(machine), 10);
+    assert_eq!(run.refused_ms.len(), 0);
+}

@@ -1,0 +1,123 @@
+//! What fuzz targets may reach: one leg without its thread, fed with packets and steps of its clock.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::batch::{Batch, Datagram};
+use crate::codec::Codec;
+use crate::command::{LegId, ListenSink};
+use crate::config::{Config, LatchMode};
+use crate::event::{Event, MediaFault, Stats};
+use crate::leg::{Context, Leg, Shared, Tick};
+use crate::prepare::Preparer;
+use crate::recorder::Recorder;
+use crate::sdp;
+use crate::socket::Pair;
+use crate::srtp::Srtp;
+
+/// A leg that has answered an offer. Its sockets are real and nobody reads them.
+pub struct FedLeg {
+    leg: Leg,
+    batch: Batch,
+    out: Vec<Event>,
+    number: u64,
+    now: Instant,
+}
+
+/// Which of the leg's sockets a packet comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    Rtp,
+    Rtcp,
+}
+
+static STRICT: LazyLock<Shared> = LazyLock::new(|| shared(LatchMode::SdpOnly));
+static NAT: LazyLock<Shared> = LazyLock::new(|| shared(LatchMode::Nat));
+const LEG: LegId = LegId(1);
+const TICK: Duration = Duration::from_millis(20);
+
+impl FedLeg {
+    /// Answers `offer` with every codec, and gives the answer's SDP beside the leg. Sends nothing.
+    pub fn answering(offer: &[u8], behind_nat: bool) -> Result<(FedLeg, Bytes), MediaFault> {
+        let offer = sdp::parse(offer)?;
+        let shared = side(behind_nat);
+        let pair = Pair::bind_any(shared.address)
+            .map_err(|error| MediaFault::Bind { port: 0, reason: error.to_string() })?;
+        let (mut batch, mut out) = (Batch::new(), Vec::new());
+        let mut cx = Context { shared, batch: &mut batch, out: &mut out };
+        let codecs = (Codec::ALL.to_vec(), Srtp::Optional);
+        let leg = Leg::answering(LEG, pair, codecs, &offer, 0, &mut cx);
+        let leg = leg.map_err(|(_, fault)| fault)?;
+        let answer = out.iter().find_map(|event| match event {
+            Event::Answered { sdp, .. } => Some(sdp.clone()),
+            _ => None,
+        });
+        let answer = answer.expect("a leg that agrees says its answer");
+        Ok((FedLeg { leg, batch, out, number: 0, now: Instant::now() }, answer))
+    }
+
+    /// A later offer or answer of the far side.
+    pub fn describe(&mut self, sdp: &[u8], is_offer: bool) -> Result<(), MediaFault> {
+        let shared = side(false);
+        let mut cx = Context { shared, batch: &mut self.batch, out: &mut self.out };
+        if is_offer {
+            self.leg.answer(sdp, self.number, &mut cx)
+        } else {
+            self.leg.offer(Codec::ALL.to_vec(), true, Srtp::Optional, &mut cx);
+            self.leg.remote(sdp, self.number, &mut cx)
+        }
+    }
+
+    pub fn listen(&mut self, sink: ListenSink) {
+        self.leg.listen(sink);
+    }
+
+    /// A packet that came in.
+    pub fn packet(&mut self, port: Port, from: SocketAddr, bytes: &[u8]) {
+        let datagram = Datagram { from, arrived: self.now, bytes };
+        match port {
+            Port::Rtp => self.leg.datagram(&datagram, &mut self.out),
+            Port::Rtcp => self.leg.rtcp(&datagram),
+        }
+    }
+
+    /// The next 20 ms.
+    pub fn tick(&mut self) {
+        self.number += 1;
+        self.now += TICK;
+        let tick = Tick { number: self.number, due: self.now };
+        let mut cx = Context { shared: side(false), batch: &mut self.batch, out: &mut self.out };
+        self.leg.tick(tick, &mut cx);
+    }
+
+    /// What the leg has told since the last look.
+    pub fn events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Ends the leg without a word to the far side.
+    pub fn stats(self) -> Stats {
+        self.leg.dismantle().1
+    }
+}
+
+fn side(behind_nat: bool) -> &'static Shared {
+    if behind_nat { &NAT } else { &STRICT }
+}
+
+fn shared(latching: LatchMode) -> Shared {
+    let config = Config { latching, ..Config::default() };
+    let (recorder, _) = Recorder::start().expect("a thread can be started");
+    Shared {
+        config,
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        cname: "fuzzed".to_owned(),
+        preparer: Preparer::start().expect("a thread can be started"),
+        recorder,
+        sink: Arc::new(|_| {}),
+        inbox: Weak::new(),
+    }
+}

@@ -1,0 +1,120 @@
+//! What became of the accepted calls: as the far end, the receiver and the history have it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+use sim::{CallbackReceiver, Carrier, Client};
+
+use crate::Fault;
+
+/// Records of one page of the history.
+const PAGE: u32 = 1_000;
+
+/// In the order in which it is printed.
+#[derive(Serialize)]
+pub struct Count {
+    kills: u32,
+    /// Replies with code 0.
+    accepted: usize,
+    /// Of these, those without a record.
+    lost: usize,
+    /// Phones that rang for a call whose phone had rung already, or for no accepted call.
+    extra_dialogs: u32,
+    /// As the history query returns them.
+    records: usize,
+    /// Accepted calls that were not called back.
+    callbacks_missing: usize,
+    /// Calls that were called back as two different events.
+    #[serde(skip)]
+    callbacks_doubled: usize,
+    /// Phones that rang and whose call never ended.
+    #[serde(skip)]
+    left_ringing: u64,
+}
+
+impl Count {
+    pub async fn take(
+        kills: u32,
+        accepted: &BTreeSet<String>,
+        carrier: &Carrier,
+        receiver: &CallbackReceiver,
+        client: &Client,
+        began_ms: i64,
+    ) -> Result<Count, Fault> {
+        let records = history(client, began_ms).await?;
+        let events = events_of_calls(receiver);
+        let totals = carrier.totals();
+        Ok(Count {
+            kills,
+            accepted: accepted.len(),
+            lost: accepted.iter().filter(|serial| !records.contains(serial)).count(),
+            extra_dialogs: extra_dialogs(carrier, accepted),
+            records: records.len(),
+            callbacks_missing: accepted.iter().filter(|s| !events.contains_key(*s)).count(),
+            callbacks_doubled: events.values().filter(|ids| ids.len() > 1).count(),
+            left_ringing: totals.calls - totals.ended,
+        })
+    }
+
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("numbers under fixed names are JSON")
+    }
+
+    pub fn is_well(&self) -> bool {
+        if self.callbacks_doubled > 0 || self.left_ringing > 0 {
+            let (doubled, left) = (self.callbacks_doubled, self.left_ringing);
+            eprintln!("chaos: {doubled} calls called back as two events, {left} phones left");
+        }
+        self.accepted > 0
+            && self.lost == 0
+            && self.extra_dialogs == 0
+            && self.records == self.accepted
+            && self.callbacks_missing == 0
+            && self.callbacks_doubled == 0
+            && self.left_ringing == 0
+    }
+}
+
+/// The serial number of each record, as often as there is one.
+async fn history(client: &Client, began_ms: i64) -> Result<Vec<String>, Fault> {
+    let mut serials = Vec::new();
+    let until_ms = sim::Moment::now().unix_ms() + 1_000;
+    loop {
+        let offset = u32::try_from(serials.len())?;
+        let page = client.query_call_detail_record(began_ms, until_ms, "3", offset, PAGE).await?;
+        let page: Value = page.ok()?.parse()?;
+        let calls = page["result"]["callInfo"].as_array().cloned().unwrap_or_default();
+        if calls.is_empty() {
+            return Ok(serials);
+        }
+        for call in calls {
+            serials
+                .push(call["callSerialNo"].as_str().ok_or("a record without serial")?.to_owned());
+        }
+    }
+}
+
+/// The `webhook-id`s that each call was called back with.
+fn events_of_calls(receiver: &CallbackReceiver) -> BTreeMap<String, BTreeSet<String>> {
+    let mut events: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for callback in receiver.callbacks().all() {
+        let Some(serial) = callback.field("callSerialNo") else { continue };
+        let id = callback.event_id().unwrap_or_default().to_owned();
+        events.entry(serial).or_default().insert(id);
+    }
+    events
+}
+
+/// Call-IDs begin with the serial number, then the attempt.
+fn extra_dialogs(carrier: &Carrier, accepted: &BTreeSet<String>) -> u32 {
+    let by_call_id: BTreeMap<String, u32> =
+        carrier.calls().into_iter().map(|call| (call.call_id, call.dialogs)).collect();
+    let mut by_serial: BTreeMap<&str, u32> = BTreeMap::new();
+    for (call_id, dialogs) in &by_call_id {
+        let serial = call_id.split('-').next().unwrap_or_default();
+        *by_serial.entry(serial).or_default() += dialogs;
+    }
+    let allowed = |serial: &str| u32::from(accepted.contains(serial));
+    by_serial.iter().map(|(serial, dialogs)| dialogs.saturating_sub(allowed(serial))).sum()
+}
