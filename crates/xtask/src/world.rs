@@ -10,7 +10,7 @@ pub const NIGHTLY: u64 = 5_000;
 /// its tape. True where none failed.
 pub fn run(seeds: u64, from: u64) -> bool {
     let mut test = cargo();
-    test.args(["test", "--locked", "--package", "server", "--bin", "offhook"]);
+    test.args(["test", "--locked", "--package", "server", "--lib"]);
     test.args(["--", "--exact", "--nocapture", TEST]);
     test.env("WORLD_SEEDS", seeds.to_string()).env("WORLD_FROM", from.to_string());
     match test.status() {

@@ -23,9 +23,10 @@ use crate::writes::{Attempt, Write};
 /// §17.2.1), or the call goes on to the next one.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// A timer that fires so long after its time says that the process stood still, not that the trunk was
-/// silent.
-const STALL: Duration = Duration::from_secs(1);
+/// A timer that fires later than this says that the process stood still, not that the trunk was silent:
+/// it has so long again to read what came meanwhile.
+const LATE: Duration = Duration::from_millis(20);
+const READ_FIRST: Duration = Duration::from_millis(500);
 
 /// How often a call is sent on by 3xx (RFC 3261 §8.1.3.4 leaves the number to us).
 const REDIRECTS: u8 = 3;
@@ -271,11 +272,11 @@ impl Dial {
         match self.stage {
             Stage::Preparing { until } if until <= now.since_start => failed(Cause::Internal),
             Stage::Sent { .. } if self.until.is_none_or(|until| now.since_start < until) => {
-                if late <= STALL {
+                if late <= LATE {
                     return self.ask(None, out);
                 }
                 // We stood still: what came meanwhile has not been read yet, and may be the answer.
-                self.stage = Stage::Sent { silent_at: now.since_start + late + STALL };
+                self.stage = Stage::Sent { silent_at: now.since_start + late + READ_FIRST };
                 Step::GoesOn(self)
             }
             Stage::Preparing { .. }

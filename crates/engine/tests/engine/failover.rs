@@ -225,6 +225,6 @@ fn a_trunk_that_is_silent_after_we_stood_still_is_left_all_the_same() {
     let mut world = world();
     world.dialled(over("carrier*1,backup*0"));
     world.pass(Duration::from_secs(26));
-    world.pass(Duration::from_secs(1));
+    world.pass(Duration::from_millis(500));
     assert_eq!(world.wants(), ["hang up 1", "open 2 to 8899 as 2222201"]);
 }

@@ -270,9 +270,23 @@ impl World {
 
     fn run_until(&mut self, limit: Duration, what: &str, holds: fn(&World) -> bool) {
         while !holds(self) {
-            assert!(self.nature.now < limit, "not within its time: {what}");
+            assert!(
+                self.nature.now < limit,
+                "not within its time: {what}; {}",
+                self.what_is_left()
+            );
             self.step();
         }
+    }
+
+    fn what_is_left(&self) -> String {
+        format!(
+            "server {:?}, clients done: {}, legs and transactions of the carrier {:?}, waiting {:?}",
+            self.server.as_ref().map(Server::what_is_left),
+            self.clients.are_done(),
+            self.carrier.load(),
+            at_once(self.store.waiting()),
+        )
     }
 
     fn calls_are_over(&self) -> bool {

@@ -253,6 +253,12 @@ impl Server {
         assert_eq!(self.core.counters().panics, 0, "a leg broke an invariant");
     }
 
+    /// In words, for a world that does not come to rest.
+    pub fn what_is_left(&self) -> String {
+        let idle = self.driver.is_idle();
+        format!("driver idle: {idle}, ended: {}, SIP {:?}", self.has_ended(), self.core.load())
+    }
+
     /// Whether nothing of a call is under way.
     pub fn is_quiet(&self) -> bool {
         self.driver.is_idle() && self.core.load().0 == 0 && self.core.load().1 == 0

@@ -51,8 +51,9 @@ pub(crate) struct Outbound {
 /// Who wrote the INVITE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// This process, or an earlier one before any challenge.
-    Fresh,
+    Ours,
+    /// An earlier process, which may have heard more than we do: it may be ringing.
+    Stored,
     /// An earlier process, in answer to a challenge.
     StoredLogin,
 }
@@ -146,7 +147,8 @@ impl Outbound {
             }
             (Verb::HangUp(cause), State::Calling { patience }) => {
                 stop_waiting(patience, stack);
-                let cancel = if stack.clients.is_proceeding(self.key) {
+                let may_ring = self.origin != Origin::Ours;
+                let cancel = if may_ring || stack.clients.is_proceeding(self.key) {
                     self.send_cancel(cause, stack)
                 } else {
                     Cancel::AwaitsProvisional
@@ -316,6 +318,11 @@ impl Outbound {
         stack: &mut Stack,
     ) -> Option<Leg> {
         match (purpose, failure) {
+            (Purpose::Invite, Failure::Timeout)
+                if self.origin != Origin::Ours && matches!(self.state, State::Calling { .. }) =>
+            {
+                self.take_back(stack)
+            }
             (Purpose::Invite, Failure::Timeout) => {
                 let by = EndedBy::Timeout(EndTimer::NoResponse);
                 self.over(by, "the far side does not answer", stack)
@@ -332,6 +339,15 @@ impl Outbound {
                 Failure::Timeout | Failure::Transport(_),
             ) => self.stay(),
         }
+    }
+
+    /// Nothing was heard of an INVITE of an earlier process; its phone may ring all the same.
+    fn take_back(mut self: Box<Self>, stack: &mut Stack) -> Option<Leg> {
+        stack.adopt_client(self.client());
+        let cause = HangUpCause::Failure;
+        let cancel = self.send_cancel(cause, stack);
+        self.state = State::Cancelling { cause, cancel };
+        self.stay()
     }
 
     fn unreachable(self: Box<Self>, fault: TransportFault, stack: &mut Stack) -> Option<Leg> {

@@ -121,7 +121,7 @@ impl Outbound {
         self.invite = again.written(&self.invite);
         self.key = key(branch);
         self.to = to;
-        self.origin = Origin::Fresh;
+        self.origin = Origin::Ours;
         self.early.clear();
         self.state = State::Prepared;
     }

@@ -61,7 +61,7 @@ impl Outbound {
             offer: invite.body,
             early: Vec::new(),
             was_ringing: false,
-            origin: Origin::Fresh,
+            origin: Origin::Ours,
             state: State::Prepared,
         };
         let wire = outbound.wire();
@@ -131,7 +131,7 @@ impl Outbound {
             offer: read.body,
             early: Vec::new(),
             was_ringing: false,
-            origin: if read.has_login { Origin::StoredLogin } else { Origin::Fresh },
+            origin: if read.has_login { Origin::StoredLogin } else { Origin::Stored },
             state: State::Calling { patience: None },
         })
     }
