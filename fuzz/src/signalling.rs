@@ -161,8 +161,8 @@ fn finish(mut solo: Solo) {
     for leg in [1, 2] {
         solo.hang_up(leg);
     }
-    for _ in 0..40 {
-        solo.pass(Duration::from_secs(8));
+    for _ in 0..5 {
+        solo.pass(Duration::from_secs(64));
         let late: Vec<LegId> = solo.events.drain(..).filter_map(|e| incoming_leg(&e)).collect();
         for leg in late {
             solo.command(Command::HangUp { leg, cause: HangUpCause::Normal });
@@ -241,10 +241,7 @@ impl Machine {
             3 | 4 => self.answer(what / 8, with),
             5 => self.request(what / 8, with),
             6 => self.solo.pass(Duration::from_millis(u64::from(with) * u64::from(with))),
-            _ => {
-                let hop = Hop::new(Transport::Udp, addr(THEIRS));
-                self.solo.core.transport_failed(hop, TransportFault::Lost, self.solo.now);
-            }
+            _ => self.solo.lose(Transport::Udp),
         }
         self.look();
     }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::cdr::{Cause, MediaSummary};
 use crate::intent::{Intent, PlayItem};
+use crate::quotas::Used;
 use crate::request::{Reply, Request, Ticket};
 use crate::route::Route;
-use crate::vocabulary::{Deadline, LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
+use crate::vocabulary::{LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
 use crate::writes::{Unfinished, Write};
 
 /// A batch of writes that goes to disk as one.
@@ -47,6 +48,11 @@ pub enum Input {
         tenant: TenantId,
         limits: TenantLimits,
     },
+    /// What the store counted of the tenant's day; after its limits.
+    UsedToday {
+        tenant: TenantId,
+        used: Used,
+    },
     Trunk {
         trunk: TrunkName,
         pace: Pace,
@@ -78,6 +84,12 @@ pub enum LegInput {
     },
     /// The far side asked for credentials; the INVITE that carries them is built.
     Challenged {
+        wire: Vec<u8>,
+        media: Vec<u8>,
+    },
+    /// The INVITE failed before it rang, at one of the trunk's several targets or for a detail that
+    /// is put right; the next one is built.
+    Retried {
         wire: Vec<u8>,
         media: Vec<u8>,
     },
@@ -185,8 +197,6 @@ pub enum Action {
         serial: Serial,
         wire: Vec<u8>,
         media: Vec<u8>,
-        /// From then on a copy could ring as a new call.
-        resend_until: Deadline,
     },
     /// After a restart: take back an INVITE whose fate is unknown.
     Abandon {

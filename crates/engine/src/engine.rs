@@ -16,6 +16,7 @@ use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome};
 use crate::events::{Event, EventKind};
 use crate::gate::Gate;
 use crate::intent::{Idempotency, Intent, Order};
+use crate::quotas::Quotas;
 use crate::request::{Refusal, Reply, Ticket};
 use crate::serials::Serials;
 use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId, TrunkName};
@@ -56,6 +57,7 @@ pub struct Engine {
     last_leg: u64,
     gate: Gate,
     backlog: Backlog,
+    quotas: Quotas,
     calls: BTreeMap<Serial, Call>,
     legs: BTreeMap<LegId, Owner>,
     /// Legs whose INVITE is being made.
@@ -86,6 +88,8 @@ struct Call {
     timer: Option<Deadline>,
     legs: Vec<LegId>,
     unwritten: Option<Unwritten>,
+    /// When it was answered, where that was in this process.
+    answered: Option<Now>,
 }
 
 /// An accepted intent that is not in a batch yet, and those who wait for it.
@@ -119,6 +123,7 @@ impl Engine {
             last_leg: start.first_leg,
             gate: Gate::default(),
             backlog: Backlog::new(start.capacity),
+            quotas: Quotas::default(),
             calls: BTreeMap::new(),
             legs: BTreeMap::new(),
             unsent: BTreeSet::new(),
@@ -186,7 +191,11 @@ impl Engine {
             Input::Claimed { claim, calls } => self.claimed(claim, calls, now),
             Input::Fetched { serial, result } => self.run(serial, CallInput::Fetched(result), now),
             Input::Leg { leg, input } => self.leg(leg, input, now),
-            Input::TenantLimits { tenant, limits } => self.backlog.limit_tenant(tenant, limits),
+            Input::TenantLimits { tenant, limits } => {
+                self.backlog.limit_tenant(tenant, limits);
+                self.quotas.limit(tenant, limits.daily);
+            }
+            Input::UsedToday { tenant, used } => self.quotas.seed(tenant, used, now),
             Input::Trunk { trunk, pace, up } => self.backlog.set_trunk(trunk, pace, up),
             Input::Recovered(found) => self.recovered(*found, now),
             Input::Waiting { tenant, route, calls } => {
@@ -285,9 +294,16 @@ impl Engine {
 
     fn start_claimed(&mut self, intent: Intent, trunk: &TrunkName, now: Now) {
         let serial = intent.serial;
-        if intent.queue_deadline_ms <= now.unix_ms {
+        let refused = if intent.queue_deadline_ms <= now.unix_ms {
+            Some(Outcome::QueueTimeout)
+        } else if self.quotas.forbids_dialling(intent.tenant, now) {
+            Some(Outcome::Restricted)
+        } else {
+            None
+        };
+        if let Some(outcome) = refused {
             self.backlog.ended(intent.tenant, trunk, now.since_start);
-            self.record(Draft::new(intent).finish(Outcome::QueueTimeout, None, now), now);
+            self.record(Draft::new(intent).finish(outcome, None, now), now);
             return;
         }
         self.insert(serial, Room::new(intent, now), trunk.clone(), None);
@@ -364,7 +380,7 @@ impl Engine {
         trunk: TrunkName,
         unwritten: Option<Unwritten>,
     ) {
-        let call = Call { room, trunk, timer: None, legs: Vec::new(), unwritten };
+        let call = Call { room, trunk, timer: None, legs: Vec::new(), unwritten, answered: None };
         self.calls.insert(serial, call);
     }
 
@@ -393,6 +409,9 @@ impl Engine {
             match effect {
                 Effect::Write(write) => {
                     self.flush_intent(serial, now);
+                    if matches!(write, Write::Answered { .. }) {
+                        self.answered(serial, now);
+                    }
                     self.gate.now(Action::Write(write));
                 }
                 Effect::Event(kind) => {
@@ -421,6 +440,12 @@ impl Engine {
             }
         }
         self.set_timer(serial);
+    }
+
+    fn answered(&mut self, serial: Serial, now: Now) {
+        let Some(call) = self.calls.get_mut(&serial) else { return };
+        call.answered = Some(now);
+        self.quotas.answered(call.room.draft().intent.tenant, now);
     }
 
     fn own_leg(&mut self, serial: Serial, action: &Action) {
@@ -509,6 +534,9 @@ impl Engine {
             self.unsent.remove(leg);
         }
         self.backlog.ended(cdr.intent.tenant, &call.trunk, now.since_start);
+        if let Some(at) = call.answered {
+            self.quotas.hung_up(cdr.intent.tenant, at, now);
+        }
         self.record(cdr, now);
     }
 

@@ -65,6 +65,10 @@ pub enum EventKind {
     Ended {
         cdr: Box<Cdr>,
     },
+    /// The tenant calls numbers that begin like this for the first time: perhaps its key was stolen.
+    NewPrefix {
+        prefix: String,
+    },
     /// An uploaded recording was approved or rejected.
     RecordingReviewed {
         review: RecordingReview,
@@ -113,6 +117,7 @@ impl EventKind {
             EventKind::RoundPlayed { .. } => "call.round_played",
             EventKind::LegEnded { .. } => "call.leg_ended",
             EventKind::Ended { .. } => "call.ended",
+            EventKind::NewPrefix { .. } => "tenant.new_prefix",
             EventKind::RecordingReviewed { .. } => "recording.reviewed",
         }
     }

@@ -16,6 +16,7 @@ pub mod events;
 pub mod gate;
 pub mod intent;
 pub mod overload;
+mod quotas;
 mod request;
 pub mod route;
 mod serials;
@@ -23,4 +24,5 @@ pub mod vocabulary;
 pub mod writes;
 
 pub use engine::{Engine, NaturalKey, Start};
-pub use request::{Refusal, Reply, Request, Ticket};
+pub use quotas::Used;
+pub use request::{Quota, Refusal, Reply, Request, Ticket};

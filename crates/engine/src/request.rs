@@ -39,10 +39,19 @@ pub enum Reply {
 pub enum Refusal {
     /// The tenant's queue is at its bound.
     QueueFull { retry_after_s: u32 },
+    /// The tenant has used up its day; over in `retry_after_s`.
+    DailyLimit { quota: Quota, retry_after_s: u32 },
     /// An unfinished call has the same kind, caller and called (return code 1).
     Duplicate,
     /// The idempotency key came before with another body (HTTP 422).
     KeyReused,
     /// The server drains, or cannot write to its disk.
     Stopping,
+}
+
+/// What of a day is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quota {
+    Calls,
+    Minutes,
 }

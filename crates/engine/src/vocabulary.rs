@@ -117,4 +117,26 @@ pub struct TenantLimits {
     pub queue_length: u32,
     /// Refuse a call whose kind, caller and called equal an unfinished one's (return code 1).
     pub refuse_duplicates: bool,
+    pub daily: DailyLimits,
+}
+
+/// What a tenant may use up in a day; `None`: as much as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DailyLimits {
+    /// Calls accepted.
+    pub calls: Option<u32>,
+    /// Minutes talked, in all.
+    pub minutes: Option<u32>,
+    /// Where the day begins: the tenant's zone, seconds east of UTC.
+    pub utc_offset_s: i32,
+}
+
+impl DailyLimits {
+    pub const DAY_MS: i64 = 86_400_000;
+
+    /// The tenant's last midnight, ms since 1970.
+    pub fn day_start_ms(&self, unix_ms: i64) -> i64 {
+        let offset_ms = i64::from(self.utc_offset_s) * 1000;
+        (unix_ms + offset_ms).div_euclid(Self::DAY_MS) * Self::DAY_MS - offset_ms
+    }
 }

@@ -1,7 +1,5 @@
 //! What the engine wants on disk. The driver adds these to the store's current batch.
 
-use std::time::Duration;
-
 use crate::cdr::Cdr;
 use crate::events::Event;
 use crate::intent::{Idempotency, Intent};
@@ -43,8 +41,6 @@ pub struct Unfinished {
     pub intent: Intent,
     /// When it rang, where the event log says so.
     pub ringing_ms: Option<i64>,
-    /// How long at most no process can have run; `None` where that is not known.
-    pub down_for: Option<Duration>,
     /// A recording of it was begun.
     pub recorded: bool,
     /// The last attempt, where the call was dialled.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::clip::Clip;
 use crate::codec::Codec;
+use crate::seal::Seal;
 use crate::srtp::Srtp;
 
 /// A leg's name, chosen by its owner and never used twice in a process.
@@ -42,8 +43,8 @@ pub enum Command {
     /// Silence from the next packet on. Followed by `PlayStopped` if something was playing.
     StopPlay { leg: LegId },
     /// Record into a new file (an existing one is refused): A-law WAV at 8 kHz that opens at any moment, also after a
-    /// crash. Followed by `RecordingStarted` or `RecordingFailed`.
-    Record { leg: LegId, path: PathBuf, mode: RecordMode },
+    /// crash. With `seal` its pieces instead, one each half second. Followed by `RecordingStarted` or `RecordingFailed`.
+    Record { leg: LegId, path: PathBuf, mode: RecordMode, seal: Option<Box<dyn Seal>> },
     /// Followed by `RecordingDone`.
     StopRecording { leg: LegId },
     /// Send digits (`0`–`9`, `*`, `#`, `A`–`D`): by RFC 4733 where the far side takes it, else as tones in the audio.

@@ -32,6 +32,7 @@ use crate::rtp::rtcp::FarEnd;
 use crate::rtp::source::Source;
 use crate::rtp::stream::OutStream;
 use crate::sdp::{self, Direction, Format, Profile};
+use crate::seal::Seal;
 use crate::socket::Pair;
 use crate::srtp::Srtp;
 use crate::voice::Voice;
@@ -319,13 +320,14 @@ impl Leg {
         &mut self,
         path: PathBuf,
         mode: RecordMode,
+        seal: Option<Box<dyn Seal>>,
         cx: &mut Context<'_>,
     ) -> Result<(), MediaFault> {
         if self.hearing.recording.is_some() {
             return Err(MediaFault::AlreadyRecording);
         }
         let sink = Arc::clone(&cx.shared.sink);
-        let recording = cx.shared.recorder.open(self.id, path, mode, sink);
+        let recording = cx.shared.recorder.open(self.id, path, mode, seal, sink);
         self.hearing.recording = Some(recording.ok_or(MediaFault::DiskBusy)?);
         self.hearing.playout.get_or_insert_with(Playout::new);
         Ok(())

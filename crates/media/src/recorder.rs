@@ -2,7 +2,8 @@
 //!
 //! A file is A-law at 8 kHz, stereo (left received, right sent) or mono, behind a 58-byte header. Audio is handed over
 //! every half second; the writer appends it and then brings the sizes in the header up to date. So a file that a crash
-//! cuts, at any byte, opens in any player and lacks at most the last half second. Where the disk cannot follow, audio is
+//! cuts, at any byte, opens in any player and lacks at most the last half second. A sealed file ([`Seal`]) holds the
+//! same audio in encrypted pieces and lacks no more. Where the disk cannot follow, audio is
 //! lost, never delayed into a call: the gap is written as silence once the disk is back, so that both channels keep
 //! their time.
 
@@ -19,10 +20,11 @@ use crate::clip::ALAW_SILENCE;
 use crate::codec::FRAME;
 use crate::command::{LegId, RecordMode};
 use crate::event::Event;
+use crate::seal::{PIECE_FRAMES, SEALED_PIECE, Seal};
 use crate::wav::{ALAW_HEADER, alaw_header};
 
 /// Frames that a leg gathers before it hands them over: half a second.
-const CHUNK_FRAMES: usize = 25;
+const CHUNK_FRAMES: usize = PIECE_FRAMES;
 /// Chunks that may wait for the disk: 8 MB of stereo.
 const WAITING: usize = 1024;
 /// Messages of any kind behind which no recording is begun.
@@ -54,9 +56,18 @@ struct Queue {
 }
 
 enum Message {
-    Open { id: u64, leg: LegId, path: PathBuf, mode: RecordMode, sink: Sink },
+    Open(Box<Opening>),
     Chunk { id: u64, lost: usize, bytes: Vec<u8> },
     Close { id: u64 },
+}
+
+struct Opening {
+    id: u64,
+    leg: LegId,
+    path: PathBuf,
+    mode: RecordMode,
+    seal: Option<Box<dyn Seal>>,
+    sink: Sink,
 }
 
 struct Alive(Arc<Shared>);
@@ -89,13 +100,15 @@ impl Recorder {
         leg: LegId,
         path: PathBuf,
         mode: RecordMode,
+        seal: Option<Box<dyn Seal>>,
         sink: Sink,
     ) -> Option<Recording> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         if self.shared.lock().messages.len() >= MOST_WAITING {
             return None;
         }
-        self.shared.send(Message::Open { id, leg, path, mode, sink });
+        let opening = Opening { id, leg, path, mode, seal, sink };
+        self.shared.send(Message::Open(Box::new(opening)));
         let recorder = self.clone();
         Some(Recording { recorder, id, mode, gathered: Vec::new(), frames: 0, lost: 0 })
     }
@@ -197,50 +210,83 @@ struct Open {
     channels: u16,
     sink: Sink,
     file: File,
+    /// Bytes of audio that were handed over.
     data: u64,
+    layout: Layout,
+}
+
+enum Layout {
+    Wav,
+    Sealed {
+        seal: Box<dyn Seal>,
+        /// Audio that is no whole piece yet.
+        pending: Vec<u8>,
+        pieces: u32,
+        /// Bytes in the file.
+        end: u64,
+    },
 }
 
 fn write(shared: &Shared) {
     let mut open: HashMap<u64, Open> = HashMap::new();
     while let Some(message) = shared.next() {
         match message {
-            Message::Open { id, leg, path, mode, sink } => match create(&path, mode) {
-                Ok((file, channels)) => {
-                    sink(Event::RecordingStarted { leg, path: path.clone() });
-                    open.insert(id, Open { leg, path, channels, sink, file, data: 0 });
-                }
-                Err(error) => {
-                    sink(Event::RecordingFailed { leg, path, reason: error.to_string() });
-                }
-            },
+            Message::Open(opening) => {
+                let id = opening.id;
+                open.extend(begin(*opening).map(|recording| (id, recording)));
+            }
             // After a failure the leg may still push; the failure was told once.
             Message::Chunk { id, lost, bytes } => {
                 let Some(recording) = open.get_mut(&id) else { continue };
                 if let Err(error) = recording.append(lost, &bytes)
                     && let Some(failed) = open.remove(&id)
                 {
-                    let Open { leg, path, sink, .. } = failed;
-                    sink(Event::RecordingFailed { leg, path, reason: error.to_string() });
+                    failed.tell_failure(&error);
                 }
             }
             Message::Close { id } => {
-                if let Some(Open { leg, path, sink, data, channels, .. }) = open.remove(&id) {
-                    let duration_ms = data * 1000 / (RATE * u64::from(channels));
-                    sink(Event::RecordingDone { leg, path, duration_ms });
+                let Some(mut recording) = open.remove(&id) else { continue };
+                if let Err(error) = recording.finish() {
+                    recording.tell_failure(&error);
+                    continue;
                 }
+                let Open { leg, path, sink, data, channels, .. } = recording;
+                let duration_ms = data * 1000 / (RATE * u64::from(channels));
+                sink(Event::RecordingDone { leg, path, duration_ms });
             }
         }
     }
 }
 
-fn create(path: &std::path::Path, mode: RecordMode) -> io::Result<(File, u16)> {
+/// Makes the file and tells whether that worked.
+fn begin(opening: Opening) -> Option<Open> {
+    let Opening { leg, path, mode, seal, sink, .. } = opening;
     let channels = match mode {
         RecordMode::Both => 2,
         RecordMode::Received => 1,
     };
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all_at(&alaw_header(channels, 0), 0)?;
-    Ok((file, channels))
+    let made = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|file| {
+        let head = match &seal {
+            None => alaw_header(channels, 0).to_vec(),
+            Some(seal) => seal.head(mode),
+        };
+        file.write_all_at(&head, 0)?;
+        Ok((file, head.len() as u64))
+    });
+    match made {
+        Ok((file, end)) => {
+            let layout = match seal {
+                None => Layout::Wav,
+                Some(seal) => Layout::Sealed { seal, pending: Vec::new(), pieces: 0, end },
+            };
+            sink(Event::RecordingStarted { leg, path: path.clone() });
+            Some(Open { leg, path, channels, sink, file, data: 0, layout })
+        }
+        Err(error) => {
+            sink(Event::RecordingFailed { leg, path, reason: error.to_string() });
+            None
+        }
+    }
 }
 
 impl Open {
@@ -250,18 +296,60 @@ impl Open {
             self.write(&silence)?;
         }
         self.write(bytes)?;
-        let data = u32::try_from(self.data).map_err(|_| too_long())?;
-        self.file.write_all_at(&alaw_header(self.channels, data), 0)
+        match self.layout {
+            Layout::Wav => {
+                let data = u32::try_from(self.data).map_err(|_| too_long())?;
+                self.file.write_all_at(&alaw_header(self.channels, data), 0)
+            }
+            Layout::Sealed { .. } => Ok(()),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let end = self.data + bytes.len() as u64;
-        if end > u64::from(u32::MAX) - ALAW_HEADER as u64 {
+        let at = self.data;
+        self.data += bytes.len() as u64;
+        if self.data > u64::from(u32::MAX) - ALAW_HEADER as u64 {
             return Err(too_long());
         }
-        self.file.write_all_at(bytes, ALAW_HEADER as u64 + self.data)?;
-        self.data = end;
+        match &mut self.layout {
+            Layout::Wav => return self.file.write_all_at(bytes, ALAW_HEADER as u64 + at),
+            Layout::Sealed { pending, .. } => pending.extend_from_slice(bytes),
+        }
+        while let Some(piece) = self.whole_piece() {
+            self.write_piece(piece, false)?;
+        }
         Ok(())
+    }
+
+    fn whole_piece(&mut self) -> Option<Vec<u8>> {
+        let Layout::Sealed { pending, .. } = &mut self.layout else { return None };
+        let whole = SEALED_PIECE * usize::from(self.channels);
+        (pending.len() >= whole).then(|| pending.drain(..whole).collect())
+    }
+
+    /// The last piece of a sealed file says that nothing is missing.
+    fn finish(&mut self) -> io::Result<()> {
+        match &mut self.layout {
+            Layout::Wav => Ok(()),
+            Layout::Sealed { pending, .. } => {
+                let rest = std::mem::take(pending);
+                self.write_piece(rest, true)
+            }
+        }
+    }
+
+    fn write_piece(&mut self, mut piece: Vec<u8>, last: bool) -> io::Result<()> {
+        let Layout::Sealed { seal, pieces, end, .. } = &mut self.layout else { return Ok(()) };
+        seal.seal(*pieces, last, &mut piece)?;
+        self.file.write_all_at(&piece, *end)?;
+        *pieces += 1;
+        *end += piece.len() as u64;
+        Ok(())
+    }
+
+    fn tell_failure(self, error: &io::Error) {
+        let Open { leg, path, sink, .. } = self;
+        sink(Event::RecordingFailed { leg, path, reason: error.to_string() });
     }
 }
 
@@ -284,7 +372,7 @@ mod tests {
     }
 
     fn open(recorder: &Recorder, path: PathBuf) -> Option<Recording> {
-        recorder.open(LegId(1), path, RecordMode::Received, Arc::new(|_| {}))
+        recorder.open(LegId(1), path, RecordMode::Received, None, Arc::new(|_| {}))
     }
 
     #[test]
@@ -314,6 +402,49 @@ mod tests {
         let expected =
             [vec![1; WAITING * CHUNK_FRAMES], vec![ALAW_SILENCE; lost], vec![3]].concat();
         assert_eq!(frames, expected);
+    }
+
+    /// Shows what passes through it.
+    struct Brackets;
+
+    impl Seal for Brackets {
+        fn head(&self, _: RecordMode) -> Vec<u8> {
+            b"head".to_vec()
+        }
+
+        fn seal(&mut self, index: u32, last: bool, piece: &mut Vec<u8>) -> io::Result<()> {
+            piece.insert(0, if last { b'L' } else { b'0' + index as u8 });
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_sealed_file_is_whole_pieces_and_one_last() {
+        for (frames, rest) in [(0, 0), (2 * CHUNK_FRAMES, 0), (2 * CHUNK_FRAMES + 7, 7)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("call.sealed");
+            let recorder = stalled();
+            let sink: Sink = Arc::new(|_| {});
+            let seal = Some(Box::new(Brackets) as Box<dyn Seal>);
+            let mode = RecordMode::Both;
+            let recording = recorder.open(LegId(1), path.clone(), mode, seal, sink);
+            let mut recording = recording.unwrap();
+            for _ in 0..frames {
+                recording.push(&[1; FRAME], &[2; FRAME]);
+            }
+            drop(recording);
+            recorder.shared.lock().stop = true;
+            write(&recorder.shared);
+            let audio = |frames: usize| [1, 2].repeat(frames * FRAME);
+            let mut expected = b"head".to_vec();
+            for index in 0..frames / CHUNK_FRAMES {
+                expected.push(b'0' + index as u8);
+                expected.extend(audio(CHUNK_FRAMES));
+            }
+            expected.push(b'L');
+            expected.extend(audio(rest));
+            assert!(std::fs::read(&path).unwrap() == expected, "{frames} frames");
+        }
     }
 
     #[test]

@@ -189,8 +189,8 @@ impl Worker {
                 leg.stop_play(cx);
                 Ok(())
             }),
-            Command::Record { path, mode, .. } => {
-                self.with_leg(leg, |leg, cx| leg.record(path, mode, cx));
+            Command::Record { path, mode, seal, .. } => {
+                self.with_leg(leg, |leg, cx| leg.record(path, mode, seal, cx));
             }
             Command::StopRecording { .. } => self.with_leg(leg, |leg, _| {
                 leg.stop_recording();

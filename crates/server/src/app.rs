@@ -9,6 +9,8 @@ use crate::access::Access;
 use crate::admission::Admission;
 use crate::calls::Calls;
 use crate::config::Config;
+use crate::new_prefixes::NewPrefixes;
+use crate::recordings::Vault;
 use crate::speech::speaker::Speaker;
 use crate::tenants::Tenants;
 use crate::voices::VoiceLibrary;
@@ -24,6 +26,8 @@ pub struct App {
     pub tenants: Tenants,
     pub voices: Arc<VoiceLibrary>,
     pub speaker: Speaker,
+    pub vault: Vault,
+    pub new_prefixes: Arc<NewPrefixes>,
     /// Changes whenever events have been committed: wakes long polls, and is never the truth.
     pub doorbell: watch::Sender<u64>,
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::intent::Idempotency;
-use engine::vocabulary::{Serial, TenantId};
-pub use engine::{Refusal, Request};
+use engine::vocabulary::{Serial, TenantId, TenantLimits};
+pub use engine::{Quota, Refusal, Request, Used};
 use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -43,6 +43,8 @@ pub struct Counts {
 pub enum Ask {
     Accept(Box<Request>, oneshot::Sender<Result<Accepted, Refusal>>),
     Cancel(TenantId, Serial, oneshot::Sender<Result<(), CancelError>>),
+    /// A tenant's settings changed; with what the store counted of its day, where that matters.
+    Limit(TenantId, TenantLimits, Option<Used>),
     LiveNotes(Serial, oneshot::Sender<Vec<Note>>),
     Count(oneshot::Sender<Counts>),
 }
@@ -98,6 +100,12 @@ impl Calls {
             Err(CancelError::NotFound) => Err(self.over_or_unknown(tenant, serial).await),
             answered => answered,
         }
+    }
+
+    /// Tells the pacing of a tenant's new limits. What waits is judged by them at once.
+    pub async fn limit(&self, tenant: TenantId, limits: TenantLimits, used: Option<Used>) {
+        // Where the owner of the engine is gone, the next start reads the settings.
+        let _ = self.asks.send(Ask::Limit(tenant, limits, used)).await;
     }
 
     async fn over_or_unknown(&self, tenant: TenantId, serial: Serial) -> CancelError {

@@ -5,6 +5,7 @@
 //! are refused: a mistyped limit must not silently become the default.
 
 mod document;
+mod fraud;
 mod listeners;
 mod process;
 mod secret;
@@ -20,8 +21,9 @@ use serde::Deserialize;
 
 use crate::speech::config::SpeechConfig;
 
+pub use fraud::Fraud;
 pub use listeners::{Http, Https, Media, Sip};
-pub use process::{Access, Admission, Callbacks, Defaults};
+pub use process::{Access, Admission, Callbacks, Defaults, Dns, Recordings};
 pub use secret::Secret;
 pub use storage::Storage;
 pub use tenant::TenantInFile;
@@ -29,6 +31,7 @@ pub use trunk::{Identity, NumberRule, Transport, Trunk, TrunkKind};
 
 /// The port that SIP stands for (RFC 3261 §19.1.2).
 const SIP_PORT: u16 = 5060;
+const SIPS_PORT: u16 = 5061;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -43,10 +46,13 @@ pub struct Config {
     pub https: Option<Https>,
     pub sip: Sip,
     pub media: Media,
+    pub dns: Dns,
     pub defaults: Defaults,
     pub admission: Admission,
     pub storage: Storage,
     pub access: Access,
+    pub fraud: Fraud,
+    pub recordings: Recordings,
     pub callbacks: Callbacks,
     pub speech: SpeechConfig,
     /// `[[trunk]]`. None: one trunk of kind `sim`, named `sim`, so that a first start can call.
@@ -66,10 +72,13 @@ impl Default for Config {
             https: None,
             sip: Sip::default(),
             media: Media::default(),
+            dns: Dns::default(),
             defaults: Defaults::default(),
             admission: Admission::default(),
             storage: Storage::default(),
             access: Access::default(),
+            fraud: Fraud::default(),
+            recordings: Recordings::default(),
             callbacks: Callbacks::default(),
             speech: SpeechConfig::default(),
             trunks: vec![Trunk::sim()],
@@ -140,6 +149,11 @@ impl Config {
         self.sip.tcp.unwrap_or_else(|| self.default_sip())
     }
 
+    /// Where SIP listens over TLS, or where connections come from that trunks are called over.
+    pub fn sip_tls(&self) -> SocketAddr {
+        self.sip.tls.unwrap_or_else(|| SocketAddr::new(self.sip_tcp().ip(), SIPS_PORT))
+    }
+
     /// Where RTP is sent from and received.
     pub fn media_bind(&self) -> IpAddr {
         self.media.bind.unwrap_or_else(|| self.default_sip().ip())
@@ -158,10 +172,12 @@ impl Config {
         if self.node > 1023 {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
+        self.sip.check()?;
         self.defaults.check()?;
         self.admission.check()?;
         self.storage.check()?;
         self.access.check()?;
+        self.fraud.check()?;
         for (index, trunk) in self.trunks.iter().enumerate() {
             let key = |name: &str| format!("trunk[{index}].{name}");
             trunk.check().map_err(|(name, what)| (key(name), what))?;

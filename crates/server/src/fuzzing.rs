@@ -8,7 +8,7 @@ use engine::vocabulary::TenantId;
 use serde_json::json;
 use store::{VoiceRecording, VoiceStatus, VoiceTemplate};
 
-use crate::config::{Config, Defaults};
+use crate::config::{Config, Defaults, Fraud};
 use crate::http::v1::voice_notifications;
 use crate::http::voice_notification::{TenantView, Wish, judge, wish_v1, wish_v2};
 use crate::http::wire;
@@ -39,6 +39,7 @@ pub enum Refusal {
 pub struct Desk {
     tenant: Tenant,
     defaults: Defaults,
+    fraud: Fraud,
     shelf: Shelf,
 }
 
@@ -62,15 +63,19 @@ impl Default for Desk {
             settings,
             speech: Arc::new(Config::default().speech),
         };
-        Desk { tenant, defaults: Defaults::default(), shelf: shelf() }
+        Desk { tenant, defaults: Defaults::default(), fraud: Fraud::default(), shelf: shelf() }
     }
 }
 
 impl Desk {
     /// What becomes of a request's body.
     pub fn order(&self, words: Words, body: &[u8]) -> Result<Order, Refusal> {
-        let view =
-            TenantView { tenant: &self.tenant, defaults: &self.defaults, shelf: &self.shelf };
+        let view = TenantView {
+            tenant: &self.tenant,
+            defaults: &self.defaults,
+            fraud: &self.fraud,
+            shelf: &self.shelf,
+        };
         let refused = |refused: crate::http::voice_notification::Refused| {
             assert!(!refused.to_string().is_empty() && !refused.name().is_empty());
             Refusal::Code(refused.code())

@@ -6,14 +6,18 @@ mod app;
 mod bench;
 mod callbacks;
 mod calls;
+mod certificates;
 mod cli;
 mod clips;
 mod config;
 mod demo;
+mod dns;
 mod driver;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
+mod log;
+mod new_prefixes;
 mod recordings;
 mod serve;
 mod simulator;
@@ -24,13 +28,11 @@ mod voices;
 #[cfg(test)]
 mod world;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use serve::ServeError;
 
@@ -92,7 +94,7 @@ struct ServeArguments {
 /// The program: reads its arguments, runs the command, says how it ended.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log();
+    log::start();
     // Before the first thread is started: threads inherit it.
     match &arguments.command {
         Command::Serve(ServeArguments { pin: Some(core), .. }) => bench::pin(*core),
@@ -140,17 +142,6 @@ fn failed(error: &ServeError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Logs go to stderr; `RUST_LOG` chooses, `info` is the default.
-fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr)
-        .init();
-}
-
 /// Printed once; the secret is kept nowhere in clear.
 fn first_run_text(first: &tenants::FirstRun) -> String {
     format!(
@@ -163,6 +154,7 @@ fn first_run_text(first: &tenants::FirstRun) -> String {
 async fn serve(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let config = config::Config::load(arguments.config.as_deref())?;
     let mut running = serve::start(config).await?;
     if let Some(first) = &running.first_run {
@@ -172,13 +164,16 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
     if arguments.announce {
         println!("{}", running.announcement());
     }
-    tokio::select! {
-        error = running.failed() => {
-            running.close().await;
-            return Err(error.into());
+    loop {
+        tokio::select! {
+            error = running.failed() => {
+                running.close().await;
+                return Err(error.into());
+            }
+            _ = hang_up.recv() => running.reload_certificates(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
         }
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
     tracing::info!(
         "no new calls are taken; running ones may finish; a second signal hangs them up"

@@ -1,7 +1,6 @@
 //! Puts the server together, in the order in which its parts need each other, and takes it down.
 
 mod descriptors;
-mod heartbeat;
 mod interfaces;
 mod jobs;
 pub mod lines;
@@ -9,6 +8,7 @@ mod memory;
 mod network;
 mod retention;
 mod simulated;
+mod whereabouts;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,8 +27,12 @@ use crate::callbacks::client::{CallbackClient, ClientSettings};
 use crate::callbacks::delivery::Delivery;
 use crate::callbacks::tls;
 use crate::calls::Calls;
+use crate::certificates;
 use crate::config::Config;
 use crate::driver::{Clock, DriverError, Happening, Happenings};
+use crate::http::listener::ServedCertificate;
+use crate::new_prefixes::NewPrefixes;
+use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage;
 use crate::tenants::{FirstRun, Provisioner};
@@ -58,6 +62,8 @@ pub struct Running {
     pub app: App,
     drain: Duration,
     happenings: Happenings,
+    endpoint: sip::Endpoint,
+    https_certificate: Option<Arc<ServedCertificate>>,
     driver: JoinHandle<Result<(), DriverError>>,
     broken: Arc<OnceLock<String>>,
     callbacks: JoinHandle<()>,
@@ -90,22 +96,25 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let interfaces = Interfaces::bind(&app.config).await?;
     let lines = Lines::open(&app, &happenings).await?;
     let first_run = provisioner.run(&app.tenants, unix_ms()).await?;
-    let Driven { driver, broken, sip, carriers } =
+    let Driven { driver, broken, sip, carriers, endpoint } =
         lines.drive(&app, clock, (happenings.clone(), happened), asks, ready).await?;
 
     let config = app.config.clone();
     let (stop_callbacks, stop) = watch::channel(false);
-    let settings =
-        ClientSettings { extra_ca: config.callbacks.extra_ca.clone(), ..ClientSettings::default() };
+    let settings = ClientSettings {
+        extra_ca: config.callbacks.extra_ca.clone(),
+        name_servers: config.dns.servers.clone(),
+        ..ClientSettings::default()
+    };
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
-    heartbeat::start(&app.config.data_directory, stop_callbacks.subscribe())?;
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
     memory::start(app.store.clone(), stop_callbacks.subscribe());
     retention::start(&app, stop_callbacks.subscribe());
 
     let (stop_listening, stop) = watch::channel(false);
     let (http, https) = interfaces.addresses()?;
+    let https_certificate = interfaces.certificate();
     Ok(Running {
         http,
         https,
@@ -114,6 +123,8 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         first_run,
         drain: Duration::from_secs(config.defaults.drain_s.into()),
         happenings,
+        endpoint,
+        https_certificate,
         driver,
         broken,
         callbacks,
@@ -142,9 +153,24 @@ impl Running {
             "https": self.https.map(|address| address.to_string()),
             "sip_udp": sip(sip::Transport::Udp),
             "sip_tcp": sip(sip::Transport::Tcp),
+            // Without a certificate nobody can connect.
+            "sip_tls": self.app.config.sip.tls.and(sip(sip::Transport::Tls)),
             "carriers": carriers,
         })
         .to_string()
+    }
+
+    /// Reads every certificate, key and file of authorities again. New connections use them; open
+    /// ones and their calls stay. Where one cannot be used the old ones stay, and the log says why.
+    pub fn reload_certificates(&self) {
+        match certificates::sip_tls(&self.app.config) {
+            Ok(settings) => self.endpoint.set_tls(settings),
+            Err(error) => tracing::error!(%error, "SIP keeps the certificates that it has"),
+        }
+        if let Some(Err(error)) = self.https_certificate.as_ref().map(|served| served.reload()) {
+            tracing::error!(%error, "HTTPS keeps the certificate that it has");
+        }
+        tracing::info!("certificates were read again");
     }
 
     /// Resolves when the driver ends by itself, which only a broken disk makes it do; then only
@@ -226,12 +252,16 @@ async fn open_app(
     let settings = SpeakerSettings::in_directory(config.data_directory.join("speech"));
     let speaker =
         Speaker::open(settings, tls::client_config(config.callbacks.extra_ca.as_deref())?)?;
+    let access = Arc::new(access);
+    let (directory, encrypt) = (config.data_directory.clone(), config.recordings.encrypt);
     Ok(App {
         store: store.clone(),
+        vault: Vault::new(Arc::clone(&access), store.clone(), directory, encrypt),
+        new_prefixes: Arc::new(NewPrefixes::new(store.clone(), config.fraud.alarm_digits)),
         calls,
         admission: Admission::new(Duration::from_millis(config.admission.patience_ms.into())),
         config: Arc::new(config),
-        access: Arc::new(access),
+        access,
         tenants: Default::default(),
         voices: Arc::new(voices),
         speaker,

@@ -10,4 +10,4 @@ pub use provision::{CALLBACK_SHARED_KEY, FirstRun, Provisioner};
 pub use registry::{BadSettings, Tenant, Tenants};
 pub use retention::{Horizons, Retention};
 pub use routes::PrefixRoute;
-pub use settings::{Review, SignatureKind, TenantSettings};
+pub use settings::{Barred, Review, SignatureKind, TenantSettings};

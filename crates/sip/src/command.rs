@@ -301,9 +301,6 @@ pub enum Command {
     Resume {
         wire: Box<Wire>,
         credentials: Option<Credentials>,
-        /// How long copies may leave where nothing answers. A far side that had refused the INVITE,
-        /// and had our ACK, knows it for T4 (5 s) more; to it a later copy is a new call.
-        resend_for: Duration,
     },
     /// After a restart: CANCEL the stored INVITE; a 2xx that still comes gets ACK and BYE.
     Abandon {

@@ -126,10 +126,8 @@ impl Core {
             Command::Prepare(invite) => {
                 self.open(invite.leg, |stack| Outbound::prepare(*invite, stack));
             }
-            Command::Resume { wire, credentials, resend_for } => {
-                self.open(wire.leg, |stack| {
-                    Outbound::resume(*wire, credentials, resend_for, stack)
-                });
+            Command::Resume { wire, credentials } => {
+                self.open(wire.leg, |stack| Outbound::resume(*wire, credentials, stack));
             }
             Command::Abandon { wire } => {
                 self.open(wire.leg, |stack| Outbound::abandon(*wire, stack));

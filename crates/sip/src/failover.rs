@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use thiserror::Error;
+
 use crate::{Destination, Transport, TransportFault, stack::Stack};
 
 /// What is tried after [`crate::Invite::destination`].
@@ -45,14 +47,15 @@ pub enum Retry {
 }
 
 /// What a dead target did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Dead {
     /// Nothing at all.
+    #[error("it says nothing")]
     Silent,
     /// It refused with 503; the seconds of its Retry-After.
-    Unavailable {
-        retry_after: Option<u32>,
-    },
+    #[error("503, it is not available")]
+    Unavailable { retry_after: Option<u32> },
+    #[error(transparent)]
     Undeliverable(TransportFault),
 }
 

@@ -33,8 +33,6 @@ pub(crate) enum TimerKey {
 pub(crate) enum ClientTimer {
     /// A and E.
     Resend,
-    /// The end of A before its time.
-    LastCopy,
     /// B and F.
     GiveUp,
     /// D, K and M.

@@ -131,8 +131,8 @@ fn decode(row: &Row) -> Result<Unfinished, StoreError> {
         (None, _) | (_, None) => None,
     };
     let (attempt, earlier) = (Some(attempt), Vec::new());
-    let (ringing_ms, down_for, recorded) = (None, None, false);
-    Ok(Unfinished { intent, ringing_ms, down_for, recorded, attempt, answered, earlier })
+    let (ringing_ms, recorded) = (None, false);
+    Ok(Unfinished { intent, ringing_ms, recorded, attempt, answered, earlier })
 }
 
 /// Both tables in memory.
@@ -177,7 +177,6 @@ impl Attempts {
             Some(Unfinished {
                 intent: intent.clone(),
                 ringing_ms: None,
-                down_for: None,
                 recorded: false,
                 answered: answer.map(|answer| (answer.dialog.clone(), answer.at_ms)),
                 attempt: Some(attempt),

@@ -1,13 +1,16 @@
 //! Call records: one per accepted call, written once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use engine::Used;
 use engine::cdr::Cdr;
+use engine::intent::Intent;
 use engine::vocabulary::{CallKind, Serial, TenantId};
 
 use crate::error::StoreError;
 use crate::sql::multi_row::{Bind, MultiRow, Values};
-use crate::sql::{Connection, Row, Statement, Value};
+use crate::sql::{Connection, PerDatabase, Row, Statement, Value};
 use crate::{Reader, Store, rows};
 
 /// The index answers a count by itself and gives the order of a page.
@@ -32,6 +35,23 @@ pub(crate) static INSERT: MultiRow = MultiRow::new(
 
 const MATCHING: &str = "FROM cdrs WHERE tenant = $1 AND created_ms BETWEEN $2 AND $3
     AND ($4 IS NULL OR kind = $4) AND ($5 IS NULL OR caller_present = $5)";
+
+/// The calls of a day by the time of acceptance, their talk by the time of the answer. A call that
+/// waited over midnight may have been accepted before the day began.
+const USED: PerDatabase = PerDatabase {
+    sqlite: "SELECT
+        (SELECT count(*) FROM cdrs WHERE tenant = $1 AND created_ms >= $2)
+            + (SELECT count(*) FROM intents WHERE tenant = $1 AND created_ms >= $2) AS calls,
+        (SELECT coalesce(sum(json_extract(body, '$.talk_duration_ms')), 0) FROM cdrs
+            WHERE tenant = $1 AND created_ms >= $3
+            AND json_extract(body, '$.talking_ms') >= $2) AS talked_ms",
+    postgres: "SELECT
+        (SELECT count(*) FROM cdrs WHERE tenant = $1 AND created_ms >= $2)
+            + (SELECT count(*) FROM intents WHERE tenant = $1 AND created_ms >= $2) AS calls,
+        (SELECT coalesce(sum((body::json ->> 'talk_duration_ms')::bigint), 0)::bigint FROM cdrs
+            WHERE tenant = $1 AND created_ms >= $3
+            AND (body::json ->> 'talking_ms')::bigint >= $2) AS talked_ms",
+};
 
 /// Which records of a tenant; by the time at which the call was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +91,46 @@ impl Store {
             Reader::Memory(memory) => Ok(memory.read(|tables| tables.cdrs.page(query))),
         }
     }
+
+    /// What a tenant has used since `day_start_ms`: calls accepted, and talk of calls answered since then that are
+    /// over and were accepted at `accepted_from_ms` or later. It reads each record of that time: for a start, and for
+    /// tenants with such limits only.
+    pub async fn used_since(
+        &self,
+        tenant: TenantId,
+        day_start_ms: i64,
+        accepted_from_ms: i64,
+    ) -> Result<Used, StoreError> {
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let mut connection = loan.connection();
+                let query = Statement::new(USED.on(&connection)).bind(tenant.0);
+                let query = query.bind(day_start_ms).bind(accepted_from_ms);
+                let row = query.fetch_optional(&mut connection).await?;
+                let row = row.ok_or(sqlx::Error::RowNotFound)?;
+                Ok(used(row.get("calls")?, row.get("talked_ms")?))
+            }
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
+                let own =
+                    |intent: &Intent| intent.tenant == tenant && intent.created_ms >= day_start_ms;
+                let over = tables.cdrs.rows.values();
+                let waiting = tables.intents.rows.values().filter(|(intent, _)| own(intent));
+                let calls = over.clone().filter(|cdr| own(&cdr.intent)).count() + waiting.count();
+                let talked: u64 = over
+                    .filter(|cdr| cdr.intent.tenant == tenant)
+                    .filter(|cdr| cdr.intent.created_ms >= accepted_from_ms)
+                    .filter(|cdr| cdr.talking_ms.is_some_and(|at| at >= day_start_ms))
+                    .map(|cdr| cdr.talk_duration_ms)
+                    .sum();
+                used(calls as i64, talked as i64)
+            })),
+        }
+    }
+}
+
+fn used(calls: i64, talked_ms: i64) -> Used {
+    let talked = Duration::from_millis(u64::try_from(talked_ms).unwrap_or(0));
+    Used { calls: u32::try_from(calls).unwrap_or(u32::MAX), talked }
 }
 
 async fn page(

@@ -48,6 +48,16 @@ impl Store {
         self.edit(Edit::PutSecret { tenant, name: name.to_owned(), sealed }).await?;
         Ok(())
     }
+
+    /// Forgets secrets for good: what they opened cannot be opened any more. All of them or none; says how many were
+    /// there.
+    pub async fn remove_secrets(
+        &self,
+        tenant: TenantId,
+        names: Vec<String>,
+    ) -> Result<u64, StoreError> {
+        self.edit(Edit::RemoveSecrets { tenant, names }).await
+    }
 }
 
 pub(crate) async fn put(
@@ -61,4 +71,17 @@ pub(crate) async fn put(
          ON CONFLICT (tenant, name) DO UPDATE SET sealed = excluded.sealed",
     );
     Ok(put.bind(tenant.0).bind(name).bind(sealed).execute(connection).await?)
+}
+
+pub(crate) async fn remove(
+    connection: &mut Connection<'_>,
+    tenant: TenantId,
+    names: &[String],
+) -> Result<u64, ApplyError> {
+    let mut removed = 0;
+    for name in names {
+        let remove = Statement::new("DELETE FROM secrets WHERE tenant = $1 AND name = $2");
+        removed += remove.bind(tenant.0).bind(&**name).execute(connection).await?;
+    }
+    Ok(removed)
 }

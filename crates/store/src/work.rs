@@ -59,6 +59,10 @@ pub(crate) enum Edit {
         name: String,
         sealed: Vec<u8>,
     },
+    RemoveSecrets {
+        tenant: TenantId,
+        names: Vec<String>,
+    },
     PutVoiceRecording(VoiceRecording),
     UpdateVoiceRecording(VoiceRecording),
     PutVoiceTemplate(VoiceTemplate),
@@ -90,6 +94,7 @@ impl Work {
             Work::Claim(claim) => claim.limit(),
             Work::Edit(edit) => match &**edit {
                 Edit::Expire(expired) => expired.weight(),
+                Edit::RemoveSecrets { names, .. } => names.len(),
                 Edit::ExpireIdempotency { .. } | Edit::ExpireTokens { .. } => {
                     EXPIRED_AT_ONCE as usize
                 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::vocabulary::DailyLimits;
 
 const T1: TenantId = TenantId(1);
 const T2: TenantId = TenantId(2);
@@ -8,7 +9,7 @@ fn pace(calls_per_second: u32, concurrent_calls: u32) -> Pace {
 }
 
 fn limits(pace: Pace) -> TenantLimits {
-    TenantLimits { pace, queue_length: 10, refuse_duplicates: false }
+    TenantLimits { pace, queue_length: 10, refuse_duplicates: false, daily: DailyLimits::default() }
 }
 
 fn backlog(tenant: Pace, trunk: Pace) -> Backlog {

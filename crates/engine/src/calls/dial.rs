@@ -23,10 +23,9 @@ use crate::writes::{Attempt, Write};
 /// §17.2.1), or the call goes on to the next one.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// A timer that fires later than this says that the process stood still, not that the trunk was silent:
-/// it has so long again to read what came meanwhile.
-const LATE: Duration = Duration::from_millis(20);
-const READ_FIRST: Duration = Duration::from_millis(500);
+/// A timer that fires so long after its time says that the process stood still, not that the trunk was
+/// silent.
+const STALL: Duration = Duration::from_secs(1);
 
 /// How often a call is sent on by 3xx (RFC 3261 §8.1.3.4 leaves the number to us).
 const REDIRECTS: u8 = 3;
@@ -110,15 +109,9 @@ impl Dial {
     }
 
     /// After a restart: the stored INVITE is sent again.
-    pub fn resume(
-        draft: &Draft,
-        found: Attempt,
-        resend_until: Deadline,
-        now: Now,
-        out: &mut Effects,
-    ) -> Dial {
+    pub fn resume(draft: &Draft, found: Attempt, now: Now, out: &mut Effects) -> Dial {
         let Attempt { serial, leg, trunk, number, wire, media, .. } = found;
-        out.act(Action::Resume { leg, serial, wire, media, resend_until });
+        out.act(Action::Resume { leg, serial, wire, media });
         let route = draft.intent.order.route.clone();
         // Which trunks were tried before the crash is not known: none is tried again.
         let others = route.trunks().filter(|other| **other != trunk).cloned();
@@ -170,11 +163,13 @@ impl Dial {
             (
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
                 LegInput::Challenged { wire, media },
+            ) => self.send_again(Stage::Trying, draft, (wire, media), now, out),
+            (
+                Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
+                LegInput::Retried { wire, media },
             ) => {
-                self.number += 1;
-                self.send(draft, wire, media, now, out);
-                self.stage = Stage::Trying;
-                Step::GoesOn(self)
+                let stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+                self.send_again(stage, draft, (wire, media), now, out)
             }
             (Stage::Sent { .. }, LegInput::Trying) => {
                 self.stage = Stage::Trying;
@@ -208,6 +203,7 @@ impl Dial {
                 | Stage::Choosing { .. },
                 LegInput::Prepared { .. }
                 | LegInput::Challenged { .. }
+                | LegInput::Retried { .. }
                 | LegInput::Trying
                 | LegInput::Ringing
                 | LegInput::Answered { .. }
@@ -219,6 +215,21 @@ impl Dial {
                 | LegInput::MediaFailed(_),
             ) => Step::GoesOn(self),
         }
+    }
+
+    /// A new INVITE of the same leg.
+    fn send_again(
+        mut self,
+        stage: Stage,
+        draft: &mut Draft,
+        (wire, media): (Vec<u8>, Vec<u8>),
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        self.number += 1;
+        self.send(draft, wire, media, now, out);
+        self.stage = stage;
+        Step::GoesOn(self)
     }
 
     /// The engine's answer to [`Effects::next_trunk`].
@@ -272,11 +283,11 @@ impl Dial {
         match self.stage {
             Stage::Preparing { until } if until <= now.since_start => failed(Cause::Internal),
             Stage::Sent { .. } if self.until.is_none_or(|until| now.since_start < until) => {
-                if late <= LATE {
+                if late <= STALL {
                     return self.ask(None, out);
                 }
                 // We stood still: what came meanwhile has not been read yet, and may be the answer.
-                self.stage = Stage::Sent { silent_at: now.since_start + late + READ_FIRST };
+                self.stage = Stage::Sent { silent_at: now.since_start + late + STALL };
                 Step::GoesOn(self)
             }
             Stage::Preparing { .. }

@@ -27,7 +27,7 @@ pub enum CallInput {
     Cancel,
     /// The server stops.
     Interrupt,
-    /// The room's own deadline.
+    /// The room's own deadline, so long after it was due.
     Tick {
         late: Duration,
     },
@@ -160,11 +160,6 @@ const LEG_END: Duration = Duration::from_secs(40);
 
 /// An INVITE younger than this may be sent again as a retransmission (64·T1, RFC 3261 §17.1.1.2).
 const RESUMABLE_MS: i64 = 32_000;
-
-/// How long after the end of the last process copies of its INVITEs may leave. Where the last thing
-/// that it did was to acknowledge a refusal, the far side absorbs copies for T4 (5 s, RFC 3261
-/// §17.2.1, timer I) and rings for a later one. The rest is for the network.
-const ABSORBED: Duration = Duration::from_secs(4);
 
 /// What the end of a leg means before anyone answered.
 fn unanswered(cause: Cause, rang: bool) -> Outcome {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::action::{Action, LegInput, PlayId};
 use crate::calls::dial::{Dial, Step};
-use crate::calls::{ABSORBED, CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
+use crate::calls::{CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
 use crate::intent::{OrderKind, PlayItem};
@@ -42,7 +42,6 @@ enum State {
     /// After a restart the clips are made ready again; then the stored INVITE is sent again.
     Restoring {
         found: Box<Attempt>,
-        resend_until: Deadline,
         until: Deadline,
     },
     Dialling(Box<Dial>),
@@ -90,10 +89,9 @@ impl VoiceNotification {
             room.draft.talking_ms = Some(at_ms);
             out.act(Action::HangUpStored { leg, serial, dialog });
             State::Ending { leg, outcome: Outcome::Interrupted, cause: None, until }
-        } else if let Some(resend_until) = resend_until(&attempt, found.down_for, now) {
+        } else if is_young(&attempt, now) {
             out.act(Action::Fetch { serial, playlist: room.playlist().to_vec() });
-            let until = now.since_start + LOCAL_STEP;
-            State::Restoring { found: Box::new(attempt), resend_until, until }
+            State::Restoring { found: Box::new(attempt), until: now.since_start + LOCAL_STEP }
         } else {
             out.act(Action::Abandon { leg, serial, wire: attempt.wire });
             State::Ending { leg, outcome: Outcome::Unknown, cause: None, until }
@@ -142,11 +140,8 @@ impl VoiceNotification {
                 State::Dialling(Box::new(Dial::start(&mut self.draft, trunk, now, out)))
             }
             (State::Fetching { .. }, false) => self.over(Outcome::Failed, None, now, out),
-            (State::Restoring { found, resend_until, .. }, true)
-                if now.since_start < resend_until =>
-            {
-                let dial = Dial::resume(&self.draft, *found, resend_until, now, out);
-                State::Dialling(Box::new(dial))
+            (State::Restoring { found, .. }, true) if is_young(&found, now) => {
+                State::Dialling(Box::new(Dial::resume(&self.draft, *found, now, out)))
             }
             (State::Restoring { found, .. }, _) => self.abandon(*found, now, out),
             (
@@ -209,6 +204,7 @@ impl VoiceNotification {
                 state,
                 LegInput::Prepared { .. }
                 | LegInput::Challenged { .. }
+                | LegInput::Retried { .. }
                 | LegInput::Trying
                 | LegInput::Ringing
                 | LegInput::Answered { .. }
@@ -413,11 +409,7 @@ impl State {
     }
 }
 
-/// Until when the same bytes are a retransmission to the far side, where they still are.
-fn resend_until(attempt: &Attempt, down_for: Option<Duration>, now: Now) -> Option<Deadline> {
-    let age_ms = now.unix_ms - attempt.at_ms;
-    let young_for = (0..RESUMABLE_MS).contains(&age_ms).then(|| RESUMABLE_MS - age_ms)?;
-    let absorbed_for = ABSORBED.checked_sub(down_for?)?;
-    let left = absorbed_for.min(Duration::from_millis(young_for.unsigned_abs()));
-    Some(now.since_start + left)
+/// Whether the same bytes would still be a retransmission to the far side.
+fn is_young(attempt: &Attempt, now: Now) -> bool {
+    (0..RESUMABLE_MS).contains(&(now.unix_ms - attempt.at_ms))
 }

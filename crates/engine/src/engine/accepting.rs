@@ -19,11 +19,16 @@ impl Engine {
         }
         let Request { tenant, limits, idempotency, queue_timeout, order } = request;
         self.backlog.limit_tenant(tenant, limits);
+        self.quotas.limit(tenant, limits.daily);
+        if let Some((quota, retry_after_s)) = self.quotas.reached(tenant, now) {
+            return self.refuse(ticket, Refusal::DailyLimit { quota, retry_after_s });
+        }
         let admission =
             self.backlog.admit(tenant, &order.route, limits.queue_length, now.since_start);
         if let Admission::Full { retry_after_s } = admission {
             return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
         }
+        self.quotas.accepted(tenant, now);
         let serial = self.serials.next(now.unix_ms);
         if let Some(idempotency) = &idempotency {
             self.keys.remember(idempotency.clone(), serial, now);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::action::{LegInput, Then};
 use crate::intent::{OrderKind, PlayItem};
-use crate::vocabulary::{Pace, Priority, TenantLimits};
+use crate::vocabulary::{DailyLimits, Pace, Priority, TenantLimits};
 
 fn order() -> Order {
     Order {
@@ -26,7 +26,12 @@ fn engine() -> (Engine, Now) {
     let now = Now { since_start: Duration::from_secs(1), unix_ms: 1_795_000_000_000 };
     let pace = Pace { calls_per_second: 100, concurrent_calls: 100 };
     engine.handle(Input::Trunk { trunk: "carrier".into(), pace, up: true }, now);
-    let limits = TenantLimits { pace, queue_length: 10, refuse_duplicates: false };
+    let limits = TenantLimits {
+        pace,
+        queue_length: 10,
+        refuse_duplicates: false,
+        daily: DailyLimits::default(),
+    };
     engine.handle(Input::TenantLimits { tenant: TenantId(1), limits }, now);
     (engine, now)
 }

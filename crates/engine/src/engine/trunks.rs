@@ -63,6 +63,7 @@ fn seen_of_trunk(input: &LegInput) -> Option<Seen> {
         LegInput::Ended { cause: Cause::TrunkFailed, .. } => Some(Seen::Silent),
         LegInput::Ended { .. }
         | LegInput::Prepared { .. }
+        | LegInput::Retried { .. }
         | LegInput::PlayStarted
         | LegInput::PlayFinished { .. }
         | LegInput::Digit(_)

@@ -117,7 +117,9 @@ fn at_four_times_its_capacity_a_server_keeps_its_goodput_and_its_pace() {
             "{machine:?}: dialled within {p99:.0} ms, before {before:.0} ms"
         );
         assert!(noticed < 350.0, "{machine:?}: dialled within {noticed:.0} ms at the beginning");
-        assert!(at_once < 80.0, "{machine:?} at {capacity:.0}/s: refused within {at_once:.0} ms");
+        // The first ones queue behind what was let in; longer where a slow disk lets in more.
+        let soon = 50.0 + 2.0 * machine.fsync_us as f64 / 1_000.0;
+        assert!(at_once < soon, "{machine:?} at {capacity:.0}/s: refused within {at_once:.0} ms");
         assert!(over.most_under_way <= 400, "{machine:?}: {} under way", over.most_under_way);
     }
 }

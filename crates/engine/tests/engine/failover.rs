@@ -94,6 +94,20 @@ fn a_trunk_without_a_sign_of_life_is_left_and_its_late_answer_is_hung_up() {
 }
 
 #[test]
+fn the_next_target_of_a_trunk_has_its_time_anew_and_goes_to_disk_first() {
+    let mut world = world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.pass(Duration::from_secs(4));
+    world.leg(1, LegInput::Retried { wire: vec![9], media: vec![2] });
+    assert_eq!(world.wants(), NOTHING, "not yet on disk");
+    assert_eq!(world.commit(), ["dial 1"]);
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.wants(), NOTHING);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.wants(), ["hang up 1", "open 2 to 8899 as 2222201"]);
+}
+
+#[test]
 fn a_trunk_that_shows_life_has_the_whole_ring_limit() {
     let mut world = world();
     world.dialled(over("carrier*1,backup*0"));
@@ -194,7 +208,6 @@ fn after_a_restart_earlier_legs_are_taken_back_and_nothing_is_tried_again() {
     world.input(Input::Recovered(Box::new(Unfinished {
         intent,
         ringing_ms: None,
-        down_for: Some(Duration::from_secs(1)),
         recorded: false,
         attempt: Some(attempt(6, "carrier")),
         answered: None,
@@ -225,6 +238,6 @@ fn a_trunk_that_is_silent_after_we_stood_still_is_left_all_the_same() {
     let mut world = world();
     world.dialled(over("carrier*1,backup*0"));
     world.pass(Duration::from_secs(26));
-    world.pass(Duration::from_millis(500));
+    world.pass(Duration::from_secs(1));
     assert_eq!(world.wants(), ["hang up 1", "open 2 to 8899 as 2222201"]);
 }

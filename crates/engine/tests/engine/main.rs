@@ -2,6 +2,7 @@
 
 mod accepting;
 mod failover;
+mod quotas;
 mod storm;
 mod voice_notification;
 mod world;

@@ -142,7 +142,6 @@ impl Storm {
             let found = Unfinished {
                 intent,
                 ringing_ms: None,
-                down_for: Some(Duration::ZERO),
                 recorded: false,
                 attempt: Some(attempt),
                 answered,

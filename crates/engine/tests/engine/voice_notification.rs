@@ -215,7 +215,6 @@ fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
     Unfinished {
         intent,
         ringing_ms: None,
-        down_for: Some(Duration::from_secs(1)),
         recorded: answered,
         attempt: Some(attempt),
         answered: answered.then(|| (vec![3], at_ms)),
@@ -255,28 +254,13 @@ fn a_resumed_invite_that_nobody_answers_is_reported_as_unknown() {
 #[test]
 fn an_invite_that_grew_old_while_its_clips_were_fetched_is_taken_back() {
     let mut world = World::new();
-    let unfinished = found(&world, 31_000, false);
+    let unfinished = found(&world, 24_000, false);
     let serial = unfinished.intent.serial;
     world.input(Input::Recovered(Box::new(unfinished)));
     assert_eq!(world.wants(), ["fetch"]);
     world.pass(Duration::from_secs(2));
     world.input(Input::Fetched { serial, result: Ok(()) });
     assert_eq!(world.wants(), ["abandon 5"]);
-}
-
-#[test]
-fn an_invite_that_the_far_side_may_have_forgotten_is_taken_back_and_not_sent_again() {
-    for (down_for, expected) in [
-        (Some(Duration::ZERO), "fetch"),
-        (Some(Duration::from_millis(3_900)), "fetch"),
-        (Some(Duration::from_millis(4_001)), "abandon 5"),
-        (None, "abandon 5"),
-    ] {
-        let mut world = World::new();
-        let unfinished = Unfinished { down_for, ..found(&world, 6_000, false) };
-        world.input(Input::Recovered(Box::new(unfinished)));
-        assert_eq!(world.wants(), [expected], "{down_for:?}");
-    }
 }
 
 #[test]

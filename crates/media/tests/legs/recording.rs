@@ -28,7 +28,7 @@ fn recorded(world: &mut World) -> u64 {
 fn record(path: &Path, mode: RecordMode, codec: Codec) -> Vec<u8> {
     let mut world = World::new(Config::default());
     world.pair(A, B, codec);
-    world.send(Command::Record { leg: A, path: path.to_owned(), mode });
+    world.send(Command::Record { leg: A, path: path.to_owned(), mode, seal: None });
     world.play(A, 1, &[tone(500.0, 300)], 1);
     world.play(B, 2, &[tone(1000.0, 600)], 1);
     world.play_finished(A, 1);
@@ -94,7 +94,7 @@ fn a_call_that_is_still_up_has_a_file_that_opens() {
     let path = directory.path().join("live.wav");
     let mut world = World::new(Config::default());
     world.pair(A, B, Codec::Pcma);
-    world.send(Command::Record { leg: A, path: path.clone(), mode: RecordMode::Both });
+    world.send(Command::Record { leg: A, path: path.clone(), mode: RecordMode::Both, seal: None });
     world.play(A, 1, &[tone(500.0, 1200)], 1);
     world.play_finished(A, 1);
     // The process could be killed here: 1.2 s were said, at most half a second is not in the file yet.
@@ -122,7 +122,7 @@ fn a_file_that_exists_or_cannot_be_made_is_refused() {
     let mut world = World::new(Config::default());
     world.offer(A, &[Codec::Pcma]);
     for path in [taken.clone(), directory.path().join("no/such/directory.wav")] {
-        world.send(Command::Record { leg: A, path, mode: RecordMode::Both });
+        world.send(Command::Record { leg: A, path, mode: RecordMode::Both, seal: None });
         world.wait("RecordingFailed", |event| {
             matches!(event, Event::RecordingFailed { leg: A, .. }).then_some(())
         });
@@ -130,10 +130,10 @@ fn a_file_that_exists_or_cannot_be_made_is_refused() {
     }
     assert_eq!(std::fs::read(&taken).unwrap(), b"precious");
     let path = directory.path().join("good.wav");
-    world.send(Command::Record { leg: A, path: path.clone(), mode: RecordMode::Both });
+    world.send(Command::Record { leg: A, path: path.clone(), mode: RecordMode::Both, seal: None });
     world.wait("RecordingStarted", |event| {
         matches!(event, Event::RecordingStarted { leg: A, .. }).then_some(())
     });
-    world.send(Command::Record { leg: A, path, mode: RecordMode::Both });
+    world.send(Command::Record { leg: A, path, mode: RecordMode::Both, seal: None });
     assert_eq!(world.failed(A), media::MediaFault::AlreadyRecording);
 }

@@ -46,7 +46,12 @@ fn a_stranger_gets_nothing_and_is_not_recorded() {
         let (answer, _) = world.answered(B);
         world.send(Command::Remote { leg: A, sdp: answer });
         world.send(Command::Listen { leg: A, sink: ear.sink() });
-        world.send(Command::Record { leg: A, path: path.clone(), mode: RecordMode::Received });
+        world.send(Command::Record {
+            leg: A,
+            path: path.clone(),
+            mode: RecordMode::Received,
+            seal: None,
+        });
         // Both have heard their own far side before the stranger comes.
         for leg in [A, B] {
             world.wait("Flow", |event| match event {
@@ -138,6 +143,61 @@ fn the_port_of_a_closed_leg_is_not_given_to_the_next_call() {
     world.send(Command::Offer { leg: B, codecs: vec![Codec::Pcma], dtmf: true, srtp: Srtp::Off });
     assert_eq!(world.failed(B), MediaFault::NoPort, "less than two seconds after its last call");
     assert!(UdpSocket::bind(("127.0.0.1", port)).is_err(), "it stays bound meanwhile");
+}
+
+/// An even port at which `pairs` pairs begin that nobody else has for the moment.
+fn free_range(pairs: u16) -> RangeInclusive<u16> {
+    loop {
+        let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let first = probe.local_addr().unwrap().port() & !1;
+        drop(probe);
+        let Some(last) = first.checked_add(2 * pairs - 1) else { continue };
+        if (first..=last).all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()) {
+            return first..=last;
+        }
+    }
+}
+
+#[test]
+fn a_far_side_that_keeps_sending_reaches_none_of_two_hundred_new_calls() {
+    let port_range = Some(free_range(101));
+    let mut world = World::new(Config { port_range, ..Config::default() });
+    let (_, old_port) = world.offer(A, &[Codec::Pcma]);
+    world.close(A);
+    let stray = UdpSocket::bind("127.0.0.1:0").unwrap();
+    stray.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let peer = Peer::new("127.0.0.1");
+    let until = std::time::Instant::now() + crate::world::PATIENCE;
+    let (mut up, mut calls, mut asked) = (Vec::new(), 0, 1);
+    while calls < 200 || !up.is_empty() {
+        assert!(std::time::Instant::now() < until, "{calls} calls so far");
+        for port in [old_port, old_port + 1] {
+            stray.send_to(&rtp(8, asked as u16, 0, 666, &loud()), ("127.0.0.1", port)).unwrap();
+        }
+        asked += 1;
+        let leg = LegId(asked);
+        world.send(Command::Offer { leg, codecs: vec![Codec::Pcma], dtmf: true, srtp: Srtp::Off });
+        let offered = world.wait("Offered or Failed", |event| match event {
+            Event::Offered { leg: of, port, .. } if *of == leg => Some(Some(*port)),
+            Event::Failed { leg: of, fault: MediaFault::NoPort } if *of == leg => Some(None),
+            _ => None,
+        });
+        if let Some(port) = offered {
+            assert_ne!(port, old_port, "somebody is still talking there");
+            world.send(Command::Remote { leg, sdp: peer.sdp("8", "") });
+            up.push(leg);
+            calls += 1;
+        }
+        // All ports are taken, or all calls were made: what did they hear?
+        if offered.is_none() || calls >= 200 {
+            assert!(stray.recv_from(&mut [0; 64]).is_err(), "nothing comes back");
+            for leg in up.drain(..) {
+                let stats = world.close(leg);
+                let heard = (stats.packets_received, stats.foreign_packets, stats.invalid_packets);
+                assert_eq!(heard, (0, 0, 0), "{leg:?}");
+            }
+        }
+    }
 }
 
 /// T-27: packets that lie about themselves.

@@ -30,6 +30,8 @@ pub struct FarEnd {
     pub http: String,
     carrier: Carrier,
     operator_key: String,
+    /// Keeps its connection, so that asking changes nothing of what the server holds.
+    operator: reqwest::Client,
     reports: Arc<Mutex<BTreeMap<String, Arc<CallReport>>>>,
     collector: JoinHandle<()>,
 }
@@ -66,7 +68,19 @@ impl FarEnd {
         let client = Client::new(format!("http://{http}"), APP_KEY, &secret)?;
         let reports = Arc::new(Mutex::new(BTreeMap::new()));
         let collector = tokio::spawn(collect(carrier.subscribe(), reports.clone()));
-        Ok(FarEnd { client, receiver, server, http, carrier, operator_key, reports, collector })
+        // After the first client, which chooses the TLS provider.
+        let operator = reqwest::Client::builder().no_proxy().build()?;
+        Ok(FarEnd {
+            client,
+            receiver,
+            server,
+            http,
+            carrier,
+            operator_key,
+            operator,
+            reports,
+            collector,
+        })
     }
 
     /// Uploads silence of this length and gives a notification that plays it to a phone that
@@ -117,9 +131,7 @@ impl FarEnd {
     /// What `/metrics` says.
     pub async fn metrics(&self) -> Result<String, ServeError> {
         let url = format!("http://{}/metrics", self.http);
-        // Without a kept connection: the server is not to hold one for it.
-        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
-        let reply = client.get(url).bearer_auth(&self.operator_key).send().await?;
+        let reply = self.operator.get(url).bearer_auth(&self.operator_key).send().await?;
         Ok(reply.error_for_status()?.text().await?)
     }
 

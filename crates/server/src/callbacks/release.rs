@@ -37,7 +37,8 @@ pub fn body(event: &EventKind, zone: UtcOffset, signing: Option<&Signing>) -> Op
         | EventKind::PlayStarted { .. }
         | EventKind::Digit { .. }
         | EventKind::RoundPlayed { .. }
-        | EventKind::LegEnded { .. } => return None,
+        | EventKind::LegEnded { .. }
+        | EventKind::NewPrefix { .. } => return None,
     };
     if let Some(signing) = signing {
         add_signature(&mut fields, signing);

@@ -53,9 +53,30 @@ pub struct Sip {
     /// `OFFHOOK__SIP__TCP`; default as for `udp`.
     #[serde(deserialize_with = "some_socket_address")]
     pub tcp: Option<SocketAddr>,
+    /// `OFFHOOK__SIP__TLS`: needs `certificate` and `key`; default: nobody can connect over TLS, and
+    /// trunks that are reached so are called from here all the same.
+    #[serde(deserialize_with = "some_socket_address")]
+    pub tls: Option<SocketAddr>,
+    /// `OFFHOOK__SIP__CERTIFICATE`: PEM file, the server's certificate first, then its chain.
+    pub certificate: Option<PathBuf>,
+    /// `OFFHOOK__SIP__KEY`: PEM file, the private key.
+    pub key: Option<PathBuf>,
     /// `OFFHOOK__SIP__PUBLIC_ADDRESS`: goes into Via and Contact in place of the bound address.
     #[serde(deserialize_with = "some_ip_address")]
     pub public_address: Option<IpAddr>,
+}
+
+impl Sip {
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let missing = match (&self.tls, &self.certificate, &self.key) {
+            (None, None, None) | (Some(_), Some(_), Some(_)) => return Ok(()),
+            (None, ..) => "tls",
+            (Some(_), None, _) => "certificate",
+            (Some(_), Some(_), None) => "key",
+        };
+        let what = "is missing: `tls`, `certificate` and `key` go together";
+        Err((format!("sip.{missing}"), what.into()))
+    }
 }
 
 /// `[media]`: RTP.

@@ -1,6 +1,7 @@
 //! `[defaults]`, `[admission]`, `[access]`, `[callbacks]`: what holds for the process, and for every
 //! tenant that says nothing else.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -26,6 +27,10 @@ pub struct Defaults {
     pub calls_per_second: u32,
     /// `OFFHOOK__DEFAULTS__CONCURRENT_CALLS`: of a tenant; default 10000.
     pub concurrent_calls: u32,
+    /// `OFFHOOK__DEFAULTS__CALLS_PER_DAY`: of a tenant; the next is refused. Default: no limit.
+    pub calls_per_day: Option<u32>,
+    /// `OFFHOOK__DEFAULTS__MINUTES_PER_DAY`: talked by a tenant; the next call is refused. Default: no limit.
+    pub minutes_per_day: Option<u32>,
     /// `OFFHOOK__DEFAULTS__RETENTION__RECORDS_DAYS` and the like: how long calls are kept.
     pub retention: Retention,
 }
@@ -40,6 +45,8 @@ impl Default for Defaults {
             drain_s: 300,
             calls_per_second: 1000,
             concurrent_calls: 10_000,
+            calls_per_day: None,
+            minutes_per_day: None,
             retention: Retention::default(),
         }
     }
@@ -117,6 +124,29 @@ impl Access {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// `[recordings]`: recordings of calls.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recordings {
+    /// `OFFHOOK__RECORDINGS__ENCRYPT`: new ones are encrypted on disk, each under a key of its own that stands sealed
+    /// in the database. Default true. What is there already is read either way.
+    pub encrypt: bool,
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        Recordings { encrypt: true }
+    }
+}
+
+/// `[dns]`: whom trunks and callbacks are looked up with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dns {
+    /// `address:port` of name servers, such as `"192.0.2.53:53"`; default: the system's.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// `[callbacks]`: how callbacks leave.

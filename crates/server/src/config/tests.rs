@@ -225,7 +225,21 @@ fn errors_name_the_trunk_or_tenant() {
         (&trunk("address = \"h\"\nregister = true"), "trunk[0].register", "password"),
         (&trunk("address = \"h\"\ncodecs = [\"G729\"]"), "trunk[0].codecs", "PCMA"),
         (&trunk("address = \"h\"\npasword = \"x\""), "trunk[0].pasword", "did you mean `password`"),
-        (&trunk("address = \"h\"\ntransport = \"tls\""), "trunk[0].transport", "tls"),
+        (&trunk("address = \"h\"\ntransport = \"sctp\""), "trunk[0].transport", "sctp"),
+        (
+            &trunk("address = \"h\"\ntransport = \"udp\"\ntls_ca = \"ca.pem\""),
+            "trunk[0].tls_ca",
+            "transport = \"tls\"",
+        ),
+        (
+            &trunk("address = \"h\"\ntls_certificate = \"c.pem\""),
+            "trunk[0].tls_key",
+            "goes with `tls_certificate`",
+        ),
+        (&trunk("address = \"h\"\nsession_expires = 60"), "trunk[0].session_expires", "90"),
+        ("[sip]\ntls = \"127.0.0.1:0\"", "sip.certificate", "go together"),
+        ("[sip]\nkey = \"key.pem\"", "sip.tls", "go together"),
+        ("[dns]\nservers = [\"localhost\"]", "dns.servers", ""),
         (
             &trunk("address = \"h\"\npassword_file = \"none\""),
             "trunk[0].password_file",

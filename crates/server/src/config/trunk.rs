@@ -1,5 +1,8 @@
 //! `[[trunk]]`: a way out to the telephone network.
 
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
 use engine::vocabulary::TrunkName;
 use serde::Deserialize;
 
@@ -17,11 +20,23 @@ pub struct Trunk {
     /// `sip` (default) or `sim`, the simulated carrier, which needs nothing else.
     #[serde(default)]
     pub kind: TrunkKind,
-    /// `host` or `host:port` of the far side; IPv6 in brackets. Default port 5060.
+    /// `host` or `host:port` of the far side; IPv6 in brackets. Without a port the DNS of the host
+    /// says where (NAPTR, SRV), else 5060, over TLS 5061.
     pub address: Option<String>,
-    /// `udp` (default) or `tcp`.
+    /// `udp`, `tcp`, `tls` or `auto` (default): what the DNS of the host says, else UDP.
     #[serde(default)]
     pub transport: Transport,
+    /// PEM file of the authorities that its certificate may be signed by; default: the machine's.
+    pub tls_ca: Option<PathBuf>,
+    /// The name that its certificate has to be for; default: the host in `address`.
+    pub tls_name: Option<String>,
+    /// PEM file of the certificate that is shown where it asks for one; with `tls_key`.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub tls_key: Option<PathBuf>,
+    /// Seconds after which a session that nobody refreshes is over (RFC 4028), 90 to 86400; default:
+    /// only where the far side asks for it.
+    pub session_expires: Option<u32>,
     /// The user of digest authentication and registration.
     pub username: Option<String>,
     /// Or `password_file`.
@@ -94,8 +109,10 @@ pub enum TrunkKind {
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     #[default]
+    Auto,
     Udp,
     Tcp,
+    Tls,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -140,7 +157,12 @@ impl Trunk {
             name: "sim".into(),
             kind: TrunkKind::Sim,
             address: None,
-            transport: Transport::Udp,
+            transport: Transport::Auto,
+            tls_ca: None,
+            tls_name: None,
+            tls_certificate: None,
+            tls_key: None,
+            session_expires: None,
             username: None,
             password: None,
             realm: None,
@@ -158,10 +180,16 @@ impl Trunk {
         }
     }
 
+    /// The far side's host, IPv6 without brackets, and its port where one is written.
+    pub fn host_and_port(&self) -> (String, Option<u16>) {
+        host_and_port(self.address.as_deref().unwrap_or_default())
+    }
+
     /// Encryption is required, and whoever reads the signalling reads its keys.
     pub fn shows_its_keys(&self) -> bool {
         let in_the_open = match self.transport {
-            Transport::Udp | Transport::Tcp => true,
+            Transport::Udp | Transport::Tcp | Transport::Auto => true,
+            Transport::Tls => false,
         };
         in_the_open && self.kind == TrunkKind::Sip && self.srtp == Srtp::Required
     }
@@ -188,6 +216,10 @@ impl Trunk {
                 "register",
                 "needs `username` and `password` (or `password_file`)".into(),
             ));
+        }
+        self.check_tls()?;
+        if self.session_expires.is_some_and(|seconds| !(90..=86_400).contains(&seconds)) {
+            return Err(("session_expires", "must be 90 to 86400 seconds".into()));
         }
         if !(60..=86_400).contains(&self.expires) {
             return Err(("expires", "must be 60 to 86400 seconds".into()));
@@ -227,6 +259,30 @@ impl Trunk {
     }
 }
 
+impl Trunk {
+    fn check_tls(&self) -> Result<(), (&'static str, String)> {
+        let set = [
+            ("tls_ca", self.tls_ca.is_some()),
+            ("tls_name", self.tls_name.is_some()),
+            ("tls_certificate", self.tls_certificate.is_some()),
+            ("tls_key", self.tls_key.is_some()),
+        ];
+        let may_use_tls = matches!(self.transport, Transport::Auto | Transport::Tls);
+        if let Some((key, _)) = set.iter().find(|(_, set)| *set && !may_use_tls) {
+            return Err((key, "has a meaning only with transport = \"tls\" (or \"auto\")".into()));
+        }
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => {
+                Err(("tls_key", "is missing: it goes with `tls_certificate`".into()))
+            }
+            (None, Some(_)) => {
+                Err(("tls_certificate", "is missing: it goes with `tls_key`".into()))
+            }
+            (Some(_), Some(_)) | (None, None) => Ok(()),
+        }
+    }
+}
+
 /// A name or address, with a port or without.
 fn is_host_port(text: &str) -> bool {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
@@ -243,4 +299,39 @@ fn is_host_port(text: &str) -> bool {
     };
     let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     port_is_good && url::Host::parse(host).is_ok() || host.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+/// `host`, `host:port` or `[v6]:port`.
+fn host_and_port(address: &str) -> (String, Option<u16>) {
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return (address.ip().to_string(), Some(address.port()));
+    }
+    let bare = address.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() {
+        return (bare.to_owned(), None);
+    }
+    match address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) => (host.to_owned(), Some(port)),
+        None => (address.to_owned(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trunk_addresses_are_read_in_every_usual_form() {
+        let table = [
+            ("sip.example.com", ("sip.example.com", None)),
+            ("sip.example.com:5070", ("sip.example.com", Some(5070))),
+            ("192.0.2.7", ("192.0.2.7", None)),
+            ("192.0.2.7:5080", ("192.0.2.7", Some(5080))),
+            ("[2001:db8::7]:5080", ("2001:db8::7", Some(5080))),
+            ("[2001:db8::7]", ("2001:db8::7", None)),
+        ];
+        for (text, (host, port)) in table {
+            assert_eq!(host_and_port(text), (host.to_owned(), port), "{text}");
+        }
+    }
 }

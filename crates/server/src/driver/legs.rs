@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use engine::action::{Dialled, Input, LegInput, Then};
 use engine::cdr::Cause;
-use engine::vocabulary::{Deadline, LegId, Serial};
+use engine::vocabulary::{LegId, Serial};
 
 use super::Driver;
 use super::notes::NoteKind;
@@ -62,8 +62,7 @@ impl From<Cause> for Closing {
 #[derive(Debug)]
 enum Purpose {
     Dial(Dialled),
-    /// Until when copies of the INVITE may leave.
-    Resume(Box<sip::Wire>, Deadline),
+    Resume(Box<sip::Wire>),
 }
 
 /// Whether the far side waits for an answer to its re-INVITE.

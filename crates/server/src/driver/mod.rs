@@ -13,29 +13,31 @@ mod legs;
 mod notes;
 mod numbers;
 mod perform;
+mod targets;
 mod task;
 mod trunks;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engine::action::{BatchNumber, ClaimId, FetchFault, Input};
 use engine::intent::{Intent, PlayItem};
 use engine::vocabulary::{Deadline, LegId, Now, Serial, TenantId, TenantLimits, TrunkName};
-use engine::{Engine, Reply, Ticket};
+use engine::{Engine, Reply, Ticket, Used};
 use store::crash_point;
 use tokio::sync::oneshot;
 
 use crate::admission::Admission;
 use crate::calls::{Accepted, Ask, CancelError, Counts};
+use crate::config::Fraud;
+use crate::dns::Host;
 use crate::tenants::Tenants;
 
 pub use notes::Note;
 pub use numbers::{Identity, Numbers, Rule};
+pub use targets::Targets;
 pub use task::{Clock, Happenings, Parts, start};
 pub use trunks::{Trunk, Trunks};
 
@@ -62,13 +64,35 @@ pub enum Happening {
     /// A trunk's host name was resolved anew.
     Resolved {
         trunk: TrunkName,
-        address: SocketAddr,
+        hosts: Vec<Host>,
+    },
+    /// A recording could not be begun, or its key not stored.
+    RecordingLost {
+        leg: LegId,
+        reason: String,
     },
     /// A write that was not the driver's was refused: the store writes no more.
     DiskFailed(String),
     /// A second order to stop, or the end of the time to drain.
     HangUpAll,
     Drain,
+}
+
+impl Happening {
+    /// Without what it carries: numbers and call data are not for the log.
+    fn name(&self) -> &'static str {
+        match self {
+            Happening::Media(_) => "media",
+            Happening::Committed { .. } => "committed",
+            Happening::Claimed { .. } => "claimed",
+            Happening::Fetched { .. } => "fetched",
+            Happening::Resolved { .. } => "resolved",
+            Happening::RecordingLost { .. } => "recording lost",
+            Happening::DiskFailed(_) => "disk failed",
+            Happening::HangUpAll => "hang up all",
+            Happening::Drain => "drain",
+        }
+    }
 }
 
 /// What the driver hears.
@@ -88,6 +112,11 @@ pub enum Wanted {
         serial: Serial,
         tenant: TenantId,
         playlist: Vec<PlayItem>,
+    },
+    /// Record both ways of the leg; what fails is answered by [`Happening::RecordingLost`].
+    Record {
+        leg: LegId,
+        intent: Box<Intent>,
     },
     /// Store these writes as one; answered by [`Happening::Committed`].
     Commit {
@@ -110,6 +139,12 @@ pub enum Wanted {
     HangUpAll {
         after: Duration,
     },
+    /// Answer with these numbers and the counters of `sip`.
+    Count {
+        calls: usize,
+        legs: usize,
+        asker: oneshot::Sender<Counts>,
+    },
 }
 
 /// What the last run left on disk.
@@ -117,16 +152,17 @@ pub struct Found {
     pub recovery: store::Recovery,
     /// Unfinished calls of tenants that refuse duplicates.
     pub natural_keys: Vec<store::NaturalKey>,
+    /// Of tenants that a day limits.
+    pub used_today: Vec<(TenantId, Used)>,
 }
 
 /// What a driver is made of, besides the tasks around it.
 pub struct Desk {
     pub engine: Engine,
+    pub admission: Admission,
     pub trunks: Trunks,
     pub tenants: Tenants,
-    /// The data directory: recordings of calls go below it.
-    pub directory: PathBuf,
-    pub admission: Admission,
+    pub fraud: Fraud,
     pub ready: Arc<AtomicBool>,
     /// Why the disk refused a write, once it has.
     pub broken: Arc<OnceLock<String>>,
@@ -136,11 +172,12 @@ pub struct Desk {
 
 pub struct Driver {
     engine: Engine,
+    admission: Admission,
     /// When what is heard now was heard.
     now: Now,
     trunks: Trunks,
     tenants: Tenants,
-    directory: PathBuf,
+    fraud: Fraud,
     legs: Legs,
     notes: Notes,
     batches: Batches,
@@ -192,21 +229,20 @@ impl Driver {
     ) -> Driver {
         let mut driver = Driver {
             engine: desk.engine,
+            admission: desk.admission,
             now,
             trunks: desk.trunks,
             tenants: desk.tenants,
-            directory: desk.directory,
+            fraud: desk.fraud,
             legs: Legs::default(),
             notes: Notes::default(),
             batches: Batches::default(),
-            admission: desk.admission,
             waiting: BTreeMap::new(),
             last_ticket: 0,
             refused: BTreeMap::new(),
             fetched: BTreeMap::new(),
             wanted: VecDeque::new(),
             ready: desk.ready,
-            broken: desk.broken,
             stopping: Stopping::No,
             drain: desk.drain,
         };
@@ -278,6 +314,14 @@ impl Driver {
             && self.notes.are_all_closed()
     }
 
+    /// Why the disk refused a write, once it has.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.stopping {
+            Stopping::Broken(why) => Some(why),
+            Stopping::No | Stopping::Draining => None,
+        }
+    }
+
     /// How it ended, once it is done.
     pub fn ending(self) -> Result<(), DriverError> {
         match self.stopping {
@@ -288,16 +332,19 @@ impl Driver {
 
     /// Trunks, then what the last run left behind.
     fn take_up(&mut self, found: Found, limits: Vec<(TenantId, TenantLimits)>) {
-        let Found { recovery: found, natural_keys } = found;
+        let Found { recovery: found, natural_keys, used_today } = found;
         let now = self.now;
         for (tenant, limits) in limits {
             self.engine.handle(Input::TenantLimits { tenant, limits }, now);
+        }
+        for (tenant, used) in used_today {
+            self.engine.handle(Input::UsedToday { tenant, used }, now);
         }
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);
         }
         self.tell_sip(sip::Command::HoldRefusals);
-        for registration in self.trunks.registrations() {
+        for registration in self.trunks.registrations(now.since_start) {
             self.tell_sip(sip::Command::Register(Box::new(registration)));
         }
         for key in natural_keys {
@@ -326,13 +373,19 @@ impl Driver {
                 let ticket = self.ticket(Waiting::Cancel(reply));
                 self.input(Input::Cancel { ticket, tenant, serial });
             }
+            Ask::Limit(tenant, limits, used) => {
+                self.input(Input::TenantLimits { tenant, limits });
+                if let Some(used) = used {
+                    self.input(Input::UsedToday { tenant, used });
+                }
+            }
             Ask::LiveNotes(serial, reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
             }
-            Ask::Count(reply) => {
+            Ask::Count(asker) => {
                 let (calls, legs) = (self.engine.live_calls(), self.legs.len());
-                self.wanted.push_back(Wanted::Count { calls, legs, reply });
+                self.wanted.push_back(Wanted::Count { calls, legs, asker });
             }
         }
     }
@@ -366,11 +419,13 @@ impl Driver {
                 });
                 self.input(Input::Fetched { serial, result });
             }
-            Happening::Resolved { trunk, address } => {
-                if let Some(registration) = self.trunks.moved(&trunk, address) {
+            Happening::Resolved { trunk, hosts } => {
+                let now = self.now.since_start;
+                if let Some(registration) = self.trunks.moved(&trunk, hosts, now) {
                     self.tell_sip(sip::Command::Register(Box::new(registration)));
                 }
             }
+            Happening::RecordingLost { leg, reason } => self.recording_lost(leg, reason),
             Happening::DiskFailed(why) => self.disk_failed(why),
             Happening::Drain => {
                 self.ready.store(false, Ordering::Release);
@@ -391,8 +446,6 @@ impl Driver {
         }
         tracing::error!(%why, "the database refused a write: no call is accepted or dialled any more");
         self.ready.store(false, Ordering::Release);
-        // This is the first: a later one has returned above.
-        let _ = self.broken.set(why.clone());
         self.stopping = Stopping::Broken(why);
         self.input(Input::CommitFailed);
         // Calls that are up may finish, but not for ever.

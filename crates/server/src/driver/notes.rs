@@ -69,6 +69,10 @@ pub enum NoteKind {
     MediaFault {
         reason: String,
     },
+    /// A new INVITE takes the place of one that failed before it rang.
+    Retried {
+        reason: String,
+    },
     RecordingStarted,
     RecordingDone {
         duration_ms: u64,

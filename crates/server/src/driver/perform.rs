@@ -22,8 +22,8 @@ impl Driver {
                 Action::Record { leg } => self.record(leg),
                 Action::Play { leg, play } => self.play(leg, play),
                 Action::HangUp { leg } => self.hang_up(leg),
-                Action::Resume { leg, serial, wire, media, resend_until } => {
-                    self.resume(leg, serial, &wire, media, resend_until);
+                Action::Resume { leg, serial, wire, media } => {
+                    self.resume(leg, serial, &wire, media);
                 }
                 Action::Abandon { leg, serial, wire } => self.abandon(leg, serial, &wire),
                 Action::HangUpStored { leg, serial, dialog } => {

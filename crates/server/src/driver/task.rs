@@ -1,13 +1,13 @@
 //! The task around the driver: it owns the clock and hands on what is heard and what is wanted.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::Engine;
-use engine::intent::PlayItem;
-use engine::vocabulary::{Now, Serial, TenantId};
+use engine::intent::{Intent, PlayItem};
+use engine::vocabulary::{LegId, Now, Serial, TenantId};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -17,7 +17,8 @@ use super::{Desk, Driver, DriverError, Found, Happening, Heard, Trunks, Wanted};
 use crate::admission::Admission;
 use crate::calls::{Ask, Counts};
 use crate::clips::Clips;
-use crate::config::Defaults;
+use crate::config::{Defaults, Fraud};
+use crate::recordings::Vault;
 use crate::tenants::Tenants;
 
 /// Things that may wait for the driver, besides what `sip` has for it.
@@ -40,7 +41,8 @@ impl Happenings {
     /// deadlines then end the call.
     pub fn tell(&self, happening: Happening) {
         if let Err(mpsc::error::TrySendError::Full(lost)) = self.0.try_send(happening) {
-            tracing::error!(?lost, "the driver is {HAPPENINGS} happenings behind; one is lost");
+            let lost = lost.name();
+            tracing::error!(lost, "the driver is {HAPPENINGS} happenings behind; one is lost");
         }
     }
 
@@ -73,10 +75,10 @@ pub struct Parts {
     pub broken: Arc<OnceLock<String>>,
     /// Rung after each commit that holds an event.
     pub doorbell: watch::Sender<u64>,
-    /// The data directory: recordings of calls go below it.
-    pub directory: PathBuf,
+    pub vault: Vault,
     pub tenants: Tenants,
     pub defaults: Defaults,
+    pub fraud: Fraud,
 }
 
 /// Monotonic time since the start of the process, and the wall clock.
@@ -107,10 +109,10 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
     let now = parts.clock.now();
     let desk = Desk {
         engine: parts.engine,
+        admission: parts.admission.clone(),
         trunks: parts.trunks,
         tenants: parts.tenants,
-        directory: parts.directory,
-        admission: parts.admission.clone(),
+        fraud: parts.fraud,
         ready: parts.ready,
         broken: parts.broken,
         drain: Duration::from_secs(parts.defaults.drain_s.into()),
@@ -121,6 +123,8 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
         sip: parts.sip,
         media: parts.media,
         clips: parts.clips,
+        vault: parts.vault,
+        broken: parts.broken,
         disk: Disk::new(parts.store, parts.admission, happenings.clone(), parts.doorbell),
         happenings,
     };
@@ -134,6 +138,8 @@ struct Task {
     sip: sip::Endpoint,
     media: media::Media,
     clips: Clips,
+    vault: Vault,
+    broken: Arc<OnceLock<String>>,
     disk: Disk,
     happenings: Happenings,
 }
@@ -162,6 +168,9 @@ impl Task {
             self.take_what_waits(&mut inbox);
             self.driver.end_turn(self.clock.now());
             self.do_what_is_wanted();
+            if let Some(why) = self.driver.failure() {
+                self.broken.get_or_init(|| why.to_owned());
+            }
         }
         self.driver.ending()
     }
@@ -194,9 +203,10 @@ impl Task {
                         tracing::error!(%busy, "a SIP command is lost; the call's deadline ends it");
                     }
                 }
-                Wanted::Media(command) => {
-                    if let Err(busy) = self.media.command(command) {
-                        tracing::error!(%busy, "a media command is lost; the call's deadline ends it");
+                Wanted::Media(command) => self.tell_media(command),
+                Wanted::Record { leg, intent } => {
+                    if let Err(reason) = self.record(leg, *intent) {
+                        self.hear(Heard::Happened(Happening::RecordingLost { leg, reason }));
                     }
                 }
                 Wanted::Fetch { serial, tenant, playlist } => self.fetch(serial, tenant, playlist),
@@ -207,8 +217,40 @@ impl Task {
                     let _ = reply.send(Counts { calls, legs, sip: self.sip.counters() });
                 }
                 Wanted::HangUpAll { after } => self.hang_up_all(after),
+                Wanted::Count { calls, legs, asker } => {
+                    // Whoever asked may have gone.
+                    let _ = asker.send(Counts { calls, legs, sip: self.sip.counters() });
+                }
             }
         }
+    }
+
+    fn tell_media(&self, command: media::Command) {
+        if let Err(busy) = self.media.command(command) {
+            tracing::error!(%busy, "a media command is lost; the call's deadline ends it");
+        }
+    }
+
+    /// The key of an encrypted recording is stored while the recording runs; without it the file would be noise, so
+    /// the one fails with the other. Else: why there is no recording.
+    fn record(&self, leg: LegId, intent: Intent) -> Result<(), String> {
+        let mode = media::RecordMode::Both;
+        let new = self.vault.begin(&intent, mode).map_err(|error| error.to_string())?;
+        let folder = new.path.parent().unwrap_or(Path::new(""));
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        if let Some(sealed_key) = new.sealed_key {
+            let (vault, happenings) = (self.vault.clone(), self.happenings.clone());
+            tokio::spawn(async move {
+                if let Err(error) = vault.keep(&intent, sealed_key).await {
+                    let reason = error.to_string();
+                    happenings.send(Happening::RecordingLost { leg, reason }).await;
+                }
+            });
+        }
+        let (leg, path, seal) = (media::LegId(leg.0), new.path, new.seal);
+        self.tell_media(media::Command::Record { leg, path, mode, seal });
+        Ok(())
     }
 
     /// Clips in memory are there at once; others are read or spoken meanwhile.

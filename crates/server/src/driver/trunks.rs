@@ -9,11 +9,18 @@ use engine::action::Dialled;
 use engine::vocabulary::{LegId, Pace, Serial, TrunkName};
 use ring::hmac;
 use sip::{
-    Address, Credentials, Destination, Invite, Probe, ProbeId, Registration, RegistrationId, Uri,
+    Address, Credentials, Dead, Destination, Failover, Invite, LargeRequests, Probe, ProbeId,
+    Registration, RegistrationId, Uri,
 };
 
 use super::keepalive::Keepalive;
 use super::numbers::Numbers;
+use super::targets::Targets;
+use crate::dns::Host;
+
+/// A target that is silent for so long is left for the trunk's next one: sooner than the engine
+/// leaves the trunk.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// One way out to the telephone network.
 #[derive(Debug, Clone)]
@@ -23,9 +30,8 @@ pub struct Trunk {
     /// Host as it stands in Request-URI and To: a name or an address.
     pub host: String,
     pub port: Option<u16>,
-    pub transport: sip::Transport,
-    /// Where the host is now; `None` while it cannot be resolved.
-    pub address: Option<SocketAddr>,
+    /// Where the host is now; nowhere while it cannot be resolved.
+    pub targets: Targets,
     pub credentials: Option<Credentials>,
     /// The host in From.
     pub from_host: String,
@@ -36,6 +42,8 @@ pub struct Trunk {
     pub numbers: Numbers,
     /// How often it is asked whether it is alive; `None`: never.
     pub keepalive: Option<Duration>,
+    /// Seconds of RFC 4028 that calls ask for.
+    pub session_expires: Option<u32>,
 }
 
 /// A trunk, and whether it is in service.
@@ -46,11 +54,21 @@ struct State {
     registered: bool,
     keepalive: Option<Keepalive>,
     alive: bool,
+    /// Where it was asked or registered last.
+    asked: Option<Destination>,
+    registrar: Option<Destination>,
 }
 
 impl State {
     fn up(&self) -> bool {
         self.registered && self.alive
+    }
+
+    fn register(&mut self, index: usize, now: Duration) -> Option<Registration> {
+        let registrar = self.trunk.targets.first(now)?;
+        let registration = self.trunk.registration(index, registrar)?;
+        self.registrar = Some(registrar);
+        Some(registration)
     }
 
     fn say(&self) -> (TrunkName, Pace, bool) {
@@ -76,12 +94,12 @@ pub struct Trunks {
 
 impl Trunk {
     /// `None` where offhook does not register, or does not know yet where.
-    fn registration(&self, index: usize) -> Option<Registration> {
-        let (expires, address) = (self.register?, self.address?);
+    fn registration(&self, index: usize, registrar: Destination) -> Option<Registration> {
+        let expires = self.register?;
         let user = self.credentials.as_ref()?.username.clone();
         Some(Registration {
             id: RegistrationId(index as u64),
-            registrar: Destination::new(address, self.transport),
+            registrar,
             aor: Uri::new(&user, &self.host).ok()?,
             contact_user: user,
             credentials: self.credentials.clone(),
@@ -95,7 +113,9 @@ impl Trunks {
         let state = |trunk: Trunk| {
             let registered = trunk.register.is_none();
             let keepalive = trunk.keepalive.map(|every| Keepalive::new(every, Duration::ZERO));
-            (trunk.name.clone(), State { trunk, registered, keepalive, alive: true })
+            let state =
+                State { trunk, registered, keepalive, alive: true, asked: None, registrar: None };
+            (state.trunk.name.clone(), state)
         };
         Trunks {
             trunks: trunks.into_iter().map(state).collect(),
@@ -115,13 +135,41 @@ impl Trunks {
         self.trunks.get(name).map(|of| of.trunk.srtp).unwrap_or_default()
     }
 
-    /// The trunk's host is at this address now; where offhook registers, the registration to make.
-    pub fn moved(&mut self, name: &TrunkName, address: SocketAddr) -> Option<Registration> {
+    /// The trunk's host is there now; where offhook registers and the registrar is gone, the
+    /// registration to make.
+    pub fn moved(
+        &mut self,
+        name: &TrunkName,
+        hosts: Vec<Host>,
+        now: Duration,
+    ) -> Option<Registration> {
         let index = self.trunks.keys().position(|key| key == name)?;
-        let State { trunk, .. } = self.trunks.get_mut(name)?;
-        let changed = trunk.address.replace(address) != Some(address);
-        let registration = trunk.registration(index);
-        registration.filter(|_| changed)
+        let state = self.trunks.get_mut(name)?;
+        state.trunk.targets.moved(hosts);
+        let is_there = |registrar: Destination| state.trunk.targets.has(registrar.addr);
+        if state.registrar.is_some_and(is_there) {
+            return None;
+        }
+        state.register(index, now)
+    }
+
+    /// A target of the trunk has failed a call: others are tried before it for a while.
+    pub fn target_failed(&mut self, failed: Destination, why: Dead, now: Duration) {
+        let mut trunks = self.trunks.values_mut();
+        if let Some(state) = trunks.find(|of| of.trunk.targets.has(failed.addr)) {
+            state.trunk.targets.failed(failed, why, now);
+        }
+    }
+
+    /// The registrar did not answer or cannot be reached: the same at the trunk's next target, where
+    /// it has one.
+    pub fn registrar_failed(&mut self, id: RegistrationId, now: Duration) -> Option<Registration> {
+        let index = id.0 as usize;
+        let state = self.trunks.values_mut().nth(index)?;
+        let failed = state.registrar?;
+        state.trunk.targets.failed(failed, Dead::Silent, now);
+        let next = state.trunk.targets.first(now).filter(|next| *next != failed);
+        next.and_then(|_| state.register(index, now))
     }
 
     /// The INVITE of an attempt. Call-ID and From-tag come from serial and attempt, so that the same
@@ -132,19 +180,26 @@ impl Trunks {
         serial: Serial,
         to: &Dialled,
         sdp: Bytes,
+        now: Duration,
     ) -> Result<Invite, TrunkError> {
         let State { trunk, .. } =
             self.trunks.get(&to.trunk).ok_or_else(|| TrunkError::Unknown(to.trunk.clone()))?;
-        let address = trunk.address.ok_or_else(|| TrunkError::Unresolved(to.trunk.clone()))?;
         let mut called = Uri::new(trunk.numbers.called(&to.called), &trunk.host)?;
         if let Some(port) = trunk.port {
             called = called.with_port(port);
         }
         let caller = trunk.numbers.caller(&to.caller_present, &trunk.from_host)?;
         let name = self.name_of_attempt(serial, to.attempt);
+        let chance = u64::from_str_radix(&name[32..48], 16).expect("they are hexadecimal digits");
+        let mut targets = trunk.targets.in_order(now, chance).into_iter();
+        let destination = targets.next().ok_or_else(|| TrunkError::Unresolved(to.trunk.clone()))?;
+        let large = match trunk.targets.takes_tcp(destination, now) {
+            true => LargeRequests::Tcp,
+            false => LargeRequests::AsConfigured,
+        };
         Ok(Invite {
             leg: sip::LegId(leg.0),
-            destination: Destination::new(address, trunk.transport),
+            destination,
             request_uri: called.clone(),
             from: caller.from,
             to: Address::new(called),
@@ -152,8 +207,8 @@ impl Trunks {
             call_id: format!("{serial}-{}-{}", to.attempt, &name[..16]),
             from_tag: name[16..32].to_owned(),
             credentials: trunk.credentials.clone(),
-            failover: sip::Failover::default(),
-            session_expires: None,
+            failover: Failover { next: targets.collect(), patience: PATIENCE, large },
+            session_expires: trunk.session_expires,
             headers: caller.headers,
             body: Some(sip::Body::sdp(sdp)),
         })
@@ -162,15 +217,13 @@ impl Trunks {
     /// Of the trunk that answers at `remote`.
     pub fn credentials_for(&self, remote: SocketAddr) -> Option<Credentials> {
         let mut trunks = self.trunks.values();
-        trunks
-            .find(|of| of.trunk.address == Some(remote))
-            .and_then(|of| of.trunk.credentials.clone())
+        trunks.find(|of| of.trunk.targets.has(remote)).and_then(|of| of.trunk.credentials.clone())
     }
 
     /// One per trunk that asks for it; numbered by their place.
-    pub fn registrations(&self) -> Vec<Registration> {
-        let trunks = self.trunks.values().enumerate();
-        trunks.filter_map(|(index, of)| of.trunk.registration(index)).collect()
+    pub fn registrations(&mut self, now: Duration) -> Vec<Registration> {
+        let trunks = self.trunks.values_mut().enumerate();
+        trunks.filter_map(|(index, of)| of.register(index, now)).collect()
     }
 
     pub fn name_of(&self, id: RegistrationId) -> String {
@@ -192,24 +245,28 @@ impl Trunks {
 
     /// When the next trunk is to be asked whether it is alive.
     pub fn wake_at(&self) -> Option<Duration> {
-        let known = self.trunks.values().filter(|of| of.trunk.address.is_some());
+        let known = self.trunks.values().filter(|of| of.trunk.targets.is_known());
         known.filter_map(|of| of.keepalive.as_ref()?.wake_at()).min()
     }
 
     /// The questions that are due; numbered by the trunks' places.
     pub fn probes(&mut self, now: Duration) -> Vec<Probe> {
         let mut probes = Vec::new();
-        for (index, State { trunk, keepalive, .. }) in self.trunks.values_mut().enumerate() {
-            let (Some(address), Some(keepalive)) = (trunk.address, keepalive) else { continue };
+        let states = self.trunks.values_mut().enumerate();
+        for (index, State { trunk, keepalive, asked, .. }) in states {
+            let (Some(destination), Some(keepalive)) = (trunk.targets.first(now), keepalive) else {
+                continue;
+            };
             let (Ok(to), Ok(from)) =
                 (Uri::new("ping", &trunk.host), Uri::new("ping", &trunk.from_host))
             else {
                 continue;
             };
             if keepalive.ask(now) {
+                *asked = Some(destination);
                 probes.push(Probe {
                     id: ProbeId(index as u64),
-                    destination: Destination::new(address, trunk.transport),
+                    destination,
                     request_uri: to,
                     from: Address::new(from),
                     timeout: Probe::TIMEOUT,
@@ -228,6 +285,10 @@ impl Trunks {
     ) -> Option<(TrunkName, Pace, bool)> {
         let state = self.trunks.values_mut().nth(id.0 as usize)?;
         let before = state.up();
+        if let (false, Some(asked)) = (answered, state.asked) {
+            // The next question is for another target, where there is one.
+            state.trunk.targets.failed(asked, Dead::Silent, now);
+        }
         state.alive = state.keepalive.as_mut()?.heard(answered, now);
         (before != state.up()).then(|| state.say())
     }
@@ -238,3 +299,6 @@ impl Trunks {
         tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -63,8 +63,35 @@ impl<S: Sync> FromRequestParts<S> for Scheme {
 /// A bound listener that does not accept yet.
 pub struct Listener {
     socket: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<ServedCertificate>>,
     connections: usize,
+}
+
+/// What an HTTPS listener shows to those who connect from now on.
+pub struct ServedCertificate {
+    config: Https,
+    acceptor: RwLock<TlsAcceptor>,
+}
+
+impl ServedCertificate {
+    fn read(config: &Https) -> Result<ServedCertificate, ListenerError> {
+        let acceptor = RwLock::new(acceptor(config)?);
+        Ok(ServedCertificate { config: config.clone(), acceptor })
+    }
+
+    /// Reads certificate and key again; open connections stay.
+    ///
+    /// # Errors
+    /// They cannot be used; what was served is served on.
+    pub fn reload(&self) -> Result<(), ListenerError> {
+        let new = acceptor(&self.config)?;
+        *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +117,7 @@ impl Listener {
 
     /// Binds `[https]` after its certificate and key have been read.
     pub async fn https(config: &Https, connections: usize) -> Result<Listener, ListenerError> {
-        let tls = TlsAcceptor::from(Arc::new(server_tls(&config.certificate, &config.key)?));
+        let tls = Arc::new(ServedCertificate::read(config)?);
         let socket = TcpListener::bind(config.bind).await.map_err(|source| {
             ListenerError::Bind { section: "https", address: config.bind, source }
         })?;
@@ -100,6 +127,10 @@ impl Listener {
     /// Where it listens; with port 0 in the configuration, the port that was given.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    pub fn certificate(&self) -> Option<Arc<ServedCertificate>> {
+        self.tls.clone()
     }
 
     /// Serves until `stop` becomes true, then lets the requests under way finish.
@@ -124,7 +155,8 @@ impl Listener {
                     }
                 },
             };
-            let (router, tls, stop) = (router.clone(), self.tls.clone(), stop.clone());
+            let tls = self.tls.as_ref().map(|served| served.acceptor());
+            let (router, stop) = (router.clone(), stop.clone());
             connections.spawn(async move {
                 connection(stream, tls, router, stop).await;
                 drop(slot);
@@ -214,6 +246,10 @@ pub fn collapse_slashes(mut request: Request) -> Request {
         *request.uri_mut() = uri;
     }
     request
+}
+
+fn acceptor(config: &Https) -> Result<TlsAcceptor, ListenerError> {
+    Ok(TlsAcceptor::from(Arc::new(server_tls(&config.certificate, &config.key)?)))
 }
 
 fn server_tls(certificate: &Path, key: &Path) -> Result<rustls::ServerConfig, ListenerError> {

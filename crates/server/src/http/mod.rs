@@ -14,42 +14,52 @@ pub mod wire;
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use crate::app::App;
 use wire::WireError;
 
 /// Every route of the server.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/apigovernance/api/oauth/tokenByAkSk", post(tokens::token_by_ak_sk))
-        .route(
-            "/apiaccess/rest/voiceNotification/v2/createVoiceNotification",
-            post(voice_notification::create_v2),
-        )
-        .route(
-            "/apiaccess/rest/voiceNotification/v1/createVoiceNotification",
-            post(voice_notification::create_v1),
-        )
-        .route(
-            "/apiaccess/rest/voiceNotification/v1/queryVoiceNotificationRecording",
-            post(recordings::query),
-        )
-        .route("/apiaccess/rest/cc-management/v1/importVoiceFile/upload", post(recordings::upload))
-        .route("/apiaccess/rest/cc-management/v1/createVoiceTemplate", post(templates::create))
-        .route(
-            "/apiaccess/CC-Management/v1/mobileAgent/queryCallDetailRecord",
-            post(call_records::query),
-        )
-        .route(
-            "/apiaccess/CC-Management/v1/mobileAgent/getRecordingAddress",
-            post(recording_address::address),
-        )
-        .route("/recordings/{tenant}/{name}", get(recording_address::download))
+    let router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
+    router
         .merge(v1::router())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)
+}
+
+/// The routes outside `/v1`, which its own document lists. A list, so that a test holds against it what each does
+/// with another tenant's things.
+fn routes() -> [(&'static str, MethodRouter<App>); 9] {
+    [
+        ("/apigovernance/api/oauth/tokenByAkSk", post(tokens::token_by_ak_sk)),
+        (
+            "/apiaccess/rest/voiceNotification/v2/createVoiceNotification",
+            post(voice_notification::create_v2),
+        ),
+        (
+            "/apiaccess/rest/voiceNotification/v1/createVoiceNotification",
+            post(voice_notification::create_v1),
+        ),
+        (
+            "/apiaccess/rest/voiceNotification/v1/queryVoiceNotificationRecording",
+            post(recordings::query),
+        ),
+        ("/apiaccess/rest/cc-management/v1/importVoiceFile/upload", post(recordings::upload)),
+        ("/apiaccess/rest/cc-management/v1/createVoiceTemplate", post(templates::create)),
+        (
+            "/apiaccess/CC-Management/v1/mobileAgent/queryCallDetailRecord",
+            post(call_records::query),
+        ),
+        (
+            "/apiaccess/CC-Management/v1/mobileAgent/getRecordingAddress",
+            post(recording_address::address),
+        ),
+        ("/recordings/{tenant}/{name}", get(recording_address::download)),
+    ]
 }
 
 async fn not_found(uri: axum::http::Uri) -> Response {
@@ -72,6 +82,8 @@ fn is_v1(uri: &axum::http::Uri) -> bool {
     uri.path().starts_with("/v1/")
 }
 
+#[cfg(test)]
+mod isolation_tests;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]

@@ -1,34 +1,26 @@
 //! getRecordingAddress (contract §6) and the download that it leads to: an address that is signed,
 //! and void after five minutes.
 
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use engine::cdr::Cdr;
 use engine::vocabulary::{Serial, TenantId};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde::{Deserialize, Serialize};
-use tokio::fs::File;
-use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::auth::ApiTenant;
 use super::body::{ApiBody, CALL_BODY};
 use super::listener::Scheme;
 use super::wire::{Reply, WireError, WrongType, object, text_field};
 use crate::app::{App, unix_ms};
+use crate::recordings::OpenError;
 
 /// Seconds that an address is good for.
 const VALID_S: i64 = 300;
 /// Bytes of a serial number in a request (contract §6, retCode 12).
 const MAX_SERIAL: usize = 50;
-/// Bytes read from the file at once.
-const CHUNK: usize = 64 * 1024;
 
 /// `retCode` is a number here, unlike everywhere else.
 #[derive(Serialize)]
@@ -68,7 +60,7 @@ pub async fn address(
     let Some(cdr) = recorded else {
         return refused(5, "there is no recorded call with this callSerialNo");
     };
-    if tokio::fs::metadata(file(&app, &cdr)).await.is_err() {
+    if !app.vault.has(&cdr.intent).await {
         return refused(5, "the recording of this call is no longer there");
     }
     let expires = unix_ms() / 1000 + VALID_S;
@@ -102,15 +94,19 @@ pub async fn download(
         return Err(WireError::Forbidden);
     }
     let cdr = recorded_call(&app, tenant, serial).await?.ok_or(WireError::NotFound)?;
-    let file = File::open(file(&app, &cdr)).await.map_err(|_| WireError::NotFound)?;
-    let length = file.metadata().await.map_err(|_| WireError::NotFound)?.len();
+    let recording = app.vault.open(&cdr).await.map_err(|error| match error {
+        OpenError::Missing => WireError::NotFound,
+        error => {
+            tracing::error!(%serial, %error, "a recording cannot be opened");
+            WireError::Failed("the recording cannot be opened; the server's log says why")
+        }
+    })?;
     let headers = [
         (header::CONTENT_TYPE, "audio/wav".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{serial}.wav\"")),
         (header::CACHE_CONTROL, "private, no-store".to_owned()),
     ];
-    let body = Body::new(FileBody { file, left: length });
-    Ok((StatusCode::OK, headers, body).into_response())
+    Ok((StatusCode::OK, headers, Body::new(recording)).into_response())
 }
 
 /// What is signed: the path and the time, so that neither can be changed.
@@ -137,53 +133,6 @@ async fn recorded_call(
         WireError::Failed("the call record could not be read; try again")
     })?;
     Ok(cdr.filter(|cdr| cdr.intent.tenant == tenant && cdr.recorded))
-}
-
-fn file(app: &App, cdr: &Cdr) -> PathBuf {
-    app.config.data_directory.join(crate::recordings::path(&cdr.intent))
-}
-
-/// A file as it lies on disk, read as fast as the client takes it.
-struct FileBody {
-    file: File,
-    left: u64,
-}
-
-impl HttpBody for FileBody {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        let mut chunk = vec![0; CHUNK.min(usize::try_from(self.left).unwrap_or(CHUNK))];
-        let mut buffer = ReadBuf::new(&mut chunk);
-        match ready!(Pin::new(&mut self.file).poll_read(context, &mut buffer)) {
-            Err(error) => Poll::Ready(Some(Err(error))),
-            Ok(()) => {
-                let filled = buffer.filled().len();
-                if filled == 0 {
-                    let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-                    return Poll::Ready(Some(Err(cut)));
-                }
-                self.left -= filled as u64;
-                chunk.truncate(filled);
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from(chunk)))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
 }
 
 #[cfg(test)]

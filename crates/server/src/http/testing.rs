@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use engine::cdr::{Cdr, Outcome};
 use engine::events::{Event, EventKind};
 use engine::intent::Intent;
-use engine::vocabulary::{Serial, TenantId};
+use engine::vocabulary::{Serial, TenantId, TenantLimits};
 use engine::writes::Write;
 use serde_json::{Value, json};
 use store::{Store, VoiceStatus};
@@ -24,6 +24,8 @@ use crate::admission::Admission;
 use crate::app::{App, unix_ms};
 use crate::calls::{Accepted, Ask, Calls, CancelError, Counts, Note, Refusal, Request};
 use crate::config::Config;
+use crate::new_prefixes::NewPrefixes;
+use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage::Room;
 use crate::tenants::{PrefixRoute, Tenant, TenantSettings, Tenants};
@@ -44,8 +46,12 @@ pub struct World {
     pub asked: Arc<Mutex<Vec<Request>>>,
     /// What the desk answers next; without any it accepts.
     pub answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
+    pub limited: Limited,
     _directory: TempDir,
 }
+
+/// The limits that the engine was told of.
+pub type Limited = Arc<Mutex<Vec<(TenantId, TenantLimits, Option<engine::Used>)>>>;
 
 /// A reply as a test looks at it.
 #[derive(Debug)]
@@ -118,20 +124,36 @@ impl World {
         let (calls, asks, ready) = Calls::channel(store.clone(), room.subscribe(), 16);
         ready.store(true, std::sync::atomic::Ordering::Relaxed);
         let (asked, answers) = (Arc::default(), Arc::default());
-        tokio::spawn(desk(asks, Arc::clone(&asked), Arc::clone(&answers)));
+        let limited = Limited::default();
+        let desk = desk(asks, Arc::clone(&asked), Arc::clone(&answers), Arc::clone(&limited));
+        tokio::spawn(desk);
+        let access = Arc::new(access);
+        let at = directory.path().to_path_buf();
         let app = App {
+            vault: Vault::new(Arc::clone(&access), store.clone(), at, true),
+            new_prefixes: Arc::new(NewPrefixes::new(store.clone(), 3)),
             store,
             calls,
             admission: Admission::new(Duration::from_secs(1)),
             config: Arc::new(config),
-            access: Arc::new(access),
+            access,
             tenants,
             voices: Arc::new(voices),
             speaker: Speaker::open(speech, tls).unwrap(),
             doorbell: watch::Sender::new(0),
         };
         let router = super::router(app.clone());
-        World { room, app, router, token, other_token, asked, answers, _directory: directory }
+        World {
+            room,
+            app,
+            router,
+            token,
+            other_token,
+            asked,
+            answers,
+            limited,
+            _directory: directory,
+        }
     }
 
     /// Replaces the tenant's settings, as a restart with another file would.
@@ -254,6 +276,7 @@ async fn desk(
     mut asks: tokio::sync::mpsc::Receiver<Ask>,
     asked: Arc<Mutex<Vec<Request>>>,
     answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
+    limited: Limited,
 ) {
     while let Some(ask) = asks.recv().await {
         match ask {
@@ -272,6 +295,9 @@ async fn desk(
                     _ => Err(CancelError::NotFound),
                 };
                 let _ = reply.send(answer);
+            }
+            Ask::Limit(tenant, limits, used) => {
+                limited.lock().unwrap().push((tenant, limits, used))
             }
             Ask::LiveNotes(serial, reply) => {
                 let note = json!({"at_ms": 1, "note": "recovered", "what": serial.0.to_string()});

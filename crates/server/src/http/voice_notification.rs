@@ -19,8 +19,8 @@ use super::auth::ApiTenant;
 use super::body::{ApiBody, CALL_BODY};
 use super::wire::{Reply, WireError, WrongType, number_field, object, text_field};
 use crate::access::sha256;
-use crate::app::App;
-use crate::calls::{Refusal, Request};
+use crate::app::{App, unix_ms};
+use crate::calls::{Accepted, Quota, Refusal, Request};
 use crate::tenants::Tenant;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -82,7 +82,7 @@ async fn create(
         Ok(order) => order,
         Err(refused) => return Ok(refusal(refused.code(), refused.to_string())),
     };
-    match app.calls.accept(request(app, tenant, idempotency, order)).await {
+    match place(app, request(app, tenant, idempotency, order)).await {
         Ok(accepted) => Ok(Reply(Answer {
             ret_msg: "Created successfully.".to_owned(),
             ret_code: "0".to_owned(),
@@ -93,6 +93,9 @@ async fn create(
             &format!("too many calls wait; try again in {retry_after_s} s"),
             retry_after_s,
         )),
+        Err(Refusal::DailyLimit { quota, retry_after_s }) => {
+            Ok(later(&quota_text(quota, retry_after_s), retry_after_s))
+        }
         Err(Refusal::Duplicate) => Ok(refusal(
             1,
             "a call with this caller and called is not finished; try again later".to_owned(),
@@ -104,8 +107,8 @@ async fn create(
 
 /// Judges a wish against the tenant's settings and its shelf.
 pub fn judged(app: &App, tenant: &Tenant, wish: Wish) -> Result<Order, Refused> {
-    let defaults = &app.config.defaults;
-    app.voices.read(tenant.id, |shelf| judge(wish, TenantView { tenant, defaults, shelf }))
+    let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
+    app.voices.read(tenant.id, |shelf| judge(wish, TenantView { tenant, defaults, fraud, shelf }))
 }
 
 /// An order with what the engine limits and remembers it by.
@@ -122,6 +125,29 @@ pub fn request(
         queue_timeout: tenant.settings.queue_timeout(&app.config.defaults),
         order,
     }
+}
+
+/// Hands an order in and keeps an eye on where its tenant calls.
+pub async fn place(app: &App, request: Request) -> Result<Accepted, Refusal> {
+    let (tenant, called) = (request.tenant, request.order.called.clone());
+    let accepted = app.calls.accept(request).await?;
+    if !accepted.replayed {
+        match app.new_prefixes.note(tenant, accepted.serial, &called, unix_ms()).await {
+            Ok(true) => app.doorbell.send_modify(|count| *count += 1),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "where a tenant calls could not be stored"),
+        }
+    }
+    Ok(accepted)
+}
+
+/// What a client is told whose tenant has used up its day.
+pub fn quota_text(quota: Quota, retry_after_s: u32) -> String {
+    let what = match quota {
+        Quota::Calls => "calls",
+        Quota::Minutes => "minutes",
+    };
+    format!("the tenant's {what} of today are used up; its day is over in {retry_after_s} s")
 }
 
 /// The `Idempotency-Key` of a request, with the hash of the body as it came.

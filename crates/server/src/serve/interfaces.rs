@@ -2,6 +2,7 @@
 //! served last, when calls are taken.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -10,7 +11,7 @@ use super::{ServeError, descriptors};
 use crate::app::App;
 use crate::config::Config;
 use crate::http;
-use crate::http::listener::Listener;
+use crate::http::listener::{Listener, ServedCertificate};
 
 pub struct Interfaces {
     http: Listener,
@@ -31,6 +32,11 @@ impl Interfaces {
     pub fn addresses(&self) -> Result<(SocketAddr, Option<SocketAddr>), ServeError> {
         let https = self.https.as_ref().map(Listener::address).transpose()?;
         Ok((self.http.address()?, https))
+    }
+
+    /// What HTTPS shows.
+    pub fn certificate(&self) -> Option<Arc<ServedCertificate>> {
+        self.https.as_ref()?.certificate()
     }
 
     /// Serves until `stop` says so; requests under way are finished.

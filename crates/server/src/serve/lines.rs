@@ -7,23 +7,21 @@ use std::sync::{Arc, OnceLock};
 
 use engine::events::EventKind;
 use engine::vocabulary::{TenantId, TrunkName};
-use engine::{Engine, Start};
+use engine::{Engine, Start, Used};
 use store::{NaturalKey, Recovery, Store, StoreError, crash_point};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::heartbeat::{self, Beat};
 use super::{ServeError, network, simulated};
 use crate::app::{App, unix_ms};
 use crate::calls::Ask;
+use crate::certificates;
 use crate::clips::Clips;
 use crate::driver::{self, Clock, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks};
-use crate::recordings;
 
 /// Open, and carrying nothing yet.
 pub struct Lines {
     found: Recovery,
-    last_beat: Option<Beat>,
     sip: sip::Endpoint,
     sip_events: mpsc::Receiver<sip::Event>,
     media: media::Media,
@@ -38,34 +36,34 @@ pub struct Driven {
     pub broken: Arc<OnceLock<String>>,
     pub sip: Vec<(sip::Transport, SocketAddr)>,
     pub carriers: BTreeMap<TrunkName, sim::Carrier>,
+    /// Another handle to the endpoint that the driver commands.
+    pub endpoint: sip::Endpoint,
 }
 
 impl Lines {
     pub async fn open(app: &App, happenings: &Happenings) -> Result<Lines, ServeError> {
         let (config, store) = (&app.config, &app.store);
-        let last_beat = heartbeat::last(&config.data_directory);
         let mut found = recover(store).await?;
-        crash_point!("recovery_found");
         for unfinished in &mut found.unfinished_started {
-            let recording = config.data_directory.join(recordings::path(&unfinished.intent));
-            unfinished.recorded = tokio::fs::try_exists(recording).await.unwrap_or(false);
+            unfinished.recorded = app.vault.has(&unfinished.intent).await;
         }
-        let (sip, sip_events) = network::start_sip(config, store, &found).await?;
+        let tls = certificates::sip_tls(config)?;
+        let (sip, sip_events) = network::start_sip(config, &tls, store, &found).await?;
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
-        let trunks = network::resolve_trunks(config, &carriers, happenings).await;
-        Ok(Lines { found, last_beat, sip, sip_events, media, carriers, trunks })
+        let trunks = network::resolve_trunks(config, &carriers, &tls, happenings).await?;
+        Ok(Lines { found, sip, sip_events, media, carriers, trunks })
     }
 
     pub async fn drive(
-        mut self,
+        self,
         app: &App,
         clock: Clock,
         happenings: (Happenings, mpsc::Receiver<Happening>),
         asks: mpsc::Receiver<Ask>,
         ready: Arc<AtomicBool>,
     ) -> Result<Driven, ServeError> {
-        let addresses = self.sip.local_addresses();
+        let (addresses, endpoint) = (self.sip.local_addresses(), self.sip.clone());
         let capacity = self.media.capacity();
         let limited_by = capacity.limited_by;
         tracing::info!(calls = capacity.legs, ?limited_by, "calls at the same time");
@@ -91,30 +89,38 @@ impl Lines {
             ready,
             broken: broken.clone(),
             doorbell: app.doorbell.clone(),
-            directory: app.config.data_directory.clone(),
+            vault: app.vault.clone(),
             tenants: app.tenants.clone(),
             defaults: app.config.defaults.clone(),
+            fraud: app.config.fraud.clone(),
         };
-        for unfinished in &mut self.found.unfinished_started {
-            let sent_ms = unfinished.attempt.as_ref().map(|attempt| attempt.at_ms);
-            let beat = self.last_beat.zip(sent_ms);
-            unfinished.down_for = beat.and_then(|(beat, sent_ms)| beat.elapsed_since(sent_ms));
-        }
         let tenants = app.tenants.all();
         let refusing = tenants.iter().filter(|tenant| tenant.settings.refuse_duplicates);
         let refusing: Vec<TenantId> = refusing.map(|tenant| tenant.id).collect();
         let found = Found {
             recovery: self.found,
             natural_keys: natural_keys(&app.store, &refusing).await?,
+            used_today: used_today(app).await?,
         };
         let driver = driver::start(parts, found);
-        Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers })
+        Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers, endpoint })
     }
+}
+
+/// Counted only where a tenant's day is limited.
+async fn used_today(app: &App) -> Result<Vec<(TenantId, Used)>, ServeError> {
+    let mut all = Vec::new();
+    for tenant in app.tenants.all() {
+        let used = tenant.used_today(&app.store, &app.config.defaults, unix_ms()).await?;
+        all.extend(used.map(|used| (tenant.id, used)));
+    }
+    Ok(all)
 }
 
 /// What the last run left behind, with what only the event log remembers: whether it rang.
 pub async fn recover(store: &Store) -> Result<Recovery, StoreError> {
     let mut found = store.recover().await?;
+    crash_point!("recovery_found");
     for unfinished in &mut found.unfinished_started {
         let events = store.events_of(unfinished.intent.serial).await?;
         let rang = events.iter().find(|(_, event)| matches!(event.kind, EventKind::Ringing { .. }));

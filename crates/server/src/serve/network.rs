@@ -9,15 +9,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use store::{Recovery, Store};
 use tokio::sync::mpsc;
 
-use super::{ServeError, descriptors};
+use super::{ServeError, descriptors, whereabouts};
+use crate::certificates;
 use crate::config::{self, Config, TrunkKind};
-use crate::driver::{Happening, Happenings, Identity, Numbers, Rule, Trunk};
-
-/// How often the host name of a trunk is resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(60);
-
-/// The port that SIP stands for, where none is written.
-const SIP_PORT: u16 = 5060;
+use crate::dns::Host;
+use crate::driver::{Happening, Happenings, Identity, Numbers, Rule, Targets, Trunk};
 
 /// Commands that may wait for a media thread or for the SIP core: more than all calls that fit on a
 /// machine can want at once, so that a busy moment delays calls and loses none.
@@ -30,6 +26,7 @@ const LAST_UDP: &str = "sip.udp";
 /// taken again if it is free: what was sent before a crash can then be answered and taken back.
 pub async fn start_sip(
     config: &Config,
+    tls: &sip::TlsSettings,
     store: &Store,
     found: &Recovery,
 ) -> Result<(sip::Endpoint, mpsc::Receiver<sip::Event>), ServeError> {
@@ -39,11 +36,11 @@ pub async fn start_sip(
     if let Some(last) = last.filter(|last| udp.port() == 0 && last.ip() == udp.ip()) {
         udp = last;
     }
-    let started = match sip::Endpoint::start(endpoint(config, udp)?).await {
+    let started = match sip::Endpoint::start(endpoint(config, tls, udp)?).await {
         Err(error) if udp != config.sip_udp() => {
             let unfinished = found.unfinished_started.len();
             tracing::warn!(%error, unfinished, "the SIP port of the last run is taken");
-            sip::Endpoint::start(endpoint(config, config.sip_udp())?).await
+            sip::Endpoint::start(endpoint(config, tls, config.sip_udp())?).await
         }
         started => started,
     };
@@ -55,7 +52,11 @@ pub async fn start_sip(
     Ok((endpoint, events))
 }
 
-fn endpoint(config: &Config, udp: SocketAddr) -> Result<sip::EndpointConfig, ServeError> {
+fn endpoint(
+    config: &Config,
+    tls: &sip::TlsSettings,
+    udp: SocketAddr,
+) -> Result<sip::EndpointConfig, ServeError> {
     let mut seed = [0; 8];
     SystemRandom::new().fill(&mut seed).map_err(|_| "the system gives no random numbers")?;
     let listener = |transport, bind: SocketAddr| sip::Listener {
@@ -68,9 +69,10 @@ fn endpoint(config: &Config, udp: SocketAddr) -> Result<sip::EndpointConfig, Ser
         listeners: vec![
             listener(sip::Transport::Udp, udp),
             listener(sip::Transport::Tcp, config.sip_tcp()),
+            listener(sip::Transport::Tls, config.sip_tls()),
         ],
         limits: sip::Limits { queue: COMMANDS, ..sip::Limits::default() },
-        tls: sip::TlsSettings::default(),
+        tls: tls.clone(),
         policy: sip::Policy::default(),
         user_agent: Some(concat!("offhook/", env!("CARGO_PKG_VERSION")).to_owned()),
         seed: u64::from_ne_bytes(seed),
@@ -116,31 +118,27 @@ fn public_address(configured: Option<IpAddr>, bound: IpAddr) -> Option<IpAddr> {
     Some(towards_the_world().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
 }
 
-/// Trunks with the addresses of their hosts. Names are resolved again now and then.
+/// Trunks with the addresses of their hosts. Names are resolved again when their answers have run
+/// out.
 pub async fn resolve_trunks(
     config: &Config,
     carriers: &BTreeMap<TrunkName, sim::Carrier>,
+    tls: &sip::TlsSettings,
     happenings: &Happenings,
-) -> Vec<Trunk> {
+) -> Result<Vec<Trunk>, ServeError> {
+    let mut found = whereabouts::find(config, tls, happenings).await?;
     let mut trunks = Vec::new();
     for configured in &config.trunks {
-        let transport = match configured.transport {
-            config::Transport::Udp => sip::Transport::Udp,
-            config::Transport::Tcp => sip::Transport::Tcp,
-        };
-        let (host, port, address) = match configured.kind {
+        let name = &configured.name;
+        let (host, port, hosts) = match configured.kind {
             TrunkKind::Sim => {
-                let address = carriers[&configured.name].udp_address();
-                (address.ip().to_string(), Some(address.port()), Some(address))
+                let address = carriers[name].udp_address();
+                let hosts = vec![Host::only(sip::Transport::Udp, vec![address])];
+                (address.ip().to_string(), Some(address.port()), hosts)
             }
             TrunkKind::Sip => {
-                let (host, port) = host_and_port(configured.address.as_deref().unwrap_or_default());
-                let address = resolve(&host, port).await;
-                if address.is_none() {
-                    tracing::warn!(trunk = %configured.name, "the trunk's host cannot be resolved yet");
-                }
-                keep_resolving(configured.name.clone(), host.clone(), port, happenings.clone());
-                (host, port, address)
+                let (host, port) = configured.host_and_port();
+                (host, port, found.remove(name).unwrap_or_default())
             }
         };
         if configured.shows_its_keys() {
@@ -151,7 +149,7 @@ pub async fn resolve_trunks(
             );
         }
         trunks.push(Trunk {
-            name: configured.name.clone(),
+            name: name.clone(),
             pace: Pace {
                 calls_per_second: configured.calls_per_second,
                 concurrent_calls: configured.concurrent_calls,
@@ -159,8 +157,7 @@ pub async fn resolve_trunks(
             from_host: configured.from_host.clone().unwrap_or_else(|| host.clone()),
             host,
             port,
-            transport,
-            address,
+            targets: Targets::new(hosts, Some(certificates::peer(name))),
             credentials: credentials(configured),
             codecs: configured.codecs.iter().filter_map(|name| codec(name)).collect(),
             srtp: configured.srtp.policy(),
@@ -168,9 +165,10 @@ pub async fn resolve_trunks(
             numbers: numbers(configured),
             keepalive: (configured.keepalive > 0)
                 .then(|| Duration::from_secs(configured.keepalive.into())),
+            session_expires: configured.session_expires,
         });
     }
-    trunks
+    Ok(trunks)
 }
 
 fn credentials(trunk: &config::Trunk) -> Option<sip::Credentials> {
@@ -208,43 +206,6 @@ fn codec(name: &str) -> Option<media::Codec> {
     }
 }
 
-/// `host`, `host:port` or `[v6]:port`.
-fn host_and_port(address: &str) -> (String, Option<u16>) {
-    if let Ok(address) = address.parse::<SocketAddr>() {
-        return (address.ip().to_string(), Some(address.port()));
-    }
-    let bare = address.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<IpAddr>().is_ok() {
-        return (bare.to_owned(), None);
-    }
-    match address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
-        Some((host, port)) => (host.to_owned(), Some(port)),
-        None => (address.to_owned(), None),
-    }
-}
-
-async fn resolve(host: &str, port: Option<u16>) -> Option<SocketAddr> {
-    tokio::net::lookup_host((host, port.unwrap_or(SIP_PORT))).await.ok()?.next()
-}
-
-/// An address stays what it is; a name may move.
-fn keep_resolving(trunk: TrunkName, host: String, port: Option<u16>, happenings: Happenings) {
-    if host.parse::<IpAddr>().is_ok() {
-        return;
-    }
-    tokio::spawn(async move {
-        let mut last = None;
-        while !happenings.is_closed() {
-            tokio::time::sleep(RESOLVE_EVERY).await;
-            let address = resolve(&host, port).await;
-            if let Some(address) = address.filter(|address| last != Some(*address)) {
-                last = Some(address);
-                happenings.tell(Happening::Resolved { trunk: trunk.clone(), address });
-            }
-        }
-    });
-}
-
 /// What Call-IDs and tags are made from; made at the first start.
 pub async fn call_secret(store: &Store) -> Result<Vec<u8>, ServeError> {
     if let Some(secret) = store.meta(CALL_SECRET).await? {
@@ -254,24 +215,4 @@ pub async fn call_secret(store: &Store) -> Result<Vec<u8>, ServeError> {
     SystemRandom::new().fill(&mut secret).map_err(|_| "the system gives no random numbers")?;
     store.put_meta(CALL_SECRET, secret.clone()).await?;
     Ok(secret)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trunk_addresses_are_read_in_every_usual_form() {
-        let table = [
-            ("sip.example.com", ("sip.example.com", None)),
-            ("sip.example.com:5070", ("sip.example.com", Some(5070))),
-            ("192.0.2.7", ("192.0.2.7", None)),
-            ("192.0.2.7:5080", ("192.0.2.7", Some(5080))),
-            ("[2001:db8::7]:5080", ("2001:db8::7", Some(5080))),
-            ("[2001:db8::7]", ("2001:db8::7", None)),
-        ];
-        for (text, (host, port)) in table {
-            assert_eq!(host_and_port(text), (host.to_owned(), port), "{text}");
-        }
-    }
 }

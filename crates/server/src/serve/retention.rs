@@ -76,7 +76,7 @@ impl Retention {
             self.timelines(step(before_ms)).await?;
         }
         if let Some(before_ms) = horizons.recordings {
-            self.recordings(tenant, before_ms).await;
+            self.recordings(tenant, before_ms).await?;
         }
         if let Some(before_ms) = horizons.records {
             while store.expire_records(step(before_ms)).await? > 0 {
@@ -95,17 +95,41 @@ impl Retention {
         }
     }
 
-    async fn recordings(&self, tenant: TenantId, before_ms: i64) {
-        let directory = self.data_directory.clone();
-        let removed =
-            tokio::task::spawn_blocking(move || recordings::expire(&directory, tenant, before_ms));
-        match removed.await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(files)) => tracing::info!(tenant = tenant.0, files, "old recordings removed"),
-            Ok(Err(error)) => tracing::warn!(%error, "old recordings could not be removed"),
-            Err(error) => tracing::error!(%error, "removing old recordings panicked"),
+    /// The keys of encrypted files go before them.
+    async fn recordings(&self, tenant: TenantId, before_ms: i64) -> Result<(), StoreError> {
+        let mut files = 0;
+        loop {
+            let directory = self.data_directory.clone();
+            let step = STEP as usize;
+            let find = move || recordings::old(&directory, tenant, before_ms, step);
+            let old = match told(tokio::task::spawn_blocking(find).await) {
+                Some(old) if !old.is_empty() => old,
+                Some(_) | None => break,
+            };
+            let keys = old.iter().filter_map(|file| file.key.clone()).collect();
+            self.store.remove_secrets(tenant, keys).await?;
+            files += old.len();
+            let remove = move || recordings::remove(&old);
+            if told(tokio::task::spawn_blocking(remove).await).is_none() {
+                break;
+            }
+            tokio::time::sleep(self.pause).await;
         }
+        if files > 0 {
+            tracing::info!(tenant = tenant.0, files, "old recordings removed");
+        }
+        Ok(())
     }
+}
+
+/// What was done, or `None` after it was said why not.
+fn told<T>(done: Result<std::io::Result<T>, tokio::task::JoinError>) -> Option<T> {
+    match done {
+        Ok(Ok(done)) => return Some(done),
+        Ok(Err(error)) => tracing::warn!(%error, "old recordings could not be removed"),
+        Err(error) => tracing::error!(%error, "removing old recordings panicked"),
+    }
+    None
 }
 
 #[cfg(test)]

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use engine::vocabulary::TenantId;
+use engine::Used;
+use engine::vocabulary::{DailyLimits, TenantId};
+use store::{Store, StoreError};
 
 use super::TenantSettings;
+use crate::config::Defaults;
 use crate::speech::config::SpeechConfig;
 
 /// A tenant, ready to judge requests by.
@@ -53,6 +56,24 @@ impl Tenant {
     ) -> Result<Arc<SpeechConfig>, BadSettings> {
         let own = speech.with_languages(&settings.speech);
         own.map(Arc::new).map_err(|error| BadSettings { tenant, why: error.to_string() })
+    }
+
+    /// What it has used of its day; `None` where no day limits it, so that nothing has to be counted.
+    pub async fn used_today(
+        &self,
+        store: &Store,
+        defaults: &Defaults,
+        now_ms: i64,
+    ) -> Result<Option<Used>, StoreError> {
+        let daily = self.settings.limits(defaults).daily;
+        if daily.calls.is_none() && daily.minutes.is_none() {
+            return Ok(None);
+        }
+        let day_start_ms = daily.day_start_ms(now_ms);
+        // No call waited longer than this before it was answered, and none lasts longer.
+        let waited_ms = self.settings.queue_timeout(defaults).as_millis() as i64;
+        let accepted_from_ms = day_start_ms - waited_ms - DailyLimits::DAY_MS;
+        store.used_since(self.id, day_start_ms, accepted_from_ms).await.map(Some)
     }
 
     /// As the store keeps it.

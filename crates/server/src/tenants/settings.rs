@@ -5,13 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use engine::route::Route;
-use engine::vocabulary::{Pace, TenantLimits, TrunkName};
+use engine::vocabulary::{DailyLimits, Pace, TenantLimits, TrunkName};
 use serde::{Deserialize, Serialize};
 use time::UtcOffset;
 
 use super::Retention;
 use crate::callbacks::trust::{TrustList, parse_callback_url};
-use crate::config::Defaults;
+use crate::config::{Defaults, Fraud};
 
 use super::routes::PrefixRoute;
 
@@ -32,7 +32,7 @@ pub struct TenantSettings {
     pub default_callback_url: Option<String>,
     /// How callbacks are signed where a shared key is set; default `hmac_sha256`.
     pub signature: SignatureKind,
-    /// The zone of the times in callbacks: `UTC` (default) or an offset such as `+08:00`.
+    /// The zone of its days and of the times in callbacks: `UTC` (default) or an offset such as `+08:00`.
     pub time_zone: TimeZone,
     /// Calls started per second.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +40,14 @@ pub struct TenantSettings {
     /// Calls dialling or up at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_calls: Option<u32>,
+    /// Calls accepted in a day of `time_zone`; the next is refused (return code 3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls_per_day: Option<u32>,
+    /// Minutes talked in a day; the next call is refused, one that waits ends with `releaseReason` 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minutes_per_day: Option<u32>,
+    /// Lets it call the ranges of `[fraud] premium_prefixes`, where it has a route.
+    pub premium: bool,
     /// Calls that may wait; the next is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_length: Option<u32>,
@@ -82,6 +90,9 @@ impl Default for TenantSettings {
             time_zone: TimeZone(UtcOffset::UTC),
             calls_per_second: None,
             concurrent_calls: None,
+            calls_per_day: None,
+            minutes_per_day: None,
+            premium: false,
             queue_length: None,
             queue_timeout_s: None,
             ring_limit_s: None,
@@ -166,6 +177,16 @@ impl fmt::Display for TimeZone {
     }
 }
 
+/// Why a tenant may not call a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barred {
+    /// It is on trial, and the number is none of its list.
+    Trial,
+    /// The number is in a range of `[fraud] premium_prefixes`.
+    Premium,
+    NoRoute,
+}
+
 impl TenantSettings {
     /// The trunks for a number: those of the longest prefix. `None`: the number cannot be dialled.
     pub fn route(&self, called: &str) -> Option<Route> {
@@ -173,12 +194,21 @@ impl TenantSettings {
         fitting.max_by_key(|route| route.prefix.len()).map(|route| route.route.clone())
     }
 
-    /// Where a carrier may send a call on to: only where the tenant could have called itself.
-    pub fn redirect(&self, called: &str) -> Option<Route> {
+    /// The one rule of what a tenant may call, whoever names the number.
+    pub fn may_call(&self, called: &str, fraud: &Fraud) -> Result<Route, Barred> {
         let on_trial = self.trial_numbers.as_ref();
-        let permitted =
-            self.redirects && on_trial.is_none_or(|list| list.iter().any(|n| n == called));
-        self.route(called).filter(|_| permitted)
+        if on_trial.is_some_and(|list| !list.iter().any(|number| number == called)) {
+            return Err(Barred::Trial);
+        }
+        if fraud.is_premium(called) && !self.premium {
+            return Err(Barred::Premium);
+        }
+        self.route(called).ok_or(Barred::NoRoute)
+    }
+
+    /// Where a carrier may send a call on to: only where the tenant could have called itself.
+    pub fn redirect(&self, called: &str, fraud: &Fraud) -> Option<Route> {
+        self.may_call(called, fraud).ok().filter(|_| self.redirects)
     }
 
     pub fn limits(&self, defaults: &Defaults) -> TenantLimits {
@@ -189,6 +219,11 @@ impl TenantSettings {
             },
             queue_length: self.queue_length.unwrap_or(defaults.queue_length),
             refuse_duplicates: self.refuse_duplicates,
+            daily: DailyLimits {
+                calls: self.calls_per_day.or(defaults.calls_per_day),
+                minutes: self.minutes_per_day.or(defaults.minutes_per_day),
+                utc_offset_s: self.time_zone.0.whole_seconds(),
+            },
         }
     }
 
@@ -307,6 +342,7 @@ mod tests {
         let defaults = Defaults::default();
         let own = settings(json!({"queue_length": 7, "calls_per_second": 2})).unwrap();
         let limits = own.limits(&defaults);
+        assert_eq!(limits.daily, DailyLimits::default(), "a day has no limit");
         assert_eq!((limits.queue_length, limits.pace.calls_per_second), (7, 2));
         assert_eq!(limits.pace.concurrent_calls, defaults.concurrent_calls);
         assert_eq!(own.queue_timeout(&defaults), Duration::from_secs(3600));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use engine::intent::{Idempotency, IdempotencyKey, Order, OrderKind, PlayItem};
-use engine::vocabulary::{CallKind, Pace, Priority, Serial, TenantId, TenantLimits};
+use engine::vocabulary::{CallKind, DailyLimits, Pace, Priority, Serial, TenantId, TenantLimits};
 use engine::{Refusal, Request};
 use store::Store;
 use tokio::sync::oneshot;
@@ -172,7 +172,7 @@ impl Clients {
                 }
             }
             Err(Refusal::KeyReused) => panic!("the same body under the same key was refused"),
-            Err(Refusal::QueueFull { .. } | Refusal::Duplicate) => {}
+            Err(Refusal::QueueFull { .. } | Refusal::DailyLimit { .. } | Refusal::Duplicate) => {}
             Err(Refusal::Stopping) => self.again(number, nature),
         }
     }
@@ -220,6 +220,7 @@ pub fn limits(tenant: TenantId) -> TenantLimits {
         pace: Pace { calls_per_second: 4, concurrent_calls: 5 },
         queue_length: 30,
         refuse_duplicates: tenant == STRICT,
+        daily: DailyLimits::default(),
     }
 }
 

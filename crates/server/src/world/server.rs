@@ -23,8 +23,12 @@ use super::ports::Ports;
 use super::receiver::Receiver;
 use super::witness::Witness;
 use crate::admission::Admission;
-use crate::calls::Ask;
-use crate::driver::{Desk, Driver, Found, Happening, Heard, Numbers, Trunk, Trunks, Wanted};
+use crate::calls::{Ask, Counts};
+use crate::config::Fraud;
+use crate::dns::Host;
+use crate::driver::{
+    Desk, Driver, Found, Happening, Heard, Numbers, Targets, Trunk, Trunks, Wanted,
+};
 use crate::serve::lines;
 use crate::tenants::Tenants;
 
@@ -133,15 +137,15 @@ impl Server {
         });
         let desk = Desk {
             engine,
+            admission: Admission::new(Duration::from_secs(1)),
             trunks: Trunks::new(trunks(challenged), b"the secret of this world"),
             tenants: Tenants::default(),
-            directory: PathBuf::new(),
-            admission: Admission::new(Duration::from_secs(5)),
+            fraud: Fraud::default(),
             ready: Arc::default(),
             broken: Arc::default(),
             drain: Duration::from_secs(5),
         };
-        let found = Found { recovery, natural_keys };
+        let found = Found { recovery, natural_keys, used_today: Vec::new() };
         let started = nature.now;
         let limits = TENANTS.map(|tenant| (tenant, limits(tenant))).to_vec();
         let seed = nature.dice.next();
@@ -302,6 +306,12 @@ impl Server {
         self.do_what_is_wanted(around);
     }
 
+    fn tell_media(&mut self, command: media::Command, nature: &mut Nature) {
+        for (at, event) in self.ports.command(command, nature) {
+            self.happens.put(at, Happens::Heard(Happening::Media(event)));
+        }
+    }
+
     fn do_what_is_wanted(&mut self, around: &mut Around) {
         while let Some(wanted) = self.driver.wanted() {
             if !self.fuse.burn() {
@@ -312,10 +322,12 @@ impl Server {
                     self.core.command(command, around.nature.instant());
                     self.collect(around);
                 }
-                Wanted::Media(command) => {
-                    for (at, event) in self.ports.command(command, around.nature) {
-                        self.happens.put(at, Happens::Heard(Happening::Media(event)));
-                    }
+                Wanted::Media(command) => self.tell_media(command, around.nature),
+                Wanted::Record { leg, .. } => {
+                    let (leg, mode) = (media::LegId(leg.0), media::RecordMode::Both);
+                    let path = PathBuf::new();
+                    let command = media::Command::Record { leg, path, mode, seal: None };
+                    self.tell_media(command, around.nature);
                 }
                 Wanted::Fetch { serial, .. } => {
                     let nature = &mut *around.nature;
@@ -340,6 +352,10 @@ impl Server {
                 Wanted::HangUpAll { after } => {
                     let at = around.nature.now + after;
                     self.happens.put(at, Happens::Heard(Happening::HangUpAll));
+                }
+                Wanted::Count { calls, legs, asker } => {
+                    // Nobody in this world asks for it.
+                    let _ = asker.send(Counts { calls, legs, sip: self.core.counters() });
                 }
             }
         }
@@ -367,8 +383,7 @@ fn trunks(challenged: bool) -> Vec<Trunk> {
         pace: Pace { calls_per_second: 3, concurrent_calls: CONCURRENT },
         host: "192.0.2.2".to_owned(),
         port: None,
-        transport: Transport::Udp,
-        address: Some(address(CARRIER)),
+        targets: Targets::new(vec![Host::only(Transport::Udp, vec![address(CARRIER)])], None),
         credentials: (challenged || register).then(|| sip::Credentials {
             username: USER.to_owned(),
             password: PASSWORD.to_owned(),
@@ -380,6 +395,7 @@ fn trunks(challenged: bool) -> Vec<Trunk> {
         numbers: Numbers::default(),
         keepalive: None,
         srtp: media::Srtp::Off,
+        session_expires: None,
     };
     vec![trunk(LINE, false), trunk(REGISTERED, true)]
 }

@@ -111,25 +111,21 @@ async fn an_invite_older_than_its_transaction_is_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invite_is_taken_back_where_nobody_knows_how_long_the_server_was_gone() {
-    let (world, serial) = ringing_and_killed().await;
-    std::fs::remove_file(world.server.data().join("heartbeat")).expect("there is one");
-    is_taken_back(world, &serial).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_rings_through_two_crashes_is_taken_back() {
-    let (mut world, serial) = ringing_and_killed().await;
-    world.server = world.server.restart(&Launch::default());
-    world.server.kill();
-    is_taken_back(world, &serial).await;
+async fn a_call_that_rings_through_two_crashes_goes_on() {
+    let world = World::start().await;
+    let serial = world.call("100206").await;
+    world.reaches(&serial, "call.ringing").await;
+    let world = restart(restart(world));
+    resolved(&world, &serial, "played", "1").await;
 }
 
 /// T-8: the kill comes after a time of its own in each run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_that_is_cut_opens_and_lacks_a_second_at_most() {
     for seconds in [0.3, 0.9, 1.6, 2.4] {
-        let setting = Setting { tenant: "record = true".into(), ..Setting::default() };
+        // In clear, so that a foreign program reads it; `media.rs` has the encrypted one.
+        let top = "[recordings]\nencrypt = false\n".into();
+        let setting = Setting { tenant: "record = true".into(), top, ..Setting::default() };
         let mut world = World::with(setting, CarrierConfig::default()).await;
         let file = sim::client::Recording::wav(tone(440.0, seconds));
         let voice = world.client.upload_recording(&file).await.expect("taken");

@@ -165,6 +165,7 @@ async fn a_disk_that_has_no_room_for_a_recording_costs_that_call_only() {
     let day = time::OffsetDateTime::from_unix_timestamp(seconds).expect("a time").date();
     let day = format!("{:04}{:02}{:02}", day.year(), u8::from(day.month()), day.day());
     let file = world.server.recording(&format!("Y:/1/mobileAgent/{day}/{seconds}-{recorded}.wav"));
+    let file = file.with_added_extension("sealed");
     let full = format!("-e trace=pwrite64 -e inject=pwrite64:error=ENOSPC -P {}", file.display());
     world.server.spoil(&full).await;
     world.released(&recorded).await;

@@ -50,23 +50,69 @@ async fn clips_are_heard_in_the_order_of_the_list_and_swapping_them_swaps_what_i
     }
 }
 
+/// What the address leads to that getRecordingAddress gives.
+async fn download(world: &World, serial: &str) -> Vec<u8> {
+    let reply = world.client.recording_address(serial).await.expect("a reply");
+    let reply: serde_json::Value = reply.parse().expect("JSON");
+    let url = reply["result"]["url"].as_str().expect("a link");
+    let file = crate::support::http().get(url).send().await.expect("a reply");
+    assert_eq!(file.status(), 200);
+    file.bytes().await.expect("a body").to_vec()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_recorded_where_the_tenant_asks_for_it() {
-    let setting = Setting { tenant: "record = true".into(), ..Setting::default() };
+    let top = "[recordings]\nencrypt = false".into();
+    let setting = Setting { tenant: "record = true".into(), top, ..Setting::default() };
     let world = World::with(setting, CarrierConfig::default()).await;
     let serial = world.call("8899").await;
     let released = world.released(&serial).await;
     let file = world.server.recording(released["recordfile"].as_str().expect("a name"));
-    let recorded = ::media::Clip::decode(&std::fs::read(file).expect("a file")).expect("it opens");
+    let file = std::fs::read(file).expect("a file");
+    let recorded = ::media::Clip::decode(&file).expect("it opens");
     assert!(recorded.duration().as_millis() >= 900, "{:?}", recorded.duration());
+    assert!(download(&world, &serial).await == file, "the link leads to it");
+}
 
-    let reply = world.client.recording_address(&serial).await.expect("a reply");
-    let reply: serde_json::Value = reply.parse().expect("JSON");
-    let url = reply["result"]["url"].as_str().expect("a link");
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
-    let file = http.expect("a client").get(url).send().await.expect("a reply");
-    let file = file.bytes().await.expect("a body");
-    ::media::Clip::decode(&file).expect("the link leads to the recording");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_is_noise_on_the_disk_and_the_call_behind_its_link() {
+    let setting = Setting { tenant: "record = true".into(), ..Setting::default() };
+    let world = World::with(setting, CarrierConfig::default()).await;
+    let serial = world.call("8899").await;
+    let released = world.released(&serial).await;
+    let plain = world.server.recording(released["recordfile"].as_str().expect("a name"));
+    assert!(!plain.exists());
+    let sealed = std::fs::read(plain.with_added_extension("sealed")).expect("a file");
+    assert!(::media::Clip::decode(&sealed).is_err(), "nothing that a player opens");
+    let common = (0..=u8::MAX).map(|byte| sealed.iter().filter(|b| **b == byte).count()).max();
+    assert!(common.expect("bytes") * 64 < sealed.len(), "all bytes are about as common");
+
+    let wav = download(&world, &serial).await;
+    let recorded = ::media::Clip::decode(&wav).expect("it opens");
+    assert!(recorded.duration().as_millis() >= 900, "{:?}", recorded.duration());
+    let loud = recorded.samples().iter().filter(|sample| sample.unsigned_abs() > 500).count();
+    assert!(loud > 8_000 / 2, "the tone is in it: {loud}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_before_a_kill_is_there_after_it() {
+    let setting = Setting { tenant: "record = true".into(), ..Setting::default() };
+    let mut world = World::with(setting, CarrierConfig::default()).await;
+    let mut wanted = world.notification("8899");
+    wanted.play_times = Some(5);
+    let serial = world.client.notify(&wanted).await.expect("accepted");
+    world.reaches(&serial, "call.round_played").await;
+    let killed_ms = sim::Moment::now().unix_ms();
+    world.server = world.server.kill_and_restart();
+    world.client = world.server.client();
+    let released = world.released(&serial).await;
+    assert_eq!(released["releaseReason"], "998");
+    assert_ne!(released["recordfile"], "", "there is one");
+    let talking_ms = world.record(&serial).await["end"]["talking_ms"].as_i64().expect("ms");
+    let wav = download(&world, &serial).await;
+    let recorded = ::media::Clip::decode(&wav).expect("it opens");
+    let lost = killed_ms - talking_ms - recorded.duration().as_millis() as i64;
+    assert!(lost <= 1_000, "{lost} ms are lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]

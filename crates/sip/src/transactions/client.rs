@@ -173,12 +173,7 @@ impl Stack {
         self.insert_client(new, State::Proceeding);
     }
 
-    /// Unless something has answered by then, the request is waited for and sent no more.
-    pub fn stop_resending_after(&mut self, key: ClientKey, limit: Duration) {
-        self.client_timer(key, ClientTimer::LastCopy, limit);
-    }
-
-    fn insert_client(&mut self, new: NewClient, state: State) {
+    fn insert_client(&mut self, new: NewClient, longest_interval: Duration, state: State) {
         let client = Client {
             owner: new.owner,
             is_invite: new.is_invite,
@@ -409,15 +404,6 @@ impl Stack {
         match timer {
             ClientTimer::Resend => {
                 self.resend_request(key, at);
-                None
-            }
-            ClientTimer::LastCopy => {
-                if let Some(client) = self.clients.live.get_mut(&key)
-                    && let State::Sent { resend, .. } = &mut client.state
-                    && let Some(handle) = resend.take()
-                {
-                    self.timers.cancel(handle);
-                }
                 None
             }
             ClientTimer::GiveUp => {

@@ -193,6 +193,76 @@ fn a_challenged_bye_is_answered_only_towards_the_dialled_address() {
     }
 }
 
+/// Where a challenge comes from and what realm it names.
+const WRONG: [(&str, &str); 3] =
+    [(THEIRS, "evil"), ("198.51.100.9:5060", "trunk"), ("198.51.100.9:5060", "evil")];
+
+fn asks(status: u16, realm: &str) -> String {
+    let header = if status == 401 { "WWW-Authenticate" } else { "Proxy-Authenticate" };
+    challenge(header, realm, "")
+}
+
+/// Nothing that was sent carries credentials.
+fn says_nothing(solo: &mut Solo, what: &str) {
+    for message in solo.sent() {
+        assert!(!message.to_ascii_lowercase().contains("authorization"), "{what}: {message}");
+    }
+}
+
+#[test]
+fn no_request_of_a_call_answers_a_challenge_of_a_wrong_realm_or_from_a_wrong_address() {
+    for status in [401, 407] {
+        for (from, realm) in WRONG {
+            let what = format!("{status} of {realm} from {from}");
+            let mut solo = Solo::new(Policy::default());
+            let sent = solo.dial(with_login(Some("trunk")));
+            solo.receive_from(from, &reply(&sent, status, "b", &asks(status, realm), ""));
+            solo.command(Command::Send { leg: LegId(1) });
+            says_nothing(&mut solo, &format!("INVITE, {what}"));
+
+            let mut solo = Solo::new(Policy::default());
+            let sent = solo.dial(with_login(Some("trunk")));
+            solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
+            solo.command(Command::Acknowledge { leg: LegId(1), body: None });
+            solo.sent();
+            solo.hang_up(1);
+            let bye = solo.one();
+            solo.receive_from(from, &reply(&bye, status, "", &asks(status, realm), ""));
+            says_nothing(&mut solo, &format!("BYE, {what}"));
+        }
+        // The same, right in both: it could have been answered.
+        let mut solo = Solo::new(Policy::default());
+        let sent = solo.dial(with_login(Some("trunk")));
+        solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
+        solo.command(Command::Acknowledge { leg: LegId(1), body: None });
+        solo.sent();
+        solo.hang_up(1);
+        let bye = solo.one();
+        solo.receive(&reply(&bye, status, "", &asks(status, "trunk"), ""));
+        assert!(solo.one().contains("uthorization: Digest "), "{status}");
+    }
+}
+
+#[test]
+fn no_registration_answers_a_challenge_of_a_wrong_realm_or_from_a_wrong_address() {
+    for status in [401, 407] {
+        for (from, realm) in WRONG {
+            let mut solo = Solo::new(Policy::default());
+            solo.command(Command::Register(Box::new(Registration {
+                id: RegistrationId(1),
+                registrar: Destination::new(addr(THEIRS), Transport::Udp),
+                aor: Uri::parse("sip:100@example.com").unwrap(),
+                contact_user: "100".to_owned(),
+                credentials: credentials(Some("trunk")),
+                expires: 600,
+            })));
+            let sent = solo.one();
+            solo.receive_from(from, &reply(&sent, status, "r", &asks(status, realm), ""));
+            says_nothing(&mut solo, &format!("REGISTER, {status} of {realm} from {from}"));
+        }
+    }
+}
+
 #[test]
 fn the_password_is_not_in_debug_output() {
     let shown = format!("{:?}", with_login(None));

@@ -6,9 +6,6 @@ use sip::*;
 
 use crate::world::*;
 
-/// How long copies of a stored INVITE may leave.
-const WINDOW: Duration = Duration::from_secs(4);
-
 /// What the process before wrote before its first byte left.
 fn stored() -> (Box<Wire>, String) {
     let mut solo = Solo::new(Policy::default());
@@ -22,26 +19,11 @@ fn stored() -> (Box<Wire>, String) {
 }
 
 #[test]
-fn a_resumed_invite_that_nothing_answers_is_not_sent_when_it_could_ring_as_a_new_call() {
-    let (wire, _) = stored();
-    let mut solo = Solo::new(Policy::default());
-    solo.command(Command::Resume { wire, credentials: None, resend_for: WINDOW });
-    solo.pass(Duration::from_secs(4));
-    assert_eq!(
-        solo.sent_kinds(),
-        ["INVITE", "INVITE", "INVITE", "INVITE"],
-        "at 0, 0.5, 1.5, 3.5 s"
-    );
-    solo.pass(Duration::from_secs(27));
-    assert_eq!(solo.sent_kinds(), [""; 0]);
-}
-
-#[test]
 fn resume_sends_the_same_bytes_and_the_leg_lives_on() {
     let (wire, sent) = stored();
     let mut solo = Solo::new(Policy::default());
     let bytes = wire.bytes.clone();
-    solo.command(Command::Resume { wire, credentials: None, resend_for: WINDOW });
+    solo.command(Command::Resume { wire, credentials: None });
     assert_eq!(solo.wire[0].bytes, bytes);
     solo.sent();
     solo.receive(&reply(&sent, 180, "b", "", ""));
@@ -60,7 +42,7 @@ fn a_resumed_call_may_still_be_challenged() {
     let mut solo = Solo::new(Policy::default());
     let credentials =
         Some(Credentials { username: "u".to_owned(), password: "p".to_owned(), realm: None });
-    solo.command(Command::Resume { wire, credentials, resend_for: WINDOW });
+    solo.command(Command::Resume { wire, credentials });
     let extra = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
     solo.receive(&reply(&sent, 401, "b", extra, ""));
     solo.command(Command::Send { leg: LegId(1) });
@@ -205,11 +187,7 @@ fn records_that_do_not_fit_end_the_leg_with_a_reason() {
     let damaged = Wire { bytes: "INVITE".into(), ..*wire };
     for wire in [elsewhere, damaged] {
         let mut solo = Solo::new(Policy::default());
-        solo.command(Command::Resume {
-            wire: Box::new(wire),
-            credentials: None,
-            resend_for: WINDOW,
-        });
+        solo.command(Command::Resume { wire: Box::new(wire), credentials: None });
         assert_eq!(solo.said(), ["ended by Core"]);
         assert!(solo.wire.is_empty());
     }

@@ -5,6 +5,7 @@ mod harness;
 
 mod calls;
 mod hostile;
+mod large;
 mod sipp;
 mod tls;
 mod torture;

@@ -281,3 +281,27 @@ async fn new_certificates_are_for_new_connections_and_open_ones_stay() {
     assert!(matches!(b.event().await, Event::Ended { end, .. } if end.by == EndedBy::Peer));
     assert_eq!(a.endpoint.counters().connections_opened, 1, "the call stayed on its connection");
 }
+
+#[tokio::test]
+async fn a_call_of_an_earlier_process_is_hung_up_over_tls_at_the_same_peer() {
+    let authority = Authority::new();
+    let mut b =
+        Party::with_tls(Limits::default(), server(authority.named("sip.example.com"))).await;
+    let tls = client("sip.example.com", &authority.trusted());
+    let mut a = Party::with_tls(Limits::default(), tls.clone()).await;
+    let leg = a.dial_to(to(&b)).await;
+    let Event::Incoming { leg: inbound, .. } = b.event().await else { panic!("no call") };
+    b.endpoint.command(Command::Answer { leg: inbound, body: Some(Body::sdp(SDP)) }).unwrap();
+    let Event::Answered { dialog, .. } = a.event().await else { panic!("no answer") };
+    let stored = dialog.to_bytes();
+    a.endpoint.command(Command::Acknowledge { leg, body: None }).unwrap();
+    assert!(matches!(b.event().await, Event::Confirmed { .. }));
+    drop(a);
+
+    let mut next = Party::with_tls(Limits::default(), tls).await;
+    let dialog = Box::new(DialogSnapshot::from_bytes(&stored).unwrap());
+    let cause = HangUpCause::Failure;
+    next.endpoint.command(Command::HangUpDialog { dialog, credentials: None, cause }).unwrap();
+    assert!(matches!(next.event().await, Event::Ended { end, .. } if end.by == EndedBy::Us));
+    assert!(matches!(b.event().await, Event::Ended { end, .. } if end.by == EndedBy::Peer));
+}

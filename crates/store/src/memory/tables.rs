@@ -154,6 +154,10 @@ impl Tables {
                 self.secrets.insert((*tenant, name.clone()), sealed.clone());
                 Ok(1)
             }
+            Edit::RemoveSecrets { tenant, names } => {
+                let remove = |name: &String| self.secrets.remove(&(*tenant, name.clone()));
+                Ok(names.iter().filter_map(remove).count() as u64)
+            }
             Edit::PutVoiceRecording(recording) => self.put_voice_recording(recording),
             Edit::UpdateVoiceRecording(recording) => self.update_voice_recording(recording),
             Edit::PutVoiceTemplate(template) => self.put_voice_template(template),

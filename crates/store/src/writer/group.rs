@@ -188,6 +188,7 @@ async fn edit(connection: &mut Connection<'_>, edit: &Edit) -> Result<u64, Apply
         Edit::PutSecret { tenant, name, sealed } => {
             secrets::put(connection, *tenant, name, sealed).await
         }
+        Edit::RemoveSecrets { tenant, names } => secrets::remove(connection, *tenant, names).await,
         Edit::PutVoiceRecording(recording) => voice_recordings::insert(connection, recording).await,
         Edit::UpdateVoiceRecording(recording) => {
             voice_recordings::update(connection, recording).await

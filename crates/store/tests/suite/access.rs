@@ -12,6 +12,7 @@ on_every_store!(
     an_app_key_belongs_to_one_tenant,
     tokens_expire,
     secrets_and_values_are_replaced,
+    secrets_are_removed_by_name_and_tenant,
 );
 
 async fn a_tenant_is_found_by_id_and_key(fixture: Fixture) {
@@ -65,6 +66,20 @@ async fn secrets_and_values_are_replaced(fixture: Fixture) {
     store.put_meta("node", vec![1]).await.unwrap();
     store.put_meta("node", vec![0, 2]).await.unwrap();
     assert_eq!(store.meta("node").await.unwrap(), Some(vec![0, 2]));
+}
+
+async fn secrets_are_removed_by_name_and_tenant(fixture: Fixture) {
+    let store = &fixture.store;
+    for (tenant, name) in [(TENANT, "a"), (TENANT, "b"), (TENANT, "c"), (TenantId(1), "a")] {
+        store.put_secret(tenant, name, vec![7]).await.unwrap();
+    }
+    let names = ["a", "c", "never there"].map(str::to_owned).to_vec();
+    assert_eq!(store.remove_secrets(TENANT, names).await.unwrap(), 2);
+    for (tenant, name, stays) in
+        [(TENANT, "a", false), (TENANT, "b", true), (TENANT, "c", false), (TenantId(1), "a", true)]
+    {
+        assert_eq!(store.secret(tenant, name).await.unwrap().is_some(), stays, "{tenant:?} {name}");
+    }
 }
 
 fn tenant(id: u32, app_key: &str) -> Tenant {

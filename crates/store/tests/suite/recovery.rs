@@ -55,7 +55,6 @@ async fn a_dialled_call_is_unfinished_with_the_last_attempt_of_each_leg(fixture:
     let unfinished = Unfinished {
         intent: intent(1),
         ringing_ms: None,
-        down_for: None,
         recorded: false,
         attempt: Some(over_another_trunk),
         answered: None,

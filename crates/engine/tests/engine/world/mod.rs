@@ -6,7 +6,9 @@ use engine::action::{Action, Claim, Input, LegInput, Then};
 use engine::cdr::Cdr;
 use engine::events::{Event, EventKind};
 use engine::intent::{Idempotency, IdempotencyKey, Intent, Order, OrderKind, PlayItem};
-use engine::vocabulary::{CallKind, LegId, Now, Pace, Priority, Serial, TenantId, TenantLimits};
+use engine::vocabulary::{
+    CallKind, DailyLimits, LegId, Now, Pace, Priority, Serial, TenantId, TenantLimits,
+};
 use engine::writes::Write;
 use engine::{Engine, Reply, Request, Start, Ticket};
 
@@ -31,7 +33,12 @@ pub fn pace(calls_per_second: u32, concurrent_calls: u32) -> Pace {
 }
 
 pub fn limits(pace: Pace) -> TenantLimits {
-    TenantLimits { pace, queue_length: 100, refuse_duplicates: false }
+    TenantLimits {
+        pace,
+        queue_length: 100,
+        refuse_duplicates: false,
+        daily: DailyLimits::default(),
+    }
 }
 
 pub fn order() -> Order {

@@ -3,13 +3,12 @@
 use bytes::Bytes;
 use engine::action::{Dialled, LegInput, PlayId, Then};
 use engine::cdr::Cause;
-use engine::vocabulary::{Deadline, LegId, Serial};
+use engine::vocabulary::{LegId, Serial};
 use store::crash_point;
 
 use super::{Purpose, Reoffer, Stage, to_media, to_sip};
-use crate::driver::Driver;
 use crate::driver::notes::NoteKind;
-use crate::recordings;
+use crate::driver::{Driver, Wanted};
 
 impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
@@ -27,17 +26,12 @@ impl Driver {
         serial: Serial,
         wire: &[u8],
         sdp: Vec<u8>,
-        resend_until: Deadline,
     ) {
         match sip::Wire::from_bytes(wire) {
             // Over a connection the same bytes are a new request: only a datagram is a retransmission.
             Ok(wire) if wire.transport.is_reliable() => self.take_back(leg, serial, wire),
             Ok(wire) => {
-                self.add_leg(
-                    leg,
-                    serial,
-                    Stage::Binding(Purpose::Resume(Box::new(wire), resend_until)),
-                );
+                self.add_leg(leg, serial, Stage::Binding(Purpose::Resume(Box::new(wire))));
                 let what = "the INVITE that was out is sent again".into();
                 self.note(serial, NoteKind::Recovered { what });
                 let sdp = Bytes::from(sdp);
@@ -83,7 +77,8 @@ impl Driver {
         crash_point!("invite_before");
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.dialling = None;
-            let serial = entry.serial;
+        }
+        if let Some(serial) = self.legs.serial(leg) {
             self.settle_refusals(serial);
         }
         self.tell_sip(sip::Command::Send { leg: to_sip(leg) });
@@ -101,7 +96,7 @@ impl Driver {
                 entry.stage = Stage::Closing(Cause::HungUp.into());
                 self.tell_media(media::Command::Close { leg: to_media(leg) });
             }
-            Stage::Binding(Purpose::Resume(wire, _)) => {
+            Stage::Binding(Purpose::Resume(wire)) => {
                 let wire = wire.clone();
                 entry.stage = Stage::Signalling { media: true, reoffer: Reoffer::No };
                 self.tell_sip(sip::Command::Abandon { wire });
@@ -127,15 +122,16 @@ impl Driver {
     pub(in crate::driver) fn record(&mut self, leg: LegId) {
         let intent = self.legs.serial(leg).and_then(|serial| self.engine.intent(serial));
         let Some(intent) = intent else { return };
-        let path = self.directory.join(recordings::path(intent));
-        let parent = path.parent().unwrap_or(&self.directory);
-        if let Err(error) = std::fs::create_dir_all(parent) {
-            let reason = format!("{}: {error}", parent.display());
+        let intent = Box::new(intent.clone());
+        self.wanted.push_back(Wanted::Record { leg, intent });
+    }
+
+    pub(in crate::driver) fn recording_lost(&mut self, leg: LegId, reason: String) {
+        if self.legs.serial(leg).is_some() {
+            self.tell_media(media::Command::StopRecording { leg: to_media(leg) });
             self.note_leg(leg, NoteKind::RecordingFailed { reason });
-            return self.leg_input(leg, LegInput::RecordingFailed);
+            self.leg_input(leg, LegInput::RecordingFailed);
         }
-        let mode = media::RecordMode::Both;
-        self.tell_media(media::Command::Record { leg: to_media(leg), path, mode });
     }
 
     fn signalling(&mut self, leg: LegId, serial: Serial) {

@@ -71,7 +71,8 @@ impl Driver {
         match std::mem::replace(&mut entry.stage, signalling) {
             Stage::Binding(Purpose::Dial(to)) => {
                 let serial = entry.serial;
-                match self.trunks.invite(leg, serial, &to, sdp) {
+                let now = self.now.since_start;
+                match self.trunks.invite(leg, serial, &to, sdp, now) {
                     Ok(invite) => self.tell_sip(sip::Command::Prepare(Box::new(invite))),
                     Err(error) => {
                         let end = sip::End {
@@ -87,11 +88,10 @@ impl Driver {
                     }
                 }
             }
-            Stage::Binding(Purpose::Resume(wire, until)) => {
+            Stage::Binding(Purpose::Resume(wire)) => {
                 let credentials = self.trunks.credentials_for(wire.remote);
-                let resend_for = until.saturating_sub(self.now.since_start);
                 crash_point!("resume_before");
-                self.tell_sip(sip::Command::Resume { wire, credentials, resend_for });
+                self.tell_sip(sip::Command::Resume { wire, credentials });
             }
             stage @ (Stage::Signalling { .. } | Stage::Closing(_)) => entry.stage = stage,
         }
@@ -122,7 +122,7 @@ impl Driver {
                 self.closed(leg, None);
             }
             // Without its port the call cannot go on: what is out is taken back.
-            Stage::Binding(Purpose::Resume(wire, _)) => {
+            Stage::Binding(Purpose::Resume(wire)) => {
                 self.tell_sip(sip::Command::Abandon { wire });
             }
             Stage::Signalling { media, reoffer: Reoffer::Answering } => {

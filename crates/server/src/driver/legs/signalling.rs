@@ -19,11 +19,11 @@ impl Driver {
                 let (leg, wire, media) = self.prepared(of_sip(leg), &wire);
                 self.leg_input(leg, LegInput::Prepared { wire, media });
             }
-            // A new INVITE either way, and to disk before it leaves.
-            Event::Challenged { leg, wire } | Event::Retried { leg, wire, .. } => {
+            Event::Challenged { leg, wire } => {
                 let (leg, wire, media) = self.prepared(of_sip(leg), &wire);
                 self.leg_input(leg, LegInput::Challenged { wire, media });
             }
+            Event::Retried { leg, wire, why } => self.retried(of_sip(leg), &wire, why),
             Event::Trying { leg } => self.leg_input(of_sip(leg), LegInput::Trying),
             Event::Provisional { leg, status, body } => {
                 let leg = of_sip(leg);
@@ -50,6 +50,13 @@ impl Driver {
                     "registration failed: calls over this trunk wait"
                 );
                 self.trunk_registered(id, false);
+                // A refusal is an answer; who gives none is left for the trunk's next target.
+                let now = self.now.since_start;
+                if failure.status.is_none()
+                    && let Some(registration) = self.trunks.registrar_failed(id, now)
+                {
+                    self.tell_sip(sip::Command::Register(Box::new(registration)));
+                }
             }
             Event::Probed { id, outcome } => self.trunk_probed(id, outcome),
             Event::Message(tap) => {
@@ -69,6 +76,25 @@ impl Driver {
             | Event::NoAck { .. }
             | Event::Unregistered { .. } => {}
         }
+    }
+
+    /// A new INVITE, and to disk before it leaves.
+    fn retried(&mut self, leg: LegId, wire: &sip::Wire, why: sip::Retry) {
+        let reason = match why {
+            sip::Retry::SessionInterval => "the far side wants a longer session interval".into(),
+            sip::Retry::NextTarget { failed, why } => {
+                let now = self.now.since_start;
+                self.trunks.target_failed(failed, why, now);
+                format!(
+                    "{} {}: {why}; the next target is tried",
+                    failed.transport.name(),
+                    failed.addr
+                )
+            }
+        };
+        self.note_leg(leg, NoteKind::Retried { reason });
+        let (leg, wire, media) = self.prepared(leg, wire);
+        self.leg_input(leg, LegInput::Retried { wire, media });
     }
 
     fn prepared(&self, leg: LegId, wire: &sip::Wire) -> (LegId, Vec<u8>, Vec<u8>) {
@@ -156,7 +182,7 @@ impl Driver {
             let called = contact.user().to_owned();
             let digits = called.strip_prefix('+').unwrap_or(&called);
             let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            let route = tenant.settings.redirect(&called).filter(|_| number)?;
+            let route = tenant.settings.redirect(&called, &self.fraud).filter(|_| number)?;
             Some(Redirect { called, route })
         });
         if found.is_none() {

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -60,18 +61,24 @@ async fn doubled_slashes_and_any_case_are_accepted_on_a_real_socket() {
     assert!(reply.contains(r#""retCode":"0""#), "{reply}");
 }
 
+/// A certificate for `localhost` and its key, on disk.
+fn certified(directory: &Path) -> Https {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let config = Https {
+        bind: "127.0.0.1:0".parse().unwrap(),
+        certificate: directory.join("cert.pem"),
+        key: directory.join("key.pem"),
+    };
+    std::fs::write(&config.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&config.key, made.signing_key.serialize_pem()).unwrap();
+    config
+}
+
 #[tokio::test]
 async fn https_serves_the_same() {
     let world = World::new().await;
     let directory = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let config = Https {
-        bind: "127.0.0.1:0".parse().unwrap(),
-        certificate: directory.path().join("cert.pem"),
-        key: directory.path().join("key.pem"),
-    };
-    std::fs::write(&config.certificate, made.cert.pem()).unwrap();
-    std::fs::write(&config.key, made.signing_key.serialize_pem()).unwrap();
+    let config = certified(directory.path());
     let serving = serve(Listener::https(&config, 8).await.unwrap(), &world);
 
     let tls = crate::callbacks::tls::client_config(Some(&config.certificate)).unwrap();
@@ -181,4 +188,65 @@ async fn whoever_stops_sending_is_cut_off() {
     let (reply, seconds) = then_silence(&world, part).await;
     assert!(reply.starts_with("HTTP/1.1 400"), "{reply}");
     assert!((30..60).contains(&seconds), "in the middle of its body: {seconds} s");
+}
+
+/// A ClientHello of `version` that offers `suites` and nothing newer (RFC 5246 §7.4.1.2).
+fn client_hello(version: u16, suites: &[u16]) -> Vec<u8> {
+    let sized = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
+    let words =
+        |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+    let extension = |kind: u16, data: &[u8]| [words(&[kind]), sized(data)].concat();
+    let extensions = [
+        extension(10, &sized(&words(&[0x001d, 0x0017]))), // groups: X25519, P-256
+        extension(11, &[1, 0]),                           // points: uncompressed
+        extension(13, &sized(&words(&[0x0403, 0x0804, 0x0401, 0x0201]))), // signatures
+        extension(23, &[]),                               // extended master secret
+    ]
+    .concat();
+    let random = [7; 32];
+    let session_and_suites = [&[0], &*sized(&words(suites))].concat();
+    let body = [
+        &*words(&[version]),
+        &random,
+        &session_and_suites,
+        &[1, 0], // no compression
+        &sized(&extensions),
+    ]
+    .concat();
+    let length = (body.len() as u32).to_be_bytes();
+    let handshake = [&[1], &length[1..], &body].concat();
+    [&[22, 3, 1], &*sized(&handshake)].concat()
+}
+
+#[tokio::test]
+async fn old_versions_of_tls_and_weak_suites_get_an_alert_and_no_handshake() {
+    const ALERT: u8 = 21;
+    const HANDSHAKE: u8 = 22;
+    const ECDHE_ECDSA_AES128_GCM: u16 = 0xc02b;
+    /// NULL, export, RC4, 3DES, anonymous, CBC, and RSA key exchange without forward secrecy.
+    const WEAK: [u16; 14] = [
+        0x0001, 0x0002, 0x0003, 0x0004, 0x0005, 0x000a, 0x0018, 0x002f, 0x0034, 0x0035, 0x009c,
+        0xc009, 0xc013, 0xc012,
+    ];
+    let world = World::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let config = certified(directory.path());
+    let serving = serve(Listener::https(&config, 8).await.unwrap(), &world);
+    let answer = async |version: u16, suites: &[u16]| {
+        let mut stream = TcpStream::connect(serving.address).await.unwrap();
+        stream.write_all(&client_hello(version, suites)).await.unwrap();
+        let mut kind = [0];
+        let read = stream.read_exact(&mut kind);
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect("an answer").unwrap();
+        kind[0]
+    };
+    assert_eq!(answer(0x0303, &[ECDHE_ECDSA_AES128_GCM]).await, HANDSHAKE, "TLS 1.2 is spoken");
+    for version in [0x0300, 0x0301, 0x0302] {
+        for suites in [&[ECDHE_ECDSA_AES128_GCM], &WEAK[..]] {
+            assert_eq!(answer(version, suites).await, ALERT, "{version:#x}");
+        }
+    }
+    for suite in WEAK {
+        assert_eq!(answer(0x0303, &[suite]).await, ALERT, "{suite:#x}");
+    }
 }

@@ -28,7 +28,7 @@ pub struct LogEntry {
     at_ms: i64,
     /// `call.accepted`, `call.queued`, `call.dialling`, `call.ringing`, `call.answered`,
     /// `call.play_started`, `call.digit`, `call.round_played`, `call.leg_ended`, `call.ended`,
-    /// `recording.reviewed`.
+    /// `recording.reviewed`, `tenant.new_prefix`.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The call that it belongs to.

@@ -66,8 +66,28 @@ pub fn router() -> Router<App> {
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))
         .split_for_parts();
-    let document = document.to_json().expect("the document has string keys only");
+    let mut document = serde_json::to_value(&document).expect("the document has string keys only");
+    name_problems(&mut document);
+    let document = document.to_string();
     router.route("/v1/openapi.json", get(move || openapi(document.clone())))
+}
+
+/// Problems have a media type of their own (RFC 9457 §3), which the macros would want at each of them.
+fn name_problems(document: &mut Value) {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    let operations = paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut);
+    let responses = operations.filter_map(|operation| operation["responses"].as_object_mut());
+    for response in responses.flat_map(Map::values_mut) {
+        let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) else {
+            continue;
+        };
+        let schema = content.get("application/json").map(|body| &body["schema"]["$ref"]);
+        if schema.is_some_and(|schema| schema == "#/components/schemas/Problem")
+            && let Some(problem) = content.remove("application/json")
+        {
+            content.insert("application/problem+json".to_owned(), problem);
+        }
+    }
 }
 
 #[expect(clippy::unused_async, reason = "axum takes async handlers")]

@@ -87,6 +87,12 @@ impl Problem {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
     }
 
+    /// The tenant has used up what it may; more is there after `retry_after_s`.
+    pub fn quota(code: &str, detail: String, retry_after_s: u32) -> Problem {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
+        Problem { retry_after_s: Some(retry_after_s), ..problem }
+    }
+
     pub fn unavailable(code: &str, detail: &str, retry_after_s: u32) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         Problem { retry_after_s: Some(retry_after_s), ..problem }

@@ -128,7 +128,7 @@ pub async fn submit(
     path = "/v1/recordings/{id}/approve",
     params(("id" = String, Path, description = "the recording's id")),
     request_body = Verdict,
-    responses((status = 200, body = Recording), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem))
+    responses((status = 200, body = Recording), (status = 400, body = Problem), (status = 413, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem))
 )]
 pub async fn approve(
     State(app): State<App>,
@@ -145,7 +145,7 @@ pub async fn approve(
     path = "/v1/recordings/{id}/reject",
     params(("id" = String, Path, description = "the recording's id")),
     request_body = Verdict,
-    responses((status = 200, body = Recording), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem))
+    responses((status = 200, body = Recording), (status = 400, body = Problem), (status = 413, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem))
 )]
 pub async fn reject(
     State(app): State<App>,

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::Problem;
 use crate::access::{SealError, random_hex, sha256};
-use crate::app::App;
+use crate::app::{App, unix_ms};
 use crate::http::auth::{V1Operator, V1Tenant};
 use crate::http::body::{CALL_BODY, V1Body};
 use crate::tenants::{CALLBACK_SHARED_KEY, Tenant, TenantSettings};
@@ -145,7 +145,13 @@ pub async fn put(
         app.store.put_secret(id, CALLBACK_SHARED_KEY, sealed.map_err(no_random)?).await?;
     }
     let view = TenantView::from(&tenant);
+    let defaults = &app.config.defaults;
+    let (limits, used) = (
+        tenant.settings.limits(defaults),
+        tenant.used_today(&app.store, defaults, unix_ms()).await?,
+    );
     app.tenants.put(tenant);
+    app.calls.limit(id, limits, used).await;
     let status = if found.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(PutTenant { tenant: view, app_secret })))
 }

@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use super::Problem;
 use crate::app::App;
-use crate::calls::Refusal;
+use crate::calls::{Quota, Refusal};
 use crate::http::auth::V1Tenant;
 use crate::http::body::{CALL_BODY, V1Body};
 use crate::http::voice_notification::{
-    BUSY_RETRY_S, Entry, PlaylistWish, Wish, idempotency, judged, request,
+    BUSY_RETRY_S, Entry, PlaylistWish, Wish, idempotency, judged, place, quota_text, request,
 };
 
 /// A call that plays a list to one number.
@@ -81,6 +81,7 @@ pub struct Created {
         (status = 409, body = Problem, description = "an equal call is unfinished"),
         (status = 413, body = Problem),
         (status = 422, body = Problem, description = "`code` tells what to change"),
+        (status = 429, body = Problem, description = "the tenant's day is used up"),
         (status = 500, body = Problem),
         (status = 503, body = Problem, description = "the queue is full (`queue_full`), the server has too much to do (`busy`) or stops")
     )
@@ -102,13 +103,20 @@ pub async fn create(
     let idempotency = idempotency(tenant.id, &headers, &body).map_err(Problem::bad_request)?;
     let order = judged(&app, &tenant, wish)
         .map_err(|refused| Problem::unprocessable(refused.name(), refused.to_string()))?;
-    match app.calls.accept(request(&app, &tenant, idempotency, order)).await {
+    match place(&app, request(&app, &tenant, idempotency, order)).await {
         Ok(accepted) => Ok((
             StatusCode::CREATED,
             Json(Created { serial: accepted.serial.to_string(), replayed: accepted.replayed }),
         )),
         Err(Refusal::QueueFull { retry_after_s }) => {
             Err(Problem::unavailable("queue_full", "too many calls wait", retry_after_s))
+        }
+        Err(Refusal::DailyLimit { quota, retry_after_s }) => {
+            let code = match quota {
+                Quota::Calls => "calls_per_day",
+                Quota::Minutes => "minutes_per_day",
+            };
+            Err(Problem::quota(code, quota_text(quota, retry_after_s), retry_after_s))
         }
         Err(Refusal::Duplicate) => Err(Problem::conflict(
             "duplicate",

@@ -2,8 +2,8 @@
 //!
 //! What is checked, in this order, the first finding is the answer: the tenant (6); `called` (5);
 //! `callData` of v1 (2); the form of `playList` (11, 12) and of its parameters (15, 13, 14), entry by entry; `callBackUrl` (9);
-//! `callerPresent` (7); `playTimes` (10); `priority` (36); what the tenant may call (16, then a number
-//! without a route: 5); the material of each entry (17, 22, 23, 18, 19, 20, 21, and 15 or 13 where the
+//! `callerPresent` (7); `playTimes` (10); `priority` (36); what the tenant may call (16, then a premium
+//! range or a number without a route: 5); the material of each entry (17, 22, 23, 18, 19, 20, 21, and 15 or 13 where the
 //! parameters do not fit the template). A client that corrects what it is told is never told of an
 //! earlier field again. What depends on other calls (1, 3) comes after all of these.
 
@@ -12,7 +12,7 @@ use engine::vocabulary::Priority;
 use store::{VoiceRecording, VoiceStatus};
 
 use crate::callbacks::trust::parse_callback_url;
-use crate::config::Defaults;
+use crate::config::{Defaults, Fraud};
 use crate::http::wire::WrongType;
 use crate::speech::template::Template;
 use crate::tenants::Tenant;
@@ -59,6 +59,7 @@ pub struct Entry {
 pub struct TenantView<'a> {
     pub tenant: &'a Tenant,
     pub defaults: &'a Defaults,
+    pub fraud: &'a Fraud,
     pub shelf: &'a Shelf,
 }
 
@@ -94,10 +95,7 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
         None => Priority::LAST,
         Some(value) => u8::try_from(value).ok().and_then(Priority::new).ok_or(Refused::Priority)?,
     };
-    if settings.trial_numbers.as_ref().is_some_and(|numbers| !numbers.contains(&called)) {
-        return Err(Refused::Trial);
-    }
-    let route = settings.route(&called).ok_or(Refused::NoRoute)?;
+    let route = settings.may_call(&called, view.fraud)?;
     let playlist =
         entries.iter().map(|entry| material(entry, view.shelf)).collect::<Result<_, _>>()?;
     Ok(Order {

@@ -1,6 +1,7 @@
 //! The return codes of createVoiceNotification, each with the message that tells what to change.
 
 use crate::speech::template::FillError;
+use crate::tenants::Barred;
 
 /// Why a wish is not an order. Code 24 is unused (decisions.md); 1 and 3 are the engine's to say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +12,8 @@ pub enum Refused {
     Called,
     #[error("called begins with no prefix that is routed to a trunk for this tenant")]
     NoRoute,
+    #[error("called is in a premium range, which is not open to this tenant")]
+    Premium,
     #[error("the tenant has no access code, so that its calls could show no number")]
     TenantNotEnabled,
     #[error(
@@ -59,11 +62,21 @@ pub enum Refused {
     Priority,
 }
 
+impl From<Barred> for Refused {
+    fn from(barred: Barred) -> Refused {
+        match barred {
+            Barred::Trial => Refused::Trial,
+            Barred::Premium => Refused::Premium,
+            Barred::NoRoute => Refused::NoRoute,
+        }
+    }
+}
+
 impl Refused {
     /// `retCode` (contract §5.1, decisions.md "Voice notification").
     pub fn code(&self) -> u32 {
         match self {
-            Refused::CalledMissing | Refused::Called | Refused::NoRoute => 5,
+            Refused::CalledMissing | Refused::Called | Refused::NoRoute | Refused::Premium => 5,
             Refused::TenantNotEnabled => 6,
             Refused::CallData => 2,
             Refused::CallerPresent => 7,
@@ -93,6 +106,7 @@ impl Refused {
         match self {
             Refused::CalledMissing | Refused::Called => "called",
             Refused::NoRoute => "no_route",
+            Refused::Premium => "premium",
             Refused::TenantNotEnabled => "tenant_not_enabled",
             Refused::CallData => "call_data",
             Refused::CallerPresent => "caller",

@@ -4,10 +4,11 @@ use serde_json::json;
 use store::VoiceStatus;
 
 use super::*;
-use crate::calls::Accepted;
-use crate::config::Defaults;
+use crate::calls::{Accepted, Quota};
+use crate::config::{Defaults, Fraud};
 use crate::http::testing::{TENANT, World, settings, tenant};
 use crate::http::tests::{CREATE_V1, CREATE_V2, printed};
+use crate::tenants::PrefixRoute;
 use crate::voices::Shelf;
 use engine::intent::{OrderKind, PlayItem};
 use engine::vocabulary::Serial;
@@ -160,6 +161,15 @@ async fn codes_that_depend_on_the_tenant() {
     world.reset(|tenant| tenant.settings.caller_transparency = true);
     assert_eq!(code(&world, with(json!({"callerPresent": "13800138000"}))).await, "0");
     assert_eq!(code(&world, with(json!({"callerPresent": "1380013800"}))).await, "7");
+    let everywhere = PrefixRoute { prefix: String::new(), route: "sim".into() };
+    world.reset(|tenant| tenant.settings.routes.push(everywhere));
+    for number in ["+88213300001", "0088213300001"] {
+        let premium = || with(json!({"called": number}));
+        assert_eq!(code(&world, premium()).await, "5", "a route does not open it");
+        world.reset(|tenant| tenant.settings.premium = true);
+        assert_eq!(code(&world, premium()).await, "0", "its own switch does");
+        world.reset(|tenant| tenant.settings.premium = false);
+    }
     world.reset(|tenant| tenant.settings.trial_numbers = Some(vec!["8800".into()]));
     assert_eq!(code(&world, with(json!({}))).await, "16");
     assert_eq!(code(&world, with(json!({"called": "8800"}))).await, "0");
@@ -179,6 +189,13 @@ async fn codes_that_depend_on_other_calls() {
     let full = world.post(CREATE_V2, printed()).await;
     assert_eq!((full.status.as_u16(), full.header("retry-after")), (200, "17"));
     assert_eq!(full.json()["retCode"], "3");
+    for quota in [Quota::Calls, Quota::Minutes] {
+        answer(Refusal::DailyLimit { quota, retry_after_s: 3_600 });
+        let used_up = world.post(CREATE_V2, printed()).await;
+        assert_eq!((used_up.status.as_u16(), used_up.header("retry-after")), (200, "3600"));
+        assert_eq!(used_up.json()["retCode"], "3");
+        assert!(used_up.text.contains("3600 s"), "{}", used_up.text);
+    }
     answer(Refusal::KeyReused);
     assert_eq!(world.post(CREATE_V2, printed()).await.status, 422);
     answer(Refusal::Stopping);
@@ -328,8 +345,8 @@ proptest! {
     #[test]
     fn no_json_panics_and_nothing_wrong_becomes_an_order(body in any_json()) {
         let tenant = tenant(TENANT, settings());
-        let (defaults, shelf) = (Defaults::default(), Shelf::default());
-        let view = TenantView { tenant: &tenant, defaults: &defaults, shelf: &shelf };
+        let (defaults, fraud, shelf) = (Defaults::default(), Fraud::default(), Shelf::default());
+        let view = TenantView { tenant: &tenant, defaults: &defaults, fraud: &fraud, shelf: &shelf };
         if let Some(object) = body.as_object() {
             // The shelf is empty: whatever is asked for cannot be played.
             for wish in [wish_v1(object), wish_v2(object)] {

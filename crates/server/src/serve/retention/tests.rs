@@ -59,3 +59,29 @@ async fn a_pass_removes_all_that_is_old_and_nothing_else() {
     }
     assert_eq!(store.first_event(testing::TENANT).await.unwrap(), old + 1);
 }
+
+#[tokio::test]
+async fn an_old_recording_goes_with_its_key() {
+    let world = testing::World::new().await;
+    world.recording("100001", "welcome.wav", "3", VoiceStatus::Approved).await;
+    let any = world.accepted(0, NOW).await;
+    let mode = media::RecordMode::Both;
+    let mut calls = Vec::new();
+    for (serial, age) in [(1, 10), (2, 1)] {
+        let created_ms = NOW - age * DAY_MS;
+        let intent = Intent { serial: Serial(serial), created_ms, ..any.clone() };
+        let new = world.app.vault.begin(&intent, mode).unwrap();
+        std::fs::create_dir_all(new.path.parent().unwrap()).unwrap();
+        std::fs::write(&new.path, "sealed").unwrap();
+        world.app.vault.keep(&intent, new.sealed_key.expect("encrypted")).await.unwrap();
+        calls.push((intent, new.path));
+    }
+    let (store, directory) = (world.app.store.clone(), world.app.config.data_directory.clone());
+    let mut retention = Retention::new(store.clone(), directory, Duration::ZERO);
+    let horizons = days(5).horizons(&tenants::Retention::default(), NOW);
+    retention.pass(testing::TENANT, horizons).await.unwrap();
+    for ((intent, path), stays) in calls.iter().zip([false, true]) {
+        let key = store.secret(testing::TENANT, &recordings::key_name(intent)).await;
+        assert_eq!((path.exists(), key.unwrap().is_some()), (stays, stays), "{}", intent.serial);
+    }
+}

@@ -28,7 +28,8 @@ const PER_STEP: usize = 10;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_is_up_hears_none_of_the_rubbish_on_its_ports() {
     let _alone = super::alone().await;
-    let setting = Setting { tenant: "record = true".into(), ..Setting::default() };
+    let top = "[recordings]\nencrypt = false\n".into();
+    let setting = Setting { tenant: "record = true".into(), top, ..Setting::default() };
     let world = World::with(setting, CarrierConfig::default()).await;
     let speech = std::fs::read("tests/audio/order.wav").expect("a file");
     let voice = world.client.upload_recording(&Recording::wav(speech.clone())).await;
@@ -67,8 +68,8 @@ async fn a_call_that_is_up_hears_none_of_the_rubbish_on_its_ports() {
 }
 
 /// Answers 5559, hums 440 Hz until it is told to hang up; tells the port to which its audio goes.
-fn phone_that_hums(world: &World) -> (mpsc::UnboundedReceiver<u16>, Arc<Notify>) {
-    let (tell, ports) = mpsc::unbounded_channel();
+fn phone_that_hums(world: &World) -> (mpsc::Receiver<u16>, Arc<Notify>) {
+    let (tell, ports) = mpsc::channel(1);
     let hang_up = Arc::new(Notify::new());
     let told = hang_up.clone();
     let hum = Clip::decode(&tone(440.0, 30.0)).expect("a clip");
@@ -78,7 +79,7 @@ fn phone_that_hums(world: &World) -> (mpsc::UnboundedReceiver<u16>, Arc<Notify>)
             let offer = phone.call().body.as_ref().expect("an offer").bytes.clone();
             let offer = ::media::sdp::parse(&offer).expect("it is sound");
             let port = offer.audio.rtp.expect("an address").port();
-            tell.send(port).expect("the test listens");
+            tell.try_send(port).expect("the test listens");
             phone.answer().await?;
             loop {
                 tokio::select! {
@@ -93,7 +94,7 @@ fn phone_that_hums(world: &World) -> (mpsc::UnboundedReceiver<u16>, Arc<Notify>)
 }
 
 /// Everything from two addresses that nobody named: another port of the phone's host, and another host.
-async fn shell(world: &World, serial: &str, mut ports: mpsc::UnboundedReceiver<u16>) {
+async fn shell(world: &World, serial: &str, mut ports: mpsc::Receiver<u16>) {
     let rtp_port = ports.recv().await.expect("the phone tells");
     let neighbour = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     let stranger = UdpSocket::bind("127.0.0.2:0").await.expect("a socket");

@@ -1,5 +1,7 @@
 //! A server of its own process, a carrier and a callback receiver of this one.
 
+pub mod authority;
+pub mod names;
 pub mod strace;
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -19,6 +21,8 @@ pub const APP_SECRET: &str = "a-secret-of-the-test-tenant";
 /// Nothing here takes longer unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+const RELOADED: &str = "certificates were read again";
+
 /// A server with its data; killed when dropped.
 pub struct Server {
     child: Child,
@@ -30,6 +34,7 @@ pub struct Server {
     pub https: Option<SocketAddr>,
     pub sip_udp: SocketAddr,
     pub sip_tcp: SocketAddr,
+    pub sip_tls: Option<SocketAddr>,
     directory: TempDir,
 }
 
@@ -40,6 +45,8 @@ pub struct Launch {
     pub crash_point: Option<String>,
     /// A command that runs it: `strace …`.
     pub under: Vec<String>,
+    /// `RUST_LOG`; empty: the default.
+    pub log: String,
 }
 
 /// What a test puts around a server.
@@ -57,6 +64,10 @@ pub struct World {
 pub struct Setting {
     /// In the trunk's table.
     pub trunk: String,
+    /// In place of the carrier's address in it.
+    pub address: Option<String>,
+    /// In the table of SIP's listeners.
+    pub sip: String,
     /// In the tenant's table.
     pub tenant: String,
     /// Before all tables.
@@ -88,7 +99,8 @@ impl World {
         World::around(setting, carrier, address).await
     }
 
-    async fn around(setting: Setting, carrier: Carrier, trunk: SocketAddr) -> World {
+    /// Around a carrier that is reached at `trunk`.
+    pub async fn around(setting: Setting, carrier: Carrier, trunk: SocketAddr) -> World {
         let callbacks = CallbackReceiver::start("127.0.0.1:0".parse().expect("an address"))
             .await
             .expect("a receiver starts");
@@ -187,6 +199,7 @@ impl Server {
             https: announced("https"),
             sip_udp: address("sip_udp"),
             sip_tcp: address("sip_tcp"),
+            sip_tls: announced("sip_tls"),
             stdin: child.stdin.take(),
             stdout: Some(stdout),
             child,
@@ -197,6 +210,13 @@ impl Server {
     /// `kill -9`, and a new process on the same data.
     pub fn kill_and_restart(mut self) -> Server {
         self.kill();
+        self.restart(&Launch::default())
+    }
+
+    /// The same; between the two `change` has the directory of `offhook.toml` for itself.
+    pub async fn kill_change_and_restart(mut self, change: impl AsyncFnOnce(&Path)) -> Server {
+        self.kill();
+        change(self.directory.path()).await;
         self.restart(&Launch::default())
     }
 
@@ -222,6 +242,19 @@ impl Server {
         let mut child = command.kill_on_drop(true).spawn().expect("the server starts");
         let ended = tokio::time::timeout(PATIENCE, child.wait()).await.ok()?;
         Some(ended.expect("it is a child"))
+    }
+
+    /// Makes it read its certificates again, and waits until it has.
+    pub async fn reload_certificates(&self) {
+        let said = self.log().matches(RELOADED).count();
+        self.signal("HUP");
+        let reloaded = async {
+            let mut look = tokio::time::interval(Duration::from_millis(50));
+            while self.log().matches(RELOADED).count() == said {
+                look.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reloaded).await.expect("it reads them");
     }
 
     /// Waits for the process to end by itself; panics with its log where it does not.
@@ -304,15 +337,24 @@ fn command(launch: &Launch) -> Command {
         None => Command::new(env!("CARGO_BIN_EXE_offhook")),
     };
     command.args(["serve", "--announce"]);
+    command.env("RUST_LOG", if launch.log.is_empty() { "info" } else { &launch.log });
     if let Some(place) = &launch.crash_point {
         command.env("OFFHOOK_CRASH_POINT", place);
     }
     command
 }
 
+/// For what `sim::Client` has no words for; follows no redirect.
+pub fn http() -> reqwest::Client {
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    client.build().expect("a client")
+}
+
 pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
-    let Setting { trunk: in_trunk, tenant, top, routes, more, patience_ms, .. } = setting;
+    let Setting { trunk: in_trunk, address, sip, tenant, top, routes, more, patience_ms, .. } =
+        setting;
     let patience_ms = patience_ms.unwrap_or(60_000);
+    let trunk = address.clone().unwrap_or_else(|| trunk.to_string());
     let routes = routes.as_deref().unwrap_or(r#"{ prefix = "", trunk = "carrier" }"#);
     format!(
         r#"
@@ -322,6 +364,7 @@ bind = "127.0.0.1:0"
 [sip]
 udp = "127.0.0.1:0"
 tcp = "127.0.0.1:0"
+{sip}
 [media]
 bind = "127.0.0.1"
 threads = 1

@@ -31,10 +31,12 @@ impl super::Server {
         use std::io::Write as _;
         let shell = self.stdin.as_mut().expect("it was launched by `on_demand`");
         writeln!(shell, "{words}").expect("the shell reads");
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+        let (http, url) = (http.expect("a client"), format!("http://{}/healthz", self.http));
         let attached = async {
             while !self.log().contains(" attached") {
                 // Each try takes a moment, and writes nothing.
-                reqwest::get(format!("http://{}/healthz", self.http)).await.expect("a reply");
+                http.get(&url).send().await.expect("a reply");
             }
         };
         tokio::time::timeout(super::PATIENCE, attached).await.expect("strace attaches");

@@ -1,7 +1,5 @@
 //! How a dialled leg begins: prepared anew, or taken over from an earlier process.
 
-use std::time::Duration;
-
 use super::{Origin, Outbound, SessionInterval, State, key};
 use crate::{
     Credentials, Destination, EndedBy, Event, Failover, HangUpCause, Invite, Wire,
@@ -70,15 +68,9 @@ impl Outbound {
     }
 
     /// After a restart: the stored INVITE again, as if just sent.
-    pub fn resume(
-        wire: Wire,
-        credentials: Option<Credentials>,
-        resend_for: Duration,
-        stack: &mut Stack,
-    ) -> Option<Leg> {
-        let mut outbound = Outbound::stored(wire, credentials, stack)?;
-        outbound.start(stack);
-        stack.stop_resending_after(outbound.key, resend_for);
+    pub fn resume(wire: Wire, credentials: Option<Credentials>, stack: &mut Stack) -> Option<Leg> {
+        let outbound = Outbound::stored(wire, credentials, stack)?;
+        stack.repeat_client(outbound.client());
         Some(Leg::Outbound(Box::new(outbound)))
     }
 

@@ -1,0 +1,126 @@
+//! S-10: what a tenant may use up in a day.
+
+use std::time::Duration;
+
+use crate::world::{TENANT, World, ended, intent, limits, order, pace, request};
+use engine::action::{Claim, Input};
+use engine::cdr::{Cause, Outcome};
+use engine::vocabulary::{DailyLimits, TenantLimits};
+use engine::{Quota, Refusal, Reply, Request, Ticket, Used};
+
+fn with(daily: DailyLimits) -> TenantLimits {
+    TenantLimits { daily, ..limits(pace(1_000, 1_000)) }
+}
+
+fn limited(daily: DailyLimits) -> Request {
+    Request { limits: with(daily), ..request(order()) }
+}
+
+fn reply(world: &World, ticket: Ticket) -> Option<&Reply> {
+    world.replies.iter().find(|(of, _)| *of == ticket).map(|(_, reply)| reply)
+}
+
+fn refused(world: &World, ticket: Ticket) -> Option<Quota> {
+    match reply(world, ticket) {
+        Some(Reply::Refused(Refusal::DailyLimit { quota, .. })) => Some(*quota),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_call_past_the_days_limit_is_refused_until_the_day_is_over() {
+    let mut world = World::new();
+    let two = limited(DailyLimits { calls: Some(2), ..DailyLimits::default() });
+    for _ in 0..2 {
+        let ticket = world.accept(two.clone());
+        world.pass(Duration::from_millis(3));
+        world.commit();
+        assert!(matches!(reply(&world, ticket), Some(Reply::Accepted { .. })));
+    }
+    let third = world.accept(two.clone());
+    world.commit();
+    let Some(Reply::Refused(Refusal::DailyLimit { quota: Quota::Calls, retry_after_s })) =
+        reply(&world, third).cloned()
+    else {
+        panic!("{:?}", world.replies)
+    };
+    world.pass(Duration::from_secs(retry_after_s.into()));
+    let tomorrow = world.accept(two);
+    world.pass(Duration::from_millis(3));
+    world.commit();
+    assert!(matches!(reply(&world, tomorrow), Some(Reply::Accepted { .. })), "{retry_after_s}");
+}
+
+#[test]
+fn minutes_count_while_they_are_talked_and_what_waits_is_restricted() {
+    let mut world = World::new();
+    let one_minute = DailyLimits { minutes: Some(1), ..DailyLimits::default() };
+    world.playing(order());
+    world.input(Input::TenantLimits { tenant: TENANT, limits: with(one_minute) });
+    world.input(Input::Waiting { tenant: TENANT, route: "carrier".into(), calls: 1 });
+    world.wants();
+    let (claim, Claim::Ready { .. }) = world.claims[0] else { panic!("{:?}", world.claims) };
+    world.pass(Duration::from_secs(61));
+    let asked = world.accept(limited(one_minute));
+    world.wants();
+    assert_eq!(refused(&world, asked), Some(Quota::Minutes));
+
+    let waited = intent(9, world.now.unix_ms, order());
+    world.input(Input::Claimed { claim, calls: vec![waited] });
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::Restricted, "10"));
+    assert_eq!(world.engine.live_calls(), 1, "what is up goes on");
+    world.leg(1, ended(Cause::Released));
+    let after = world.accept(limited(one_minute));
+    world.wants();
+    assert_eq!(refused(&world, after), Some(Quota::Minutes));
+}
+
+#[test]
+fn what_the_store_counted_counts() {
+    for (used, quota) in [
+        (Used { calls: 7, talked: Duration::ZERO }, Some(Quota::Calls)),
+        (Used { calls: 6, talked: Duration::from_secs(180) }, Some(Quota::Minutes)),
+        (Used { calls: 6, talked: Duration::from_secs(179) }, None),
+    ] {
+        let mut world = World::new();
+        let daily = DailyLimits { calls: Some(7), minutes: Some(3), utc_offset_s: 8 * 3600 };
+        world.input(Input::TenantLimits { tenant: TENANT, limits: with(daily) });
+        world.input(Input::UsedToday { tenant: TENANT, used });
+        let asked = world.accept(limited(daily));
+        world.wants();
+        assert_eq!(refused(&world, asked), quota, "{used:?}");
+    }
+}
+
+#[test]
+fn a_refused_call_is_not_counted() {
+    let mut world = World::new();
+    let daily = DailyLimits { calls: Some(2), ..DailyLimits::default() };
+    let mut narrow = limited(daily);
+    narrow.limits.pace = pace(1, 1);
+    narrow.limits.queue_length = 0;
+    world.accept(narrow.clone());
+    let full = world.accept(narrow);
+    world.wants();
+    assert!(matches!(reply(&world, full), Some(Reply::Refused(Refusal::QueueFull { .. }))));
+    let second = world.accept(limited(daily));
+    world.wants();
+    assert_eq!(refused(&world, second), None);
+}
+
+#[test]
+fn limits_that_change_hold_for_what_waits_at_once() {
+    let mut world = World::new();
+    let tenant = TENANT;
+    world.playing(order());
+    world.input(Input::TenantLimits { tenant, limits: limits(pace(1_000, 1)) });
+    world.input(Input::Waiting { tenant, route: "carrier".into(), calls: 3 });
+    world.wants();
+    assert!(world.claims.is_empty(), "one call at a time");
+    world.pass(Duration::from_millis(50));
+    world.input(Input::TenantLimits { tenant, limits: limits(pace(1_000, 10)) });
+    world.wants();
+    let ready = |what: &Claim| matches!(what, Claim::Ready { limit: 3, .. });
+    assert!(world.claims.iter().any(|(_, what)| ready(what)), "{:?}", world.claims);
+}
