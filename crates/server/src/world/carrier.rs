@@ -39,6 +39,7 @@ pub enum Fate {
     Open,
     /// Refused by us, or taken back by the caller before an answer.
     Refused,
+    /// Or it would be, by a cancel.
     Answered,
     /// Answered, and the caller confirmed it.
     Confirmed,
@@ -241,10 +242,13 @@ impl Carrier {
         match (act, fate) {
             (Act::Refuse(_), Some(Fate::Open)) => self.settle(leg, Fate::Refused),
             (
-                Act::Answer | Act::AnswerWithoutDescription | Act::AnswerInAStrangeCodec,
+                Act::Answer
+                | Act::AnswerWithoutDescription
+                | Act::AnswerInAStrangeCodec
+                | Act::AnswerWhenCancelled,
                 Some(Fate::Open),
             ) => self.settle(leg, Fate::Answered),
-            (Act::AnswerWhenCancelled, _) | (_, _) => {}
+            (_, _) => {}
         }
         self.core.command(command, nature.instant());
     }

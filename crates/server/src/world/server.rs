@@ -43,6 +43,7 @@ pub const REGISTERED: &str = "registered";
 /// Calls at once over each trunk; over both of them the ports allow fewer.
 pub const CONCURRENT: u32 = 4;
 const CAPACITY: u32 = 7;
+const JOBS_EVERY: Duration = Duration::from_secs(30);
 
 /// What is around a server.
 pub struct Around<'a> {
@@ -65,6 +66,8 @@ pub struct Server {
     asked: VecDeque<Ask>,
     sip_events: VecDeque<sip::Event>,
     fuse: Fuse,
+    /// When old keys are looked for next (`serve::jobs`): what meets a broken disk on an idle server.
+    job_at: Duration,
 }
 
 pub enum Happens {
@@ -72,6 +75,15 @@ pub enum Happens {
     /// The disk is through with what was asked of it first.
     Disk,
     Posted(Box<Posted>),
+}
+
+/// What the last process left of itself besides its disk, as `serve::heartbeat` keeps it.
+#[derive(Debug, Clone, Copy)]
+pub struct LastLife {
+    /// The wall clock when it began.
+    pub began_ms: i64,
+    /// When it was known to run, at the latest.
+    pub beat: Duration,
 }
 
 /// How many more things the process does before it dies.
@@ -95,11 +107,23 @@ impl Fuse {
 }
 
 impl Server {
-    pub fn start(store: Store, challenged: bool, around: &mut Around) -> Server {
+    pub fn start(
+        store: Store,
+        challenged: bool,
+        last: Option<LastLife>,
+        around: &mut Around,
+    ) -> Server {
         around.witness.server_starts();
         let nature = &mut *around.nature;
-        let recovery = at_once(lines::recover(&store)).expect("the store in memory is readable");
+        let mut recovery =
+            at_once(lines::recover(&store)).expect("the store in memory is readable");
         let natural_keys = at_once(lines::natural_keys(&store, &[STRICT])).expect("likewise");
+        for unfinished in &mut recovery.unfinished_started {
+            let of_last = |last: &LastLife| {
+                unfinished.attempt.as_ref().is_some_and(|attempt| attempt.at_ms >= last.began_ms)
+            };
+            unfinished.down_for = last.filter(of_last).map(|last| nature.now - last.beat);
+        }
         nature.say(format_args!(
             "the server starts: {} unfinished, waiting {:?}",
             recovery.unfinished_started.len(),
@@ -118,6 +142,7 @@ impl Server {
             tenants: Tenants::default(),
             fraud: Fraud::default(),
             ready: Arc::default(),
+            broken: Arc::default(),
             drain: Duration::from_secs(5),
         };
         let found = Found { recovery, natural_keys, used_today: Vec::new() };
@@ -137,6 +162,7 @@ impl Server {
             asked: VecDeque::new(),
             sip_events: VecDeque::new(),
             fuse: Fuse::Endless,
+            job_at: started + JOBS_EVERY,
         };
         server.do_what_is_wanted(around);
         server
@@ -182,14 +208,13 @@ impl Server {
         }
         let driver = self.driver.wake_at(nature.clock(self.started));
         let core = self.core.wake_at().map(|at| nature.since_begin(at));
-        [driver.map(|at| self.started + at), core, self.happens.next(), self.courier.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        let others = [self.happens.next(), self.courier.next(), Some(self.job_at)];
+        others.into_iter().chain([driver.map(|at| self.started + at), core]).flatten().min()
     }
 
     /// One turn: everything that is there now, as the driver's task takes it.
     pub fn step(&mut self, around: &mut Around) {
+        self.do_jobs(around.nature);
         self.core.handle_timeout(around.nature.instant());
         self.collect(around);
         while let Some(received) = self.socket.pop_front() {
@@ -241,6 +266,16 @@ impl Server {
     /// Whether nothing of a call is under way.
     pub fn is_quiet(&self) -> bool {
         self.driver.is_idle() && self.core.load().0 == 0 && self.core.load().1 == 0
+    }
+
+    fn do_jobs(&mut self, nature: &Nature) {
+        if self.job_at > nature.now {
+            return;
+        }
+        self.job_at = nature.now + JOBS_EVERY;
+        if let Err(error) = at_once(self.store.expire_idempotency(nature.wall_ms())) {
+            self.is_told(Happening::DiskFailed(error.to_string()), nature);
+        }
     }
 
     fn happens(&mut self, happens: Happens, around: &mut Around) {
@@ -313,6 +348,7 @@ impl Server {
                     let begins = self.disk.claim(claim, what, around.nature);
                     begins.into_iter().for_each(|at| self.happens.put(at, Happens::Disk));
                 }
+                Wanted::Count { .. } => {}
                 Wanted::HangUpAll { after } => {
                     let at = around.nature.now + after;
                     self.happens.put(at, Happens::Heard(Happening::HangUpAll));

@@ -30,8 +30,9 @@ struct Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
     Nothing,
-    /// The far side has it; a challenge says that too.
+    /// The far side has it.
     Alive,
+    /// Also by a challenge, until it is answered.
     Refused,
     Answered,
 }
@@ -58,7 +59,11 @@ impl Witness {
         let life = self.life;
         let attempts = self.attempts.entry(serial).or_default();
         if let Some(attempt) = attempts.iter_mut().find(|attempt| attempt.call_id == call_id) {
-            let first = attempt.invites.entry(cseq).or_insert_with(|| message.to_owned());
+            let first = attempt.invites.entry(cseq).or_insert_with(|| {
+                // The answer to a challenge.
+                attempt.heard = Heard::Alive;
+                message.to_owned()
+            });
             assert_eq!(first, message, "P3: {call_id} leaves again, and is another INVITE");
             return;
         }
@@ -84,7 +89,7 @@ impl Witness {
         let Some(attempts) = self.attempts.get_mut(&serial_of(call_id)) else { return };
         let of_it = attempts.iter_mut().find(|attempt| attempt.call_id == call_id);
         let heard = match status {
-            ..=199 | 401 | 407 => Heard::Alive,
+            ..=199 => Heard::Alive,
             200..=299 => Heard::Answered,
             300_u16.. => Heard::Refused,
         };
