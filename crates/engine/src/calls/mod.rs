@@ -158,8 +158,10 @@ const LOCAL_STEP: Duration = Duration::from_secs(30);
 /// After this a leg that was told to end is taken as ended: longer than SIP's 64·T1 (32 s).
 const LEG_END: Duration = Duration::from_secs(40);
 
-/// An INVITE younger than this may be sent again as a retransmission (64·T1, RFC 3261 §17.1.1.2).
-const RESUMABLE_MS: i64 = 32_000;
+/// An INVITE younger than this may be sent again: to the far side it is a retransmission as long as its
+/// transaction lives, which is 64·T1 (32 s, RFC 3261 §17.2.1) after its answer at the least. `sip` takes
+/// 3.5 s for it, and a datagram may be 2 s late.
+const RESUMABLE_MS: i64 = 25_000;
 
 /// What the end of a leg means before anyone answered.
 fn unanswered(cause: Cause, rang: bool) -> Outcome {

@@ -129,12 +129,6 @@ pub enum Wanted {
         claim: ClaimId,
         what: store::Claim,
     },
-    /// Tell whoever asked what there is, with what `sip` has counted.
-    Count {
-        calls: usize,
-        legs: usize,
-        reply: oneshot::Sender<Counts>,
-    },
     /// Say [`Happening::HangUpAll`] after this time.
     HangUpAll {
         after: Duration,
@@ -164,8 +158,6 @@ pub struct Desk {
     pub tenants: Tenants,
     pub fraud: Fraud,
     pub ready: Arc<AtomicBool>,
-    /// Why the disk refused a write, once it has.
-    pub broken: Arc<OnceLock<String>>,
     /// What running calls have when the disk fails.
     pub drain: Duration,
 }
@@ -181,7 +173,6 @@ pub struct Driver {
     legs: Legs,
     notes: Notes,
     batches: Batches,
-    admission: Admission,
     waiting: BTreeMap<Ticket, Waiting>,
     last_ticket: u64,
     /// Refused legs whose end is not on disk yet: so long the far side gets no ACK.
@@ -190,7 +181,6 @@ pub struct Driver {
     fetched: BTreeMap<Serial, Arc<[media::Clip]>>,
     wanted: VecDeque<Wanted>,
     ready: Arc<AtomicBool>,
-    broken: Arc<OnceLock<String>>,
     stopping: Stopping,
     drain: Duration,
 }

@@ -114,7 +114,6 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
         tenants: parts.tenants,
         fraud: parts.fraud,
         ready: parts.ready,
-        broken: parts.broken,
         drain: Duration::from_secs(parts.defaults.drain_s.into()),
     };
     let task = Task {
@@ -212,10 +211,6 @@ impl Task {
                 Wanted::Fetch { serial, tenant, playlist } => self.fetch(serial, tenant, playlist),
                 Wanted::Commit { batch, writes } => self.disk.commit(batch, writes),
                 Wanted::Claim { claim, what } => self.disk.claim(claim, what),
-                Wanted::Count { calls, legs, reply } => {
-                    // Whoever asked may have gone.
-                    let _ = reply.send(Counts { calls, legs, sip: self.sip.counters() });
-                }
                 Wanted::HangUpAll { after } => self.hang_up_all(after),
                 Wanted::Count { calls, legs, asker } => {
                     // Whoever asked may have gone.

@@ -35,7 +35,7 @@ use link::{Link, Side, Weather};
 use nature::{Nature, at_once};
 use receiver::{Mood, Receiver};
 use script::{BAD, Blow, down_time, longest_absence, script};
-use server::{Around, Fuse, LastLife, Server};
+use server::{Around, Fuse, Server};
 use witness::Witness;
 
 /// After the last blow every call is over within this time: the longest wait in the queue, the longest
@@ -55,7 +55,6 @@ pub struct World {
     store: Store,
     /// `None` while it is down; then a restart stands among the blows.
     server: Option<Server>,
-    last_life: Option<LastLife>,
     asleep_until: Duration,
     blows: Agenda<Blow>,
     /// The receiver is away for so long after the 60 s that the world is bad.
@@ -79,7 +78,6 @@ impl World {
             clients: Clients::new(calls, &mut nature.dice),
             store: Store::memory(),
             server: None,
-            last_life: None,
             asleep_until: Duration::ZERO,
             blows: script(&mut nature.dice),
             absence: longest_absence(&mut nature.dice),
@@ -230,19 +228,12 @@ impl World {
             receiver: &mut self.receiver,
             witness: &mut self.witness,
         };
-        let (store, last) = (self.store.clone(), self.last_life);
-        self.server = Some(Server::start(store, self.challenges, last, &mut around));
-        self.last_life = Some(LastLife { began_ms: self.nature.wall_ms(), beat: self.nature.now });
+        self.server = Some(Server::start(self.store.clone(), self.challenges, &mut around));
     }
 
     /// What it had not brought to its disk is lost.
     fn server_is_gone(&mut self) {
         let Some(server) = self.server.take() else { return };
-        if let Some(life) = &mut self.last_life {
-            // It beats twice a second.
-            let silent = Duration::from_millis(self.nature.dice.below(500));
-            life.beat = life.beat.max(self.nature.now.saturating_sub(silent));
-        }
         let Store::Memory(memory) = &self.store else { panic!("this world has no disk") };
         self.store = memory.crash();
         drop(server);

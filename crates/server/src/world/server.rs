@@ -77,15 +77,6 @@ pub enum Happens {
     Posted(Box<Posted>),
 }
 
-/// What the last process left of itself besides its disk, as `serve::heartbeat` keeps it.
-#[derive(Debug, Clone, Copy)]
-pub struct LastLife {
-    /// The wall clock when it began.
-    pub began_ms: i64,
-    /// When it was known to run, at the latest.
-    pub beat: Duration,
-}
-
 /// How many more things the process does before it dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fuse {
@@ -107,23 +98,11 @@ impl Fuse {
 }
 
 impl Server {
-    pub fn start(
-        store: Store,
-        challenged: bool,
-        last: Option<LastLife>,
-        around: &mut Around,
-    ) -> Server {
+    pub fn start(store: Store, challenged: bool, around: &mut Around) -> Server {
         around.witness.server_starts();
         let nature = &mut *around.nature;
-        let mut recovery =
-            at_once(lines::recover(&store)).expect("the store in memory is readable");
+        let recovery = at_once(lines::recover(&store)).expect("the store in memory is readable");
         let natural_keys = at_once(lines::natural_keys(&store, &[STRICT])).expect("likewise");
-        for unfinished in &mut recovery.unfinished_started {
-            let of_last = |last: &LastLife| {
-                unfinished.attempt.as_ref().is_some_and(|attempt| attempt.at_ms >= last.began_ms)
-            };
-            unfinished.down_for = last.filter(of_last).map(|last| nature.now - last.beat);
-        }
         nature.say(format_args!(
             "the server starts: {} unfinished, waiting {:?}",
             recovery.unfinished_started.len(),
@@ -142,7 +121,6 @@ impl Server {
             tenants: Tenants::default(),
             fraud: Fraud::default(),
             ready: Arc::default(),
-            broken: Arc::default(),
             drain: Duration::from_secs(5),
         };
         let found = Found { recovery, natural_keys, used_today: Vec::new() };
@@ -348,7 +326,6 @@ impl Server {
                     let begins = self.disk.claim(claim, what, around.nature);
                     begins.into_iter().for_each(|at| self.happens.put(at, Happens::Disk));
                 }
-                Wanted::Count { .. } => {}
                 Wanted::HangUpAll { after } => {
                     let at = around.nature.now + after;
                     self.happens.put(at, Happens::Heard(Happening::HangUpAll));

@@ -99,6 +99,8 @@ struct Client {
     is_invite: bool,
     bytes: Bytes,
     to: Destination,
+    /// It is not sent again once that would be longer after the last time.
+    longest_interval: Duration,
     state: State,
 }
 
@@ -141,6 +143,10 @@ struct Ack {
 /// More forks than this are not remembered, and so not hung up.
 const MAX_FORKS: usize = 16;
 
+/// An INVITE of an earlier process is sent again within 3.5 s only: later the far side may have
+/// forgotten it, and it would ring anew.
+const REPEATED: Duration = Duration::from_secs(2);
+
 impl ClientStore {
     pub fn len(&self) -> usize {
         self.live.len()
@@ -160,17 +166,26 @@ impl ClientStore {
 impl Stack {
     /// Sends a request and keeps at it until something answers.
     pub fn start_client(&mut self, new: NewClient) {
+        self.send_client(new, Duration::MAX);
+    }
+
+    /// Sends the INVITE of an earlier process again, as a retransmission.
+    pub fn repeat_client(&mut self, new: NewClient) {
+        self.send_client(new, REPEATED);
+    }
+
+    fn send_client(&mut self, new: NewClient, longest_interval: Duration) {
         let resend = (!new.to.transport.is_reliable())
             .then(|| self.client_timer(new.key, ClientTimer::Resend, T1));
         let give_up = self.client_timer(new.key, ClientTimer::GiveUp, GIVE_UP);
         self.transmit(new.owner.leg(), new.to, new.bytes.clone());
         let state = State::Sent { interval: T1, resend, give_up };
-        self.insert_client(new, state);
+        self.insert_client(new, longest_interval, state);
     }
 
     /// An INVITE of an earlier process that may be ringing: nothing is sent, what comes is heard.
     pub fn adopt_client(&mut self, new: NewClient) {
-        self.insert_client(new, State::Proceeding);
+        self.insert_client(new, Duration::ZERO, State::Proceeding);
     }
 
     fn insert_client(&mut self, new: NewClient, longest_interval: Duration, state: State) {
@@ -179,6 +194,7 @@ impl Stack {
             is_invite: new.is_invite,
             bytes: new.bytes,
             to: new.to,
+            longest_interval,
             state,
         };
         self.clients.live.insert(new.key, client);
@@ -435,8 +451,8 @@ impl Stack {
         if !client.is_invite {
             *interval = (*interval).min(T2);
         }
-        let again = at + *interval;
-        *resend = Some(self.timers.set(again, TimerKey::Client(key, ClientTimer::Resend)));
+        *resend = (*interval <= client.longest_interval)
+            .then(|| self.timers.set(at + *interval, TimerKey::Client(key, ClientTimer::Resend)));
         let (leg, to, bytes) = (client.owner.leg(), client.to, client.bytes.clone());
         self.transmit(leg, to, bytes);
     }

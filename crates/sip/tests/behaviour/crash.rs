@@ -52,6 +52,19 @@ fn a_resumed_call_may_still_be_challenged() {
 }
 
 #[test]
+fn an_invite_of_an_earlier_process_is_sent_again_for_a_few_seconds_only() {
+    let (wire, _) = stored();
+    let mut solo = Solo::new(Policy::default());
+    solo.command(Command::Resume { wire, credentials: None });
+    solo.pass(Duration::from_secs(4));
+    assert_eq!(solo.sent_kinds(), ["INVITE"; 4]);
+    solo.pass(Duration::from_secs(27));
+    assert!(solo.sent().is_empty(), "the far side may have forgotten it, and would ring anew");
+    solo.pass(Duration::from_secs(2));
+    assert_eq!(solo.sent_kinds().first().map(String::as_str), Some("CANCEL"));
+}
+
+#[test]
 fn credentials_that_were_good_before_the_crash_are_not_renewed() {
     let login = Credentials { username: "u".to_owned(), password: "p".to_owned(), realm: None };
     let mut before = Solo::new(Policy::default());
@@ -65,7 +78,7 @@ fn credentials_that_were_good_before_the_crash_are_not_renewed() {
 
     let mut solo = Solo::new(Policy::default());
     let wire = wire.unwrap();
-    solo.command(Command::Resume { wire, credentials: Some(login), resend_for: WINDOW });
+    solo.command(Command::Resume { wire, credentials: Some(login) });
     let again = solo.one();
     solo.receive(&reply(&again, 401, "b", extra, ""));
     assert_eq!(solo.sent_kinds(), ["ACK"], "no new INVITE: it would ring a second time");
@@ -77,7 +90,7 @@ fn credentials_that_were_good_before_the_crash_are_not_renewed() {
 fn an_invite_of_an_earlier_process_that_nothing_answers_is_taken_back() {
     let (wire, _) = stored();
     let mut solo = Solo::new(Policy::default());
-    solo.command(Command::Resume { wire, credentials: None, resend_for: WINDOW });
+    solo.command(Command::Resume { wire, credentials: None });
     solo.pass(Duration::from_secs(31));
     assert!(solo.sent_kinds().iter().all(|kind| kind == "INVITE"));
     solo.pass(Duration::from_secs(2));
