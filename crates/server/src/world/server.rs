@@ -196,7 +196,7 @@ impl Server {
         self.core.handle_timeout(around.nature.instant());
         self.collect(around);
         while let Some(received) = self.socket.pop_front() {
-            around.witness.server_hears(&received.bytes);
+            around.witness.server_hears(&received.bytes, around.nature.now);
             self.core.received(received, around.nature.instant());
             self.collect(around);
         }
@@ -345,7 +345,8 @@ impl Server {
                     if !self.fuse.burn() {
                         return;
                     }
-                    around.witness.server_sends(&message.bytes, &self.store);
+                    let now = around.nature.now;
+                    around.witness.server_sends(&message.bytes, &self.store, now);
                     around.link.send(Side::Carrier, message, around.nature);
                 }
                 Output::Event(event) => self.sip_events.push_back(event),

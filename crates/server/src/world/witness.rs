@@ -2,6 +2,7 @@
 //! INVITE leaves.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use engine::events::EventKind;
 use engine::vocabulary::Serial;
@@ -9,6 +10,9 @@ use store::Store;
 
 use super::link::header;
 use super::nature::at_once;
+
+/// After so long without any sign of life a trunk has failed the call, and the next one may be tried.
+const SILENCE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub struct Witness {
@@ -23,7 +27,10 @@ struct Attempt {
     /// The INVITE of each CSeq, to the byte.
     invites: BTreeMap<String, Vec<u8>>,
     life: u32,
+    sent_at: Duration,
     heard: Heard,
+    /// Nothing was heard of it for as long as a trunk may be silent.
+    was_silent: bool,
 }
 
 /// What the server heard of an attempt.
@@ -44,8 +51,9 @@ impl Witness {
 
     /// An INVITE leaves only when its attempt is on disk. The same attempt is the same bytes, also
     /// after a crash. A further attempt leaves only when the one before was refused, or was met by
-    /// silence alone in this very life of the server: what became of it otherwise is not known.
-    pub fn server_sends(&mut self, message: &[u8], store: &Store) {
+    /// silence for five seconds in this very life of the server, and not answered since: what became
+    /// of it otherwise is not known.
+    pub fn server_sends(&mut self, message: &[u8], store: &Store, now: Duration) {
         let text = String::from_utf8_lossy(message);
         if !text.starts_with("INVITE ") || header(&text, "To").contains(";tag=") {
             return;
@@ -67,19 +75,26 @@ impl Witness {
             assert_eq!(first, message, "P3: {call_id} leaves again, and is another INVITE");
             return;
         }
-        for Attempt { call_id: earlier, heard, life: then, .. } in attempts.iter() {
-            let known = *heard == Heard::Refused || (*heard == Heard::Nothing && *then == life);
+        for Attempt { call_id: earlier, heard, was_silent, life: then, .. } in attempts.iter() {
+            let known = match heard {
+                Heard::Refused => true,
+                Heard::Nothing => *then == life,
+                Heard::Alive => *then == life && *was_silent,
+                Heard::Answered => false,
+            };
             assert!(known, "P3: {call_id} is dialled; of {earlier} it is only known: {heard:?}");
         }
         attempts.push(Attempt {
             call_id: call_id.to_owned(),
             invites: BTreeMap::from([(cseq, message.to_owned())]),
             life,
+            sent_at: now,
             heard: Heard::Nothing,
+            was_silent: false,
         });
     }
 
-    pub fn server_hears(&mut self, message: &[u8]) {
+    pub fn server_hears(&mut self, message: &[u8], now: Duration) {
         let text = String::from_utf8_lossy(message);
         let status = text.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse().ok());
         let Some(status) = status.filter(|_| header(&text, "CSeq").ends_with(" INVITE")) else {
@@ -93,7 +108,9 @@ impl Witness {
             200..=299 => Heard::Answered,
             300_u16.. => Heard::Refused,
         };
-        of_it.into_iter().for_each(|attempt| attempt.heard = attempt.heard.max(heard));
+        let Some(attempt) = of_it else { return };
+        attempt.was_silent |= attempt.heard == Heard::Nothing && now >= attempt.sent_at + SILENCE;
+        attempt.heard = attempt.heard.max(heard);
     }
 }
 
