@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long a stage must be slow without a break.
-const PERIOD: Duration = Duration::from_millis(50);
+const PERIOD: Duration = Duration::from_millis(200);
 
 /// And how often at the least: a hiccup is no queue.
 const SLOW_STEPS: u32 = 8;
@@ -35,7 +35,7 @@ const QUIET: Duration = Duration::from_secs(1);
 const MOST: u32 = 4_096;
 
 /// Under way in a stage at the least while shedding: what is under way shows what can be done.
-const LEAST: u32 = 3;
+const LEAST: u32 = 8;
 
 /// While shedding the server aims at this share of what it tolerates: what is tolerated is not to
 /// become the rule.

@@ -29,12 +29,12 @@ fn slow_steps_for_a_whole_period_begin_to_shed_and_quiet_ends_it() {
     let mut overload = overload();
     series(&mut overload, ms(0), ms(10), ms(60), 5);
     assert!(!overload.is_shedding(), "not for a hiccup");
-    series(&mut overload, ms(50), ms(10), ms(60), 5);
+    series(&mut overload, ms(50), ms(10), ms(60), 20);
     assert!(overload.is_shedding());
-    let let_in = (0..100).filter(|_| overload.enter(ms(200))).count();
+    let let_in = (0..100).filter(|_| overload.enter(ms(320))).count();
     assert!((1..100).contains(&let_in), "{let_in}: some are let in, the rest is refused");
-    assert!(!overload.enter(ms(1_150)), "nobody has left");
-    assert!(overload.enter(ms(2_200)), "a second without a refusal is the end of it");
+    assert!(!overload.enter(ms(1_250)), "nobody has left");
+    assert!(overload.enter(ms(2_300)), "a second without a refusal is the end of it");
     assert!(!overload.is_shedding());
 }
 
@@ -65,7 +65,7 @@ fn the_disk_is_not_held_against_the_server_unless_it_is_in_trouble() {
 #[test]
 fn dialling_counts_as_accepting_does() {
     let mut overload = overload();
-    for step in 0..20 {
+    for step in 0..30 {
         overload.begin(Stage::Dialling);
         overload.leave(Stage::Dialling, ms(400), ms(10) * step);
     }
@@ -116,7 +116,7 @@ fn at_four_times_its_capacity_a_server_keeps_its_goodput_and_its_pace() {
             p99 <= 2.0 * before,
             "{machine:?}: dialled within {p99:.0} ms, before {before:.0} ms"
         );
-        assert!(noticed < 350.0, "{machine:?}: dialled within {noticed:.0} ms at the beginning");
+        assert!(noticed < 500.0, "{machine:?}: dialled within {noticed:.0} ms at the beginning");
         // The first ones queue behind what was let in; longer where a slow disk lets in more.
         let soon = 50.0 + 2.0 * machine.fsync_us as f64 / 1_000.0;
         assert!(at_once < soon, "{machine:?} at {capacity:.0}/s: refused within {at_once:.0} ms");
