@@ -8,7 +8,7 @@
 //!   ┌──────┐   a stage is slow for a whole PERIOD   ┌──────────┐
 //!   │ Calm │ ─────────────────────────────────────▶ │ Shedding │
 //!   └──────┘ ◀───────────────────────────────────── └──────────┘
-//!                  nobody was refused for QUIET
+//!             hardly anybody was refused for QUIET
 //! ```
 //! A stage is slow that takes longer than the disk needs anyway and the server's patience. A burst that
 //! is worked off within a period is let in whole: a queue that stays is what tells overload from it
@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long a stage must be slow without a break.
-const PERIOD: Duration = Duration::from_millis(200);
+const PERIOD: Duration = Duration::from_millis(50);
 
 /// And how often at the least: a hiccup is no queue.
 const SLOW_STEPS: u32 = 8;
@@ -28,14 +28,18 @@ const SLOW_STEPS: u32 = 8;
 /// Slow steps that are farther apart say nothing of what was between them.
 const APART: Duration = Duration::from_millis(500);
 
-/// Shedding ends when nobody was refused for so long.
+/// Shedding ends when nobody was refused for so long, or hardly anybody: what one stall of the machine
+/// left behind is no overload.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// Hardly anybody: fewer than one in so many.
+const ONE_IN: u32 = 20;
 
 /// Under way in a stage at the most, even while calm: what memory and queues are made for.
 const MOST: u32 = 4_096;
 
 /// Under way in a stage at the least while shedding: what is under way shows what can be done.
-const LEAST: u32 = 8;
+const LEAST: u32 = 3;
 
 /// While shedding the server aims at this share of what it tolerates: what is tolerated is not to
 /// become the rule.
@@ -75,7 +79,35 @@ pub struct Overload {
 #[derive(Debug)]
 enum State {
     Calm,
-    Shedding { refused_at: Duration },
+    Shedding(Shedding),
+}
+
+/// Counted since `since`, for QUIET.
+#[derive(Debug)]
+struct Shedding {
+    refused_at: Duration,
+    since: Duration,
+    asked: u32,
+    refused: u32,
+}
+
+impl Shedding {
+    fn begin(now: Duration) -> Shedding {
+        Shedding { refused_at: now, since: now, asked: 0, refused: 0 }
+    }
+
+    /// Whether it is over; else a new count begins where one is complete.
+    fn ends(&mut self, now: Duration) -> bool {
+        if now > self.refused_at + QUIET {
+            return true;
+        }
+        if now <= self.since + QUIET {
+            return false;
+        }
+        let hardly_anybody = self.refused * ONE_IN < self.asked;
+        (self.since, self.asked, self.refused) = (now, 0, 0);
+        hardly_anybody
+    }
 }
 
 /// One stage.
@@ -129,14 +161,19 @@ impl Overload {
         let within = self.within();
         let fits = |flow: &mut Flow, state: &State| match state {
             State::Calm => flow.under_way < MOST,
-            State::Shedding { .. } => flow.under_way < flow.limit(within, now),
+            State::Shedding(_) => flow.under_way < flow.limit(within, now),
         };
         let let_in =
             fits(&mut self.accepting, &self.state) && fits(&mut self.dialling, &self.state);
+        if let State::Shedding(shedding) = &mut self.state {
+            shedding.asked += 1;
+            if !let_in {
+                shedding.refused += 1;
+                shedding.refused_at = now;
+            }
+        }
         if let_in {
             self.begin(Stage::Accepting);
-        } else if let State::Shedding { refused_at } = &mut self.state {
-            *refused_at = now;
         }
         let_in
     }
@@ -150,7 +187,7 @@ impl Overload {
     pub fn leave(&mut self, stage: Stage, took: Duration, now: Duration) {
         let slow = took > self.within();
         if self.flow(stage).leave(slow, now) && matches!(self.state, State::Calm) {
-            self.state = State::Shedding { refused_at: now };
+            self.state = State::Shedding(Shedding::begin(now));
         }
     }
 
@@ -161,7 +198,7 @@ impl Overload {
 
     /// Whether requests are refused now.
     pub fn is_shedding(&self) -> bool {
-        matches!(self.state, State::Shedding { .. })
+        matches!(self.state, State::Shedding(_))
     }
 
     pub fn under_way(&self, stage: Stage) -> u32 {
@@ -178,8 +215,8 @@ impl Overload {
     }
 
     fn end_shedding(&mut self, now: Duration) {
-        if let State::Shedding { refused_at } = self.state
-            && now > refused_at + QUIET
+        if let State::Shedding(shedding) = &mut self.state
+            && shedding.ends(now)
         {
             self.state = State::Calm;
             (self.accepting.slow, self.dialling.slow) = (None, None);

@@ -130,3 +130,20 @@ fn what_it_can_do_is_let_in_whole() {
     let run = machine.run(0.8 * capacity(machine), 10);
     assert_eq!(run.refused_ms.len(), 0);
 }
+
+#[test]
+fn hardly_anybody_refused_is_the_end_of_it_too() {
+    let mut overload = overload();
+    series(&mut overload, ms(0), ms(10), ms(60), 20);
+    assert!(overload.is_shedding(), "a stall has left a queue");
+    // A request each 5 ms is done at once; now and then six come together.
+    for step in 0..500u32 {
+        let now = ms(300) + ms(5) * step;
+        let burst = if step % 100 == 0 { 6 } else { 1 };
+        let let_in = (0..burst).filter(|_| overload.enter(now)).count();
+        for _ in 0..let_in {
+            overload.leave(Stage::Accepting, ms(1), now + ms(1));
+        }
+    }
+    assert!(!overload.is_shedding());
+}
