@@ -2,8 +2,9 @@
 //! (Debian: sip-tester).
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::{SocketAddr, TcpListener, UdpSocket},
     process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use sip::*;
@@ -13,10 +14,18 @@ use crate::harness::*;
 
 const CALLS: usize = 200;
 
-/// sipp takes no port 0: one that was free a moment ago.
+/// sipp takes no port 0: one that is free for UDP and TCP, and below those that the system gives to
+/// whoever asks for any (from 32768 on), so that nobody takes it in between.
 fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let is_free = |port: &u16| {
+        UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+            && TcpListener::bind(("127.0.0.1", *port)).is_ok()
+    };
+    let first = (std::process::id() % 10_000) as u16;
+    let ports =
+        std::iter::repeat_with(|| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    ports.take(10_000).find(is_free).expect("a free port")
 }
 
 fn sipp(scenario: [&str; 2], port: u16, arguments: &[&str]) -> Process {
