@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Decode, Row as _, SqlSafeStr as _, SqlStr, Type};
+use sqlx::{Arguments, AssertSqlSafe, Decode, Encode, Row as _, SqlSafeStr as _, SqlStr, Type};
 
 use crate::error::StoreError;
 
@@ -84,11 +84,11 @@ impl Statement {
     pub(crate) async fn execute(self, on: &mut Connection<'_>) -> Result<u64, sqlx::Error> {
         Ok(match on {
             Connection::Sqlite(connection) => {
-                let query = sqlx::query_with(self.text, sqlite(self.values));
+                let query = sqlx::query_with(self.text, arguments::<SqliteArguments>(self.values));
                 query.execute(&mut **connection).await?.rows_affected()
             }
             Connection::Postgres(connection) => {
-                let query = sqlx::query_with(self.text, postgres(self.values));
+                let query = sqlx::query_with(self.text, arguments::<PgArguments>(self.values));
                 query.execute(&mut **connection).await?.rows_affected()
             }
         })
@@ -97,12 +97,12 @@ impl Statement {
     pub(crate) async fn fetch_all(self, on: &mut Connection<'_>) -> Result<Vec<Row>, sqlx::Error> {
         Ok(match on {
             Connection::Sqlite(connection) => {
-                let query = sqlx::query_with(self.text, sqlite(self.values));
+                let query = sqlx::query_with(self.text, arguments::<SqliteArguments>(self.values));
                 let rows = query.fetch_all(&mut **connection).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
             Connection::Postgres(connection) => {
-                let query = sqlx::query_with(self.text, postgres(self.values));
+                let query = sqlx::query_with(self.text, arguments::<PgArguments>(self.values));
                 let rows = query.fetch_all(&mut **connection).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
@@ -115,11 +115,11 @@ impl Statement {
     ) -> Result<Option<Row>, sqlx::Error> {
         Ok(match on {
             Connection::Sqlite(connection) => {
-                let query = sqlx::query_with(self.text, sqlite(self.values));
+                let query = sqlx::query_with(self.text, arguments::<SqliteArguments>(self.values));
                 query.fetch_optional(&mut **connection).await?.map(Row::Sqlite)
             }
             Connection::Postgres(connection) => {
-                let query = sqlx::query_with(self.text, postgres(self.values));
+                let query = sqlx::query_with(self.text, arguments::<PgArguments>(self.values));
                 query.fetch_optional(&mut **connection).await?.map(Row::Postgres)
             }
         })
@@ -173,22 +173,14 @@ impl Row {
     }
 }
 
-fn sqlite(values: Vec<Value>) -> SqliteArguments {
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(values.len(), 0);
-    for value in values {
-        let added = match value {
-            Value::Integer(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::Bytes(value) => arguments.add(value),
-        };
-        added.expect("integers, text and bytes have an encoding");
-    }
-    arguments
-}
-
-fn postgres(values: Vec<Value>) -> PgArguments {
-    let mut arguments = PgArguments::default();
+/// As either database takes them.
+fn arguments<A: Arguments>(values: Vec<Value>) -> A
+where
+    for<'q> Option<i64>: Encode<'q, A::Database> + Type<A::Database>,
+    for<'q> Option<String>: Encode<'q, A::Database> + Type<A::Database>,
+    for<'q> Vec<u8>: Encode<'q, A::Database> + Type<A::Database>,
+{
+    let mut arguments = A::default();
     arguments.reserve(values.len(), 0);
     for value in values {
         let added = match value {
