@@ -209,6 +209,16 @@ fn says_nothing(solo: &mut Solo, what: &str) {
     }
 }
 
+/// The BYE of a call that was up.
+fn bye_of_a_call(solo: &mut Solo) -> String {
+    let sent = solo.dial(with_login(Some("trunk")));
+    solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
+    solo.command(Command::Acknowledge { leg: LegId(1), body: None });
+    solo.sent();
+    solo.hang_up(1);
+    solo.one()
+}
+
 #[test]
 fn no_request_of_a_call_answers_a_challenge_of_a_wrong_realm_or_from_a_wrong_address() {
     for status in [401, 407] {
@@ -221,23 +231,13 @@ fn no_request_of_a_call_answers_a_challenge_of_a_wrong_realm_or_from_a_wrong_add
             says_nothing(&mut solo, &format!("INVITE, {what}"));
 
             let mut solo = Solo::new(Policy::default());
-            let sent = solo.dial(with_login(Some("trunk")));
-            solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
-            solo.command(Command::Acknowledge { leg: LegId(1), body: None });
-            solo.sent();
-            solo.hang_up(1);
-            let bye = solo.one();
+            let bye = bye_of_a_call(&mut solo);
             solo.receive_from(from, &reply(&bye, status, "", &asks(status, realm), ""));
             says_nothing(&mut solo, &format!("BYE, {what}"));
         }
         // The same, right in both: it could have been answered.
         let mut solo = Solo::new(Policy::default());
-        let sent = solo.dial(with_login(Some("trunk")));
-        solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
-        solo.command(Command::Acknowledge { leg: LegId(1), body: None });
-        solo.sent();
-        solo.hang_up(1);
-        let bye = solo.one();
+        let bye = bye_of_a_call(&mut solo);
         solo.receive(&reply(&bye, status, "", &asks(status, "trunk"), ""));
         assert!(solo.one().contains("uthorization: Digest "), "{status}");
     }
