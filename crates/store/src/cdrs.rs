@@ -13,6 +13,7 @@ use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{Connection, PerDatabase, Row, Statement, Value};
 use crate::{Reader, Store, rows};
 
+/// `caller_present` is the number that stands for the caller, whoever that is (`Order::caller_number`).
 /// The index answers a count by itself and gives the order of a page.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE cdrs (
@@ -61,7 +62,7 @@ pub struct CdrQuery {
     pub start_ms: i64,
     /// The last ms since 1970 that counts.
     pub end_ms: i64,
-    /// The number that was shown to the called party.
+    /// The number that stands for the caller ([`Order::caller_number`](engine::intent::Order::caller_number)).
     pub caller: Option<String>,
     pub kind: Option<CallKind>,
     /// Records to leave out from the front.
@@ -169,8 +170,8 @@ impl Bind for CdrRow {
             .push(intent.tenant.0)
             .push(intent.created_ms)
             .push(kind)
-            .push(intent.order.caller_present)
-            .push(intent.order.called)
+            .push(intent.order.caller_number())
+            .push(&*intent.order.called)
             .push(body);
     }
 }
@@ -216,7 +217,7 @@ impl Cdrs {
                 query
                     .caller
                     .as_ref()
-                    .is_none_or(|caller| *caller == cdr.intent.order.caller_present)
+                    .is_none_or(|caller| caller == cdr.intent.order.caller_number())
             })
             .collect();
         let page = matching.iter().skip(query.offset as usize).take(query.limit as usize);
