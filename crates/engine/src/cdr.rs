@@ -6,7 +6,7 @@ use crate::intent::Intent;
 use crate::vocabulary::{CallKind, TrunkName};
 
 mod draft;
-pub use draft::{Draft, LegEnd, Progress};
+pub use draft::{Draft, LegDraft, LegEnd};
 
 /// How a call ended, in words that do not depend on the interface that asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -205,6 +205,17 @@ impl Cdr {
         }
     }
 
+    pub fn progress(&self) -> Progress {
+        let caller = self.caller.as_ref();
+        Progress {
+            dialled_ms: self.dialled_ms,
+            alerting_ms: self.alerting_ms,
+            talking_ms: self.talking_ms,
+            caller_alerting_ms: caller.and_then(|leg| leg.alerting_ms),
+            caller_talking_ms: caller.and_then(|leg| leg.talking_ms),
+        }
+    }
+
     pub fn reached(&self) -> Reached {
         match (self.talking_ms, self.alerting_ms) {
             (Some(_), _) => Reached::Answer,
@@ -227,4 +238,15 @@ pub struct MediaSummary {
     pub late_packets: u64,
     /// Estimated MOS of what we received, hundredths (E-model); `None` without packets.
     pub mos_x100: Option<u16>,
+}
+
+/// How far a call has come that is not over. Times are ms since 1970; the called party's but for the
+/// last two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub dialled_ms: Option<i64>,
+    pub alerting_ms: Option<i64>,
+    pub talking_ms: Option<i64>,
+    pub caller_alerting_ms: Option<i64>,
+    pub caller_talking_ms: Option<i64>,
 }

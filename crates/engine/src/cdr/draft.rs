@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CallerLeg, Cause, Cdr, MediaSummary, Outcome};
+use super::{CallerLeg, Cause, Cdr, MediaSummary, Outcome, Progress};
 use crate::intent::Intent;
 use crate::vocabulary::{CallKind, Now, Side, TrunkName};
 
@@ -12,8 +12,8 @@ const DIGITS_KEPT: usize = 128;
 #[derive(Debug, Clone)]
 pub struct Draft {
     pub intent: Intent,
-    pub caller: Progress,
-    pub called: Progress,
+    pub caller: LegDraft,
+    pub called: LegDraft,
     /// INVITEs so far; no two of a call have one number.
     pub attempts: u32,
     pub rounds: u8,
@@ -21,9 +21,9 @@ pub struct Draft {
     pub recorded: bool,
 }
 
-/// How far a party has come.
+/// What is known of a party's leg.
 #[derive(Debug, Clone, Default)]
-pub struct Progress {
+pub struct LegDraft {
     /// The trunk that it is dialled over.
     pub trunk: Option<TrunkName>,
     pub dialled_ms: Option<i64>,
@@ -48,8 +48,8 @@ impl Draft {
     pub fn new(intent: Intent) -> Draft {
         Draft {
             intent,
-            caller: Progress::default(),
-            called: Progress::default(),
+            caller: LegDraft::default(),
+            called: LegDraft::default(),
             attempts: 0,
             rounds: 0,
             digits: String::new(),
@@ -57,10 +57,20 @@ impl Draft {
         }
     }
 
-    pub fn side(&mut self, side: Side) -> &mut Progress {
+    pub fn side(&mut self, side: Side) -> &mut LegDraft {
         match side {
             Side::Caller => &mut self.caller,
             Side::Called => &mut self.called,
+        }
+    }
+
+    pub fn progress(&self) -> Progress {
+        Progress {
+            dialled_ms: self.called.dialled_ms,
+            alerting_ms: self.called.alerting_ms,
+            talking_ms: self.called.talking_ms,
+            caller_alerting_ms: self.caller.alerting_ms,
+            caller_talking_ms: self.caller.talking_ms,
         }
     }
 
@@ -84,7 +94,7 @@ impl Draft {
 
     /// `end`: how the called party's leg ended, where that was not said before.
     pub fn finish(&self, outcome: Outcome, end: Option<LegEnd>, now: Now) -> Cdr {
-        let Progress { trunk, dialled_ms, alerting_ms, talking_ms, .. } = self.called.clone();
+        let LegDraft { trunk, dialled_ms, alerting_ms, talking_ms, .. } = self.called.clone();
         let end = end.or_else(|| self.called.known_end());
         let (cause, sip_status, media) = in_parts(end);
         let began = talking_ms.or(self.caller.talking_ms).unwrap_or(self.intent.created_ms);
@@ -133,7 +143,7 @@ impl Draft {
     }
 }
 
-impl Progress {
+impl LegDraft {
     pub fn answered(&mut self, now: Now) {
         self.talking_ms = Some(now.unix_ms);
         self.answered_at = Some(now.since_start);
