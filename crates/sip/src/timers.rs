@@ -97,7 +97,8 @@ impl TimerKey {
                 | LegTimer::PrackLimit
                 | LegTimer::Session,
             )
-            | TimerKey::Probe(_) => Some(Silence::Ends),
+            | TimerKey::Probe(_)
+            | TimerKey::Binding(_) => Some(Silence::Ends),
             // Responses of ours may go again at any time, and the rest waits for nobody.
             TimerKey::Server(_, ServerTimer::Resend)
             | TimerKey::Leg(
@@ -105,7 +106,8 @@ impl TimerKey {
                 LegTimer::ResendAnswer | LegTimer::ResendProvisional | LegTimer::RetryOffer,
             )
             | TimerKey::Registration(_)
-            | TimerKey::Unanswered(_) => None,
+            | TimerKey::Unanswered(_)
+            | TimerKey::Undecided(_) => None,
         }
     }
 }
