@@ -4,7 +4,9 @@ use crate::error::StoreError;
 
 /// Entry n brings a database from version n to n + 1. Entries are never changed once released; a
 /// new version is a new entry.
-pub(crate) const MIGRATIONS: &[&[&str]] = &[&[
+pub(crate) const MIGRATIONS: &[&[&str]] = &[VERSION_1, VERSION_2];
+
+const VERSION_1: &[&str] = &[
     crate::intents::SCHEMA,
     crate::attempts::SCHEMA,
     crate::idempotency::SCHEMA,
@@ -18,7 +20,10 @@ pub(crate) const MIGRATIONS: &[&[&str]] = &[&[
     crate::voice_recordings::SCHEMA,
     crate::voice_templates::SCHEMA,
     crate::meta::SCHEMA,
-]];
+];
+
+/// Two legs: softphones, and the bindings of ITA.
+const VERSION_2: &[&str] = &[crate::softphones::SCHEMA, crate::number_bindings::SCHEMA];
 
 /// What a database of version `found` still needs, each with the version that it leads to.
 pub(crate) fn missing(

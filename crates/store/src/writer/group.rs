@@ -24,7 +24,10 @@ use crate::sql::Connection;
 use crate::sql::multi_row::{Bind, Values};
 use crate::timelines::{self, TimelineRow};
 use crate::work::{Edit, Outcome, Work};
-use crate::{meta, retention, secrets, tenants, tokens, voice_recordings, voice_templates};
+use crate::{
+    meta, number_bindings, retention, secrets, softphones, tenants, tokens, voice_recordings,
+    voice_templates,
+};
 
 /// Applies work inside an open transaction, in order; one outcome each.
 pub(super) async fn apply(
@@ -195,6 +198,13 @@ async fn edit(connection: &mut Connection<'_>, edit: &Edit) -> Result<u64, Apply
         }
         Edit::PutVoiceTemplate(template) => voice_templates::insert(connection, template).await,
         Edit::PutMeta { key, value } => meta::put(connection, key, value).await,
+        Edit::PutSoftphone(softphone) => softphones::put(connection, softphone).await,
+        Edit::RemoveSoftphone { tenant, number } => {
+            softphones::remove(connection, *tenant, number).await
+        }
+        Edit::PutNumberBinding(binding) => number_bindings::put(connection, binding).await,
+        Edit::RemoveNumberBinding(binding) => number_bindings::remove(connection, binding).await,
+        Edit::ExpireNumberBindings { now_ms } => number_bindings::expire(connection, *now_ms).await,
         Edit::Expire(expiry) => retention::expire(connection, expiry).await,
     }
 }

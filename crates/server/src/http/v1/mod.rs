@@ -7,8 +7,10 @@ mod calls;
 mod events;
 mod health;
 mod metrics;
+mod number_bindings;
 mod problem;
 mod recordings;
+mod softphones;
 mod tenants;
 mod timeline;
 pub mod voice_notifications;
@@ -57,6 +59,12 @@ pub fn router() -> Router<App> {
         .routes(routes!(recordings::submit))
         .routes(routes!(recordings::approve))
         .routes(routes!(recordings::reject))
+        .routes(routes!(softphones::list))
+        .routes(routes!(softphones::put))
+        .routes(routes!(softphones::remove))
+        .routes(routes!(number_bindings::list))
+        .routes(routes!(number_bindings::create))
+        .routes(routes!(number_bindings::end))
         .routes(routes!(api_keys::create))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(tenants::own))
