@@ -134,6 +134,11 @@ impl Cdr {
         }
     }
 
+    pub fn progress(&self) -> Progress {
+        let Cdr { dialled_ms, alerting_ms, talking_ms, .. } = *self;
+        Progress { dialled_ms, alerting_ms, talking_ms }
+    }
+
     pub fn reached(&self) -> Reached {
         match (self.talking_ms, self.alerting_ms) {
             (Some(_), _) => Reached::Answer,
@@ -177,6 +182,14 @@ pub struct Draft {
     pub recorded: bool,
 }
 
+/// How far a call has come that is not over. Times are ms since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub dialled_ms: Option<i64>,
+    pub alerting_ms: Option<i64>,
+    pub talking_ms: Option<i64>,
+}
+
 /// How a leg ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegEnd {
@@ -203,6 +216,11 @@ impl Draft {
     pub fn answered(&mut self, now: Now) {
         self.talking_ms = Some(now.unix_ms);
         self.answered_at = Some(now.since_start);
+    }
+
+    pub fn progress(&self) -> Progress {
+        let Draft { dialled_ms, alerting_ms, talking_ms, .. } = *self;
+        Progress { dialled_ms, alerting_ms, talking_ms }
     }
 
     pub fn digit(&mut self, digit: char) {

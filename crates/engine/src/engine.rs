@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::action::{Action, BatchNumber, Claim, ClaimId, Input};
 use crate::backlog::Backlog;
 use crate::calls::{CallInput, Effect, Effects, Room};
-use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome};
+use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome, Progress};
 use crate::events::{Event, EventKind};
 use crate::gate::Gate;
 use crate::intent::{Idempotency, Intent, Order};
@@ -172,6 +172,11 @@ impl Engine {
     /// What was ordered, while the call lives here.
     pub fn intent(&self, serial: Serial) -> Option<&Intent> {
         self.calls.get(&serial).map(|call| &call.room.draft().intent)
+    }
+
+    /// How far a call has come, while it lives here.
+    pub fn progress(&self, serial: Serial) -> Option<Progress> {
+        self.calls.get(&serial).map(|call| call.room.draft().progress())
     }
 
     /// Nothing is up and nothing waits for the disk.

@@ -14,7 +14,8 @@ use crate::sql::{Connection, PerDatabase, Row, Statement};
 use crate::work::{Outcome, Work};
 use crate::{Reader, Store, rows};
 
-/// The partial indexes hold waiting rows only: a call that is dialled at once pays for neither.
+/// The partial indexes hold waiting rows only: a call that is dialled at once pays for neither. The last one gives lists
+/// of calls, as that of the records does.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE intents (
     serial            INTEGER PRIMARY KEY,
@@ -31,6 +32,7 @@ CREATE TABLE intents (
 );
 CREATE INDEX intents_waiting ON intents (tenant, route, priority, serial) WHERE started = 0;
 CREATE INDEX intents_expiring ON intents (queue_deadline_ms) WHERE started = 0;
+CREATE INDEX intents_by_time ON intents (tenant, created_ms, serial, kind, caller_present);
 ";
 
 pub(crate) static INSERT: MultiRow = MultiRow::new(
@@ -304,7 +306,7 @@ fn natural_key(row: &Row) -> Result<NaturalKey, StoreError> {
     })
 }
 
-fn state(started: bool) -> IntentState {
+pub(crate) fn state(started: bool) -> IntentState {
     if started { IntentState::Started } else { IntentState::Waiting }
 }
 
