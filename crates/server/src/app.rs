@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::Speaker;
-use crate::tenants::{NumberBindings, Softphones, Tenant, Tenants};
+use crate::tenants::{NumberBindings, Softphones, Tenant, Tenants, TrialDays};
 use crate::voices::VoiceLibrary;
 
 /// The state of the server that interfaces use. Cheap to clone.
@@ -27,6 +27,7 @@ pub struct App {
     pub tenants: Tenants,
     pub softphones: Softphones,
     pub bindings: NumberBindings,
+    pub trial_days: Arc<TrialDays>,
     /// Where SIP over UDP is reached from outside; set when the listener is bound.
     pub sip_address: Arc<OnceLock<SocketAddr>>,
     pub voices: Arc<VoiceLibrary>,

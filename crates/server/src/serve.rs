@@ -35,7 +35,7 @@ use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage;
-use crate::tenants::{FirstRun, NumberBindings, Provisioner, Softphones};
+use crate::tenants::{FirstRun, NumberBindings, Provisioner, Softphones, TrialDays};
 use crate::voices::VoiceLibrary;
 use interfaces::Interfaces;
 use lines::{Driven, Lines};
@@ -268,6 +268,7 @@ async fn open_app(
         tenants: Default::default(),
         softphones,
         bindings: NumberBindings::new(store.clone()),
+        trial_days: Arc::new(TrialDays::new(store.clone())),
         sip_address: Arc::default(),
         voices: Arc::new(voices),
         speaker,

@@ -7,6 +7,7 @@ mod retention;
 mod routes;
 mod settings;
 mod softphones;
+mod trial_days;
 mod two_legs;
 
 pub use number_bindings::{BindError, NumberBindings, Pair};
@@ -16,4 +17,5 @@ pub use retention::{Horizons, Retention};
 pub use routes::PrefixRoute;
 pub use settings::{Barred, Review, SignatureKind, TenantSettings};
 pub use softphones::{NewSoftphone, SoftphoneError, Softphones, open as softphone_password};
+pub use trial_days::TrialDays;
 pub use two_legs::{Anonymous, Bidirectional, BindingMode, Ita, MAX_CODE_PREFIX, is_number};

@@ -29,7 +29,9 @@ use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage::Room;
-use crate::tenants::{NewSoftphone, NumberBindings, PrefixRoute, Softphones, Tenant, TenantSettings, Tenants};
+use crate::tenants::{
+    NewSoftphone, NumberBindings, TrialDays, PrefixRoute, Softphones, Tenant, TenantSettings, Tenants,
+};
 use crate::voices::{NewTemplate, Upload, VoiceLibrary};
 
 pub const TENANT: TenantId = TenantId(1);
@@ -140,6 +142,7 @@ impl World {
         let access = Arc::new(access);
         let softphones = Softphones::new(store.clone(), "offhook".into());
         let bindings = NumberBindings::new(store.clone());
+        let trial_days = Arc::new(TrialDays::new(store.clone()));
         let at = directory.path().to_path_buf();
         let app = App {
             vault: Vault::new(Arc::clone(&access), store.clone(), at, true),
@@ -154,6 +157,7 @@ impl World {
             speaker: Speaker::open(speech, tls).unwrap(),
             softphones,
             bindings,
+            trial_days,
             sip_address: Arc::new(OnceLock::from(SIP_ADDRESS.parse::<SocketAddr>().unwrap())),
             doorbell: watch::Sender::new(0),
         };
