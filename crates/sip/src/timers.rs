@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{LegId, ProbeId, RegistrationId, RequestId};
+use crate::{BindingId, LegId, ProbeId, RegistrationId, RequestId};
 
 /// Round-trip estimate (RFC 3261 §17.1.1.1).
 pub(crate) const T1: Duration = Duration::from_millis(500);
@@ -27,6 +27,10 @@ pub(crate) enum TimerKey {
     Probe(ProbeId),
     /// A request that the caller never answered.
     Unanswered(RequestId),
+    /// An INVITE about which the caller has said nothing.
+    Undecided(LegId),
+    /// The life of a phone's binding is over.
+    Binding(BindingId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

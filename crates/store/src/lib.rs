@@ -26,6 +26,7 @@ mod events;
 mod history;
 mod idempotency;
 mod intents;
+mod ita_usage;
 mod memory;
 mod meta;
 mod number_bindings;

@@ -14,6 +14,7 @@ use crate::error::CommitError;
 use crate::events::{Events, Positions};
 use crate::idempotency::{self, IdempotencyKeys};
 use crate::intents::Intents;
+use crate::ita_usage::{self, Talked};
 use crate::number_bindings::{NumberBinding, Numbers};
 use crate::retention::{Expired, Expiry};
 use crate::softphones::{self, Softphone};
@@ -40,6 +41,7 @@ pub(crate) struct Tables {
     pub(crate) secrets: BTreeMap<(TenantId, String), Vec<u8>>,
     pub(crate) voice_recordings: BTreeMap<(TenantId, String), VoiceRecording>,
     pub(crate) voice_templates: BTreeMap<(TenantId, String), VoiceTemplate>,
+    pub(crate) ita_talked: Talked,
     pub(crate) softphones: BTreeMap<String, Softphone>,
     pub(crate) number_bindings: BTreeMap<Numbers, NumberBinding>,
     pub(crate) meta: BTreeMap<String, Vec<u8>>,
@@ -122,6 +124,7 @@ impl Tables {
                     committed.positions.push(place);
                 }
                 Write::Ended(cdr) => {
+                    ita_usage::add(&mut self.ita_talked, cdr);
                     self.cdrs.insert(cdr);
                     ended.push(cdr.intent.serial);
                 }

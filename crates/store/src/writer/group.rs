@@ -20,6 +20,7 @@ use crate::error::ApplyError;
 use crate::events::{self, EventRow, Positions};
 use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
+use crate::ita_usage::{self, Talked};
 use crate::sql::Connection;
 use crate::sql::multi_row::{Bind, Values};
 use crate::timelines::{self, TimelineRow};
@@ -68,9 +69,9 @@ pub(super) async fn apply(
 struct Rows {
     intents: Vec<IntentRow>,
     idempotency: Vec<IdempotencyRow>,
-    /// One per leg, and one answer per call: what replaces a row replaces it here already.
+    /// One of each per leg: what replaces a row replaces it here already.
     attempts: BTreeMap<LegId, Attempt>,
-    answers: BTreeMap<Serial, Answer>,
+    answers: BTreeMap<LegId, Answer>,
     events: Vec<EventRow>,
     callbacks: Vec<CallbackRow>,
     cdrs: Vec<CdrRow>,
@@ -79,6 +80,7 @@ struct Rows {
     /// Callbacks that `callback_attempts` is about: one statement advances each once.
     attempted: BTreeSet<CallbackId>,
     ended: Vec<EndedRow>,
+    ita_talked: Talked,
 }
 
 impl Rows {
@@ -99,7 +101,7 @@ impl Rows {
                 Write::Answered { serial, leg, at_ms, dialog } => {
                     let (serial, leg, at_ms) = (*serial, *leg, *at_ms);
                     let answer = Answer { serial, leg, at_ms, dialog: dialog.clone() };
-                    self.answers.insert(serial, answer);
+                    self.answers.insert(leg, answer);
                 }
                 Write::Event { event, callback } => {
                     let place = positions.next(event.tenant);
@@ -107,6 +109,7 @@ impl Rows {
                     committed.positions.push(place);
                 }
                 Write::Ended(cdr) => {
+                    ita_usage::add(&mut self.ita_talked, cdr);
                     self.ended.push(EndedRow(cdr.intent.serial));
                     self.cdrs.push(CdrRow((**cdr).clone()));
                 }
@@ -148,6 +151,7 @@ impl Rows {
         let timelines = rows.timelines.into_values().collect::<Vec<_>>();
         timelines::INSERT.execute(connection, timelines).await?;
         callbacks::rows::insert_attempts(connection, rows.callback_attempts).await?;
+        ita_usage::put(connection, rows.ita_talked).await?;
         intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
     }
