@@ -50,10 +50,7 @@ pub(crate) fn add(talked: &mut Talked, cdr: &Cdr) {
     }
 }
 
-pub(crate) async fn put(
-    connection: &mut Connection<'_>,
-    talked: Talked,
-) -> Result<(), ApplyError> {
+pub(crate) async fn put(connection: &mut Connection<'_>, talked: Talked) -> Result<(), ApplyError> {
     for (tenant, talked_ms) in talked {
         let put = Statement::new(
             "INSERT INTO ita_usage (tenant, talked_ms) VALUES ($1, $2)

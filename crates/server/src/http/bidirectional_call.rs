@@ -198,7 +198,11 @@ impl Words {
     }
 
     fn full(self, why: String) -> Response {
-        if self.ita { answer(90_104_029, format!("Too Many Requests: {why}")) } else { answer(1, why) }
+        if self.ita {
+            answer(90_104_029, format!("Too Many Requests: {why}"))
+        } else {
+            answer(1, why)
+        }
     }
 
     fn not_taken(self, refusal: Refusal) -> Response {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use store::{CallbackAttempt, CallbackNext, CallbackResult, VoiceStatus};
 
 use super::testing::{Got, OPERATOR_KEY, TENANT, World, settings, wav};
+use super::tests::{CALL_V1, CALL_V3};
 use crate::app::unix_ms;
 use crate::tenants::{Pair, TenantSettings};
 use crate::voices::Found;
@@ -71,7 +72,7 @@ const PHONES_V2: &str = "/apiaccess/CC-Management/v2/mobileAgent/queryPhone";
 const CALLED_INFO: &str = "/apiaccess/CC-Management/v1/mobileAgent/getCalledInfo";
 const NO_BODY: fn(&Theirs) -> Value = |_| json!({});
 
-static PROBES: [Probe; 55] = [
+static PROBES: [Probe; 58] = [
     probe("POST", super::tests::TOKEN, super::tests::TOKEN, |_| login(), Refused(403, "")),
     probe(
         "POST",
@@ -257,6 +258,27 @@ static PROBES: [Probe; 55] = [
     probe("GET", "/v1/docs/{file}", "/v1/docs/swagger-initializer.js", NO_BODY, Open),
     probe("GET", "/healthz", "/healthz", NO_BODY, Open),
     probe("GET", "/readyz", "/readyz", NO_BODY, Open),
+    probe(
+        "POST",
+        CALL_V3,
+        CALL_V3,
+        |_| json!({"softPhone": "66666666", "called": "8899"}),
+        Refused(200, "8"),
+    ),
+    probe(
+        "POST",
+        CALL_V1,
+        CALL_V1,
+        |_| json!({"caller": "88", "called": "8899", "callerPresent": SHOWN}),
+        Refused(200, "5"),
+    ),
+    probe(
+        "POST",
+        CALL_V1,
+        CALL_V1,
+        |_| json!({"caller": "88", "called": "8899", "callBackUrl": format!("http://{HOST}/")}),
+        Refused(200, "9"),
+    ),
     probe("POST", PHONES_V1, PHONES_V1, NO_BODY, Refused(200, "2")),
     probe("POST", PHONES_V2, PHONES_V2, NO_BODY, Refused(200, "2")),
     probe(

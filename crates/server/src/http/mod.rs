@@ -62,14 +62,8 @@ fn routes() -> [(&'static str, MethodRouter<App>); 14] {
             "/apiaccess/CC-Management/v1/mobileAgent/getRecordingAddress",
             post(recording_address::address),
         ),
-        (
-            "/apiaccess/CC-Management/v3/mobileAgent/createCall",
-            post(bidirectional_call::create_v3),
-        ),
-        (
-            "/apiaccess/CC-Management/v1/mobileAgent/createCall",
-            post(bidirectional_call::create_v1),
-        ),
+        ("/apiaccess/CC-Management/v3/mobileAgent/createCall", post(bidirectional_call::create_v3)),
+        ("/apiaccess/CC-Management/v1/mobileAgent/createCall", post(bidirectional_call::create_v1)),
         ("/apiaccess/CC-Management/v1/mobileAgent/queryPhone", post(softphones::query_v1)),
         ("/apiaccess/CC-Management/v2/mobileAgent/queryPhone", post(softphones::query_v2)),
         ("/apiaccess/CC-Management/v1/mobileAgent/getCalledInfo", post(called_info::query)),

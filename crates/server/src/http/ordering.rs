@@ -125,7 +125,6 @@ pub fn queue_text(retry_after_s: u32) -> String {
 
 pub const BUSY_TEXT: &str = "the server has too much to do; try again in a moment";
 
-
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())
 }

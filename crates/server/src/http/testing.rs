@@ -30,7 +30,8 @@ use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage::Room;
 use crate::tenants::{
-    NewSoftphone, NumberBindings, TrialDays, PrefixRoute, Softphones, Tenant, TenantSettings, Tenants,
+    NewSoftphone, NumberBindings, PrefixRoute, Softphones, Tenant, TenantSettings, Tenants,
+    TrialDays,
 };
 use crate::voices::{NewTemplate, Upload, VoiceLibrary};
 

@@ -93,7 +93,6 @@ impl NumberBindings {
     }
 
     /// Whether a live binding uses `number` as its virtual number.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the driver's, which comes next"))]
     pub fn is_virtual(&self, number: &str, now_ms: i64) -> bool {
         self.read(|all| {
             let of_number = all.by_number.range((number.to_owned(), String::new())..);

@@ -72,7 +72,8 @@ pub async fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
         return None;
     }
     let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
-    let route = settings.may_call(&called, fraud).or_else(|_| settings.may_be_agent(&called, fraud));
+    let route =
+        settings.may_call(&called, fraud).or_else(|_| settings.may_be_agent(&called, fraud));
     let route = route.ok()?;
     let most = balance(app, &tenant).await.ok()?;
     let view = TenantView { tenant: &tenant, defaults, fraud, softphones: &app.softphones };

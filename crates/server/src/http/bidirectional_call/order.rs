@@ -38,7 +38,7 @@ pub enum Manager {
 }
 
 /// Whom a wish is judged for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct TenantView<'a> {
     pub tenant: &'a Tenant,
     pub defaults: &'a Defaults,
@@ -112,7 +112,8 @@ impl Form {
             Ok(None | Some(0..=MAX_WORK_NO)) => {}
             Ok(Some(_)) | Err(WrongType) => return Err(Refused::AgentWorkNo),
         }
-        let call_data = ordering::call_data(wish.call_data).map_err(|WrongType| Refused::CallData)?;
+        let call_data =
+            ordering::call_data(wish.call_data).map_err(|WrongType| Refused::CallData)?;
         let shown = |field: Field<String>, refused: Refused| match field {
             Ok(None) => Ok(None),
             Ok(Some(number)) if may_show(&number, tenant) => Ok(Some(number)),

@@ -125,10 +125,9 @@ impl From<Refusal> for Problem {
                 };
                 Problem::quota(code, quota_text(quota, retry_after_s), retry_after_s)
             }
-            Refusal::Duplicate => Problem::conflict(
-                "duplicate",
-                "a call with this caller and called is not finished",
-            ),
+            Refusal::Duplicate => {
+                Problem::conflict("duplicate", "a call with this caller and called is not finished")
+            }
             Refusal::KeyReused => Problem::unprocessable(
                 "key_reused",
                 "this Idempotency-Key came before with another body",

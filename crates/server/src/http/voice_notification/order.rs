@@ -75,8 +75,8 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
     // Taken for its length alone: no callback of a voice notification carries it back.
     ordering::call_data(wish.call_data).map_err(|WrongType| Refused::CallData)?;
     let entries = playlist_form(wish.playlist)?;
-    let callback_url = ordering::callback_url(wish.callback_url, view.tenant)
-        .map_err(Refused::CallbackUrl)?;
+    let callback_url =
+        ordering::callback_url(wish.callback_url, view.tenant).map_err(Refused::CallbackUrl)?;
     let caller_present = match wish.caller_present.map_err(|WrongType| Refused::CallerPresent)? {
         None => default_caller.clone(),
         Some(number) if may_show(&number, view.tenant) => number,
