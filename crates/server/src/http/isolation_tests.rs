@@ -67,12 +67,13 @@ const fn probe(
 
 const CREATE_V2: &str = super::tests::CREATE_V2;
 const NEW: &str = "/v1/voice_notifications";
+const NEW_CALL: &str = "/v1/bidirectional_calls";
 const PHONES_V1: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryPhone";
 const PHONES_V2: &str = "/apiaccess/CC-Management/v2/mobileAgent/queryPhone";
 const CALLED_INFO: &str = "/apiaccess/CC-Management/v1/mobileAgent/getCalledInfo";
 const NO_BODY: fn(&Theirs) -> Value = |_| json!({});
 
-static PROBES: [Probe; 58] = [
+static PROBES: [Probe; 59] = [
     probe("POST", super::tests::TOKEN, super::tests::TOKEN, |_| login(), Refused(403, "")),
     probe(
         "POST",
@@ -278,6 +279,13 @@ static PROBES: [Probe; 58] = [
         CALL_V1,
         |_| json!({"caller": "88", "called": "8899", "callBackUrl": format!("http://{HOST}/")}),
         Refused(200, "9"),
+    ),
+    probe(
+        "POST",
+        NEW_CALL,
+        NEW_CALL,
+        |_| json!({"caller": "88", "called": "8899", "caller_shown": SHOWN}),
+        Refused(422, "caller_shown"),
     ),
     probe("POST", PHONES_V1, PHONES_V1, NO_BODY, Refused(200, "2")),
     probe("POST", PHONES_V2, PHONES_V2, NO_BODY, Refused(200, "2")),

@@ -74,7 +74,6 @@ impl NumberBindings {
     }
 
     /// Whom a call to `x` from `from` is for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the driver's, which comes next"))]
     pub fn find(&self, x: &str, from: &str, now_ms: i64) -> Option<(TenantId, String)> {
         self.read(|all| {
             let binding = all.live(x, from, now_ms)?;

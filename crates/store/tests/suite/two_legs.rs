@@ -1,15 +1,20 @@
 //! What calls with two legs need besides: softphones, and the bindings of ITA.
 
+use std::time::Duration;
+
+use engine::intent::{BidirectionalCall, Caller, OrderKind};
 use engine::vocabulary::TenantId;
-use store::{NumberBinding, Softphone, StoreError};
+use engine::writes::Write;
+use store::{Expiry, NumberBinding, Softphone, StoreError};
 
 use crate::fixture::{Fixture, on_every_store};
-use crate::nouns::{T0, TENANT};
+use crate::nouns::{T0, TENANT, cdr, intent};
 
 on_every_store!(
     a_softphone_is_kept_replaced_and_removed,
     a_number_belongs_to_one_tenant,
     bindings_are_kept_until_they_are_over,
+    what_ita_calls_talked_stays_counted,
 );
 
 const OTHER: TenantId = TenantId(1);
@@ -53,11 +58,36 @@ async fn bindings_are_kept_until_they_are_over(fixture: Fixture) {
     assert_eq!(store.number_bindings().await.unwrap(), [later.clone(), second.clone()]);
     assert_eq!(store.expire_number_bindings(T0 + 4_999).await.unwrap(), 0);
     assert_eq!(store.expire_number_bindings(T0 + 5_000).await.unwrap(), 1);
-    assert_eq!(store.number_bindings().await.unwrap(), [second.clone()]);
+    assert_eq!(store.number_bindings().await.unwrap(), std::slice::from_ref(&second));
     let others = NumberBinding { tenant: OTHER, ..second.clone() };
     assert!(!store.remove_number_binding(others).await.unwrap());
     assert!(store.remove_number_binding(second).await.unwrap());
     assert!(!store.remove_number_binding(later).await.unwrap());
+}
+
+async fn what_ita_calls_talked_stays_counted(fixture: Fixture) {
+    let call = |serial, ita| {
+        let caller = Caller::Inbound { number: "66666666".into() };
+        let mut intent = intent(serial);
+        intent.order.kind = OrderKind::BidirectionalCall(BidirectionalCall {
+            caller,
+            call_data: None,
+            ita,
+            connected_url: None,
+        });
+        intent
+    };
+    let ended = |serial, ita| Write::Ended(Box::new(cdr(call(serial, ita))));
+    let store = &fixture.store;
+    assert_eq!(store.ita_talked(TENANT).await.unwrap(), Duration::ZERO);
+    // Two in one batch, one behind them, and one that is none.
+    store.submit(vec![ended(1, true), ended(2, true)]).await.unwrap();
+    store.submit(vec![ended(3, true), ended(4, false)]).await.unwrap();
+    let expiry = Expiry { tenant: TENANT, before_ms: i64::MAX, limit: 100 };
+    store.expire_records(expiry).await.unwrap();
+    let fixture = fixture.crash().await;
+    assert_eq!(fixture.store.ita_talked(TENANT).await.unwrap(), Duration::from_secs(21));
+    assert_eq!(fixture.store.ita_talked(OTHER).await.unwrap(), Duration::ZERO);
 }
 
 fn softphone(tenant: TenantId, number: &str) -> Softphone {

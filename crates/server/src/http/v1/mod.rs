@@ -2,6 +2,7 @@
 //! serial numbers as strings, times as ms since 1970.
 
 mod api_keys;
+mod bidirectional_calls;
 mod callbacks;
 mod calls;
 mod docs;
@@ -48,6 +49,7 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 pub fn router() -> Router<App> {
     let (router, document) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(voice_notifications::create))
+        .routes(routes!(bidirectional_calls::create))
         .routes(routes!(calls::list))
         .routes(routes!(calls::show))
         .routes(routes!(calls::cancel))

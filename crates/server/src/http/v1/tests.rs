@@ -460,3 +460,36 @@ async fn two_parties_are_bound_and_parted() {
     assert_eq!((end().await, end().await), (204, 404));
     assert_eq!(world.get(path).await.json(), json!([]));
 }
+
+#[tokio::test]
+async fn a_bidirectional_call_is_placed_in_words_of_our_own() {
+    let world = World::new().await;
+    world.softphone("66666666").await;
+    let path = "/v1/bidirectional_calls";
+    let body = json!({"caller": "66666666", "called": "88884432", "call_data": "7"});
+    let got = world.post(path, body.clone()).await;
+    assert_eq!(got.status, 201, "{}", got.text);
+    assert_eq!(world.last_asked().order.caller_number(), "66666666");
+    for (code, change) in [
+        ("no_route", json!({"called": "6666614"})),
+        ("caller", json!({"caller": "x"})),
+        ("agent_shown", json!({"agent_shown": "1"})),
+        ("call_data", json!({"call_data": "x".repeat(1025)})),
+    ] {
+        let mut body = body.clone();
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let got = world.post(path, body).await;
+        assert_eq!((got.status.as_u16(), &got.json()["code"]), (422, &json!(code)));
+    }
+    world.answers.lock().unwrap().push_back(Err(Refusal::QueueFull { retry_after_s: 9 }));
+    let full = world.post(path, body.clone()).await;
+    assert_eq!((full.status.as_u16(), full.header("retry-after")), (503, "9"));
+    world.reset(|tenant| tenant.settings.trial_agents = Some(vec!["66666666".into()]));
+    for _ in 0..10 {
+        assert_eq!(world.post(path, body.clone()).await.status, 201);
+    }
+    assert_eq!(world.post(path, body.clone()).await.json()["code"], "trial_day");
+    let off = crate::tenants::Bidirectional::Off;
+    world.reset(|tenant| tenant.settings.bidirectional_call = off);
+    assert_eq!(world.post(path, body).await.json()["code"], "service_off");
+}
