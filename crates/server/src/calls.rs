@@ -1,13 +1,17 @@
 //! The handle by which interfaces reach the engine: a bounded channel to the one task that owns it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use engine::cdr::Progress;
 use engine::intent::Idempotency;
 use engine::vocabulary::{Serial, TenantId, TenantLimits};
 pub use engine::{Quota, Refusal, Request, Used};
-use store::Store;
+use serde::Serialize;
+use store::{CallQuery, IntentState, KeptCall, Store, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
+use utoipa::ToSchema;
 
 pub use crate::driver::Note;
 use crate::storage::{Lack, Room, Storage};
@@ -21,6 +25,40 @@ pub struct Accepted {
     pub serial: Serial,
     /// The request was a repetition; the call is the earlier one.
     pub replayed: bool,
+}
+
+/// A call of a tenant in whichever state it is.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub call: KeptCall,
+    /// While the engine has it.
+    pub progress: Option<Progress>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallState {
+    /// In the queue.
+    Waiting,
+    /// Being dialled, or ringing.
+    Calling,
+    /// Answered.
+    Talking,
+    Ended,
+}
+
+impl Listed {
+    /// What the engine knows is newer than what the disk says.
+    pub fn state(&self) -> CallState {
+        match (&self.call, self.progress) {
+            (KeptCall::Over(_), _) => CallState::Ended,
+            (KeptCall::Unfinished(..), Some(Progress { talking_ms: Some(_), .. })) => {
+                CallState::Talking
+            }
+            (KeptCall::Unfinished(_, IntentState::Waiting), None) => CallState::Waiting,
+            (KeptCall::Unfinished(..), _) => CallState::Calling,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +84,8 @@ pub enum Ask {
     /// A tenant's settings changed; with what the store counted of its day, where that matters.
     Limit(TenantId, TenantLimits, Option<Used>),
     LiveNotes(Serial, oneshot::Sender<Vec<Note>>),
+    /// How far these calls have come; as many as one page of a list holds.
+    Progress(Vec<Serial>, oneshot::Sender<BTreeMap<Serial, Progress>>),
     Count(oneshot::Sender<Counts>),
 }
 
@@ -113,6 +153,40 @@ impl Calls {
             Ok(Some(record)) if record.intent.tenant == tenant => CancelError::AlreadyOver,
             Ok(_) | Err(_) => CancelError::NotFound,
         }
+    }
+
+    /// How many calls match, and one page of them, each as it is now.
+    pub async fn list(&self, query: &CallQuery) -> Result<(u64, Vec<Listed>), StoreError> {
+        let (total, calls) = self.store.calls(query).await?;
+        Ok((total, self.with_progress(calls).await))
+    }
+
+    /// A call, whoever's it is.
+    pub async fn find(&self, serial: Serial) -> Result<Option<Listed>, StoreError> {
+        // First the intent: a call that ends in between has its record by the time that is looked for.
+        let call = match self.store.intent(serial).await? {
+            Some((intent, state)) => Some(KeptCall::Unfinished(Box::new(intent), state)),
+            None => self.store.cdr(serial).await?.map(|cdr| KeptCall::Over(Box::new(cdr))),
+        };
+        Ok(self.with_progress(call.into_iter().collect()).await.pop())
+    }
+
+    async fn with_progress(&self, calls: Vec<KeptCall>) -> Vec<Listed> {
+        let unfinished = calls.iter().filter(|call| matches!(call, KeptCall::Unfinished(..)));
+        let unfinished: Vec<Serial> = unfinished.map(|call| call.intent().serial).collect();
+        let mut progress = BTreeMap::new();
+        if !unfinished.is_empty() {
+            let (sender, reply) = oneshot::channel();
+            // Where the owner of the engine is gone, the disk says what there is to say.
+            if self.asks.send(Ask::Progress(unfinished, sender)).await.is_ok() {
+                progress = reply.await.unwrap_or_default();
+            }
+        }
+        let listed = |call: KeptCall| {
+            let progress = progress.get(&call.intent().serial).copied();
+            Listed { call, progress }
+        };
+        calls.into_iter().map(listed).collect()
     }
 
     /// The notes of a live call so far; of an ended one they are in the store.

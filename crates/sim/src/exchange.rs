@@ -194,6 +194,8 @@ impl Exchange {
             Event::Ended { leg, end } => self.tell(line, leg, Notice::Ended(end)),
             // `Ended` follows the first; an INFO has been answered by the core.
             Event::NoAck { .. } | Event::Info { .. } => {}
+            // Its lines answer at once and keep no books of phones.
+            Event::Answering { .. } | Event::Refreshed { .. } | Event::Bound { .. } => {}
             // The carrier dials and registers nowhere.
             Event::Prepared { .. }
             | Event::Challenged { .. }

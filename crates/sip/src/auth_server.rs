@@ -1,46 +1,38 @@
 //! Digest challenges of ours (RFC 7616, RFC 8760): random nonces, each nonce count once, SHA-256
 //! offered first and MD5 for old phones, the same answer for a wrong password and an unknown user.
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, net::IpAddr, time::Instant};
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use sipx_sip::HeaderName;
 
 use crate::{
+    DigestPolicy, DigestUser,
+    guesses::{Allowance, Guesser, Guesses},
     message::{Request, text},
-    policy::{DigestPolicy, hex},
+    nonces::{Nonces, is_equal},
+    policy::hex,
     random::Random,
 };
 
-const NONCE_LIFE: Duration = Duration::from_secs(300);
-const MAX_NONCES: usize = 20_000;
-const MAX_FAILURES: u32 = 10;
-const FAILURE_WINDOW: Duration = Duration::from_secs(300);
-/// Guessers that are remembered at a time.
-const MAX_GUESSERS: usize = 10_000;
+/// Whom logins are checked against.
+pub(crate) trait Directory {
+    fn realm(&self) -> &str;
+    fn user(&self, name: &str) -> Option<&DigestUser>;
+    /// Whether this user is logged in from there: guesses of others do not lock it out.
+    fn is_at(&self, name: &str, ip: IpAddr) -> bool;
+}
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AuthServer {
-    nonces: HashMap<String, Nonce>,
-    oldest_first: VecDeque<(Instant, String)>,
-    failures: BTreeMap<(String, IpAddr), Failures>,
+    nonces: Nonces,
+    guesses: Guesses,
 }
 
-#[derive(Debug)]
-struct Nonce {
-    last_count: u32,
-}
-
-#[derive(Debug)]
-struct Failures {
-    count: u32,
-    since: Instant,
-}
+/// Of one user name from one source; of all names from one source (an office behind one address has
+/// several phones); of everybody.
+const ALLOWED: Allowance = Allowance { login: 10, source: 50, everybody: 1000 };
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Login {
@@ -49,55 +41,55 @@ pub(crate) enum Login {
     Challenge(Vec<(String, String)>),
 }
 
+impl Default for AuthServer {
+    fn default() -> AuthServer {
+        AuthServer { nonces: Nonces::default(), guesses: Guesses::new(ALLOWED) }
+    }
+}
+
 impl AuthServer {
+    /// Nothing about the user is looked at before the nonce has shown that whoever asks has heard our
+    /// challenge at this address: nobody can be locked out by what is sent in his name from elsewhere.
     pub fn check(
         &mut self,
-        policy: &DigestPolicy,
+        directory: &impl Directory,
         request: &Request,
         random: &mut Random,
         now: Instant,
     ) -> Login {
-        self.forget_old(now);
+        let ip = request.source.remote.ip();
         let given = text(&request.headers, &HeaderName::Authorization)
             .and_then(|value| Authorization::parse(&value));
-        let Some(given) = given.filter(|given| given.realm == policy.realm) else {
-            return self.challenge(policy, false, random, now);
+        let Some(given) = given.filter(|given| given.realm == directory.realm()) else {
+            return self.challenge(directory, ip, Stale::No, random, now);
         };
-        let guesser = (given.username.clone(), request.source.remote.ip());
-        if self.is_locked(&guesser, now) {
-            return self.challenge(policy, false, random, now);
+        if !self.nonces.is_good(&given.nonce, given.count, ip, random, now) {
+            return self.challenge(directory, ip, Stale::Yes, random, now);
         }
-        if !given.is_right(policy, request) {
-            self.count_failure(guesser, now);
-            return self.challenge(policy, false, random, now);
+        // The work is done for whoever is locked, too: it takes as long, and says as little.
+        let is_right = given.is_right(directory.user(&given.username), request);
+        if self.is_locked(directory, &given.username, ip, now) || !is_right {
+            self.count_failure(directory, given.username, ip, now);
+            return self.challenge(directory, ip, Stale::No, random, now);
         }
-        // The password is right; now the nonce has to be ours and its count new.
-        match self.nonces.get_mut(&given.nonce) {
-            Some(nonce) if given.count > nonce.last_count => {
-                nonce.last_count = given.count;
-                Login::Accepted(given.username)
-            }
-            Some(_) | None => self.challenge(policy, true, random, now),
-        }
+        self.nonces.use_up(&given.nonce, given.count, now);
+        Login::Accepted(given.username)
     }
 
     fn challenge(
         &mut self,
-        policy: &DigestPolicy,
-        stale: bool,
+        directory: &impl Directory,
+        ip: IpAddr,
+        stale: Stale,
         random: &mut Random,
         now: Instant,
     ) -> Login {
-        let nonce = format!("{}{}", random.token(), random.token());
-        if self.nonces.len() >= MAX_NONCES
-            && let Some((_, oldest)) = self.oldest_first.pop_front()
-        {
-            self.nonces.remove(&oldest);
-        }
-        self.oldest_first.push_back((now, nonce.clone()));
-        self.nonces.insert(nonce.clone(), Nonce { last_count: 0 });
-        let realm = policy.realm.replace(['"', '\\', '\r', '\n'], "");
-        let stale = if stale { ", stale=true" } else { "" };
+        let nonce = self.nonces.give(ip, random, now);
+        let realm = directory.realm().replace(['"', '\\', '\r', '\n'], "");
+        let stale = match stale {
+            Stale::Yes => ", stale=true",
+            Stale::No => "",
+        };
         let lines = ["SHA-256", "MD5"].map(|algorithm| {
             let value = format!(
                 "Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}"
@@ -107,34 +99,50 @@ impl AuthServer {
         Login::Challenge(lines.into())
     }
 
-    fn forget_old(&mut self, now: Instant) {
-        while let Some((issued, _)) = self.oldest_first.front()
-            && now.duration_since(*issued) > NONCE_LIFE
-        {
-            if let Some((_, nonce)) = self.oldest_first.pop_front() {
-                self.nonces.remove(&nonce);
-            }
-        }
+    fn is_locked(&self, directory: &impl Directory, user: &str, ip: IpAddr, now: Instant) -> bool {
+        let locked = |guesser: Guesser| self.guesses.is_locked(&guesser, now);
+        let by_others = locked(Guesser::Everybody) || locked(Guesser::Source(ip.into()));
+        locked(Guesser::Login(user.to_owned(), ip.into()))
+            || (by_others && !directory.is_at(user, ip))
     }
 
-    fn is_locked(&self, guesser: &(String, IpAddr), now: Instant) -> bool {
-        self.failures.get(guesser).is_some_and(|failures| {
-            failures.count >= MAX_FAILURES && now.duration_since(failures.since) < FAILURE_WINDOW
-        })
+    /// A series ends with its lock: guesses during it change nothing.
+    fn count_failure(
+        &mut self,
+        directory: &impl Directory,
+        user: String,
+        ip: IpAddr,
+        now: Instant,
+    ) {
+        if self.is_locked(directory, &user, ip, now) {
+            return;
+        }
+        let guessers =
+            [Guesser::Everybody, Guesser::Source(ip.into()), Guesser::Login(user, ip.into())];
+        for guesser in guessers {
+            self.guesses.count(guesser, now);
+        }
+    }
+}
+
+/// Whether only the nonce was wrong, as far as was looked (RFC 7616 §3.3).
+#[derive(Clone, Copy)]
+enum Stale {
+    Yes,
+    No,
+}
+
+impl Directory for DigestPolicy {
+    fn realm(&self) -> &str {
+        &self.realm
     }
 
-    fn count_failure(&mut self, guesser: (String, IpAddr), now: Instant) {
-        if self.failures.len() >= MAX_GUESSERS {
-            self.failures.retain(|_, failures| now.duration_since(failures.since) < FAILURE_WINDOW);
-        }
-        if self.failures.len() >= MAX_GUESSERS {
-            self.failures.pop_first();
-        }
-        let failures = self.failures.entry(guesser).or_insert(Failures { count: 0, since: now });
-        if now.duration_since(failures.since) >= FAILURE_WINDOW {
-            *failures = Failures { count: 0, since: now };
-        }
-        failures.count += 1;
+    fn user(&self, name: &str) -> Option<&DigestUser> {
+        self.users.get(name)
+    }
+
+    fn is_at(&self, _: &str, _: IpAddr) -> bool {
+        false
     }
 }
 
@@ -198,15 +206,15 @@ impl Authorization {
         })
     }
 
-    fn is_right(&self, policy: &DigestPolicy, request: &Request) -> bool {
+    fn is_right(&self, user: Option<&DigestUser>, request: &Request) -> bool {
         let same_uri = sipx_sip::Uri::parse(self.uri.clone().into_bytes().into())
             .is_ok_and(|uri| uri.equivalent(&request.uri));
-        let user = policy.users.get(&self.username);
         // An unknown user costs the same work as a known one.
         let ha1 = match (user, self.algorithm) {
             (Some(user), Algorithm::Md5) => &user.ha1_md5,
             (Some(user), Algorithm::Sha256) => &user.ha1_sha256,
-            (None, Algorithm::Md5 | Algorithm::Sha256) => "none",
+            (None, Algorithm::Md5) => &NOBODY[..32],
+            (None, Algorithm::Sha256) => NOBODY,
         };
         let ha2 = self.algorithm.hash(&format!("{}:{}", request.method, self.uri));
         let expected = self
@@ -217,11 +225,8 @@ impl Authorization {
     }
 }
 
-/// In a time that does not tell where the first difference is.
-fn is_equal(a: &[u8], b: &[u8]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |seen, (a, b)| seen | (a ^ b));
-    a.len() == b.len() && std::hint::black_box(difference) == 0
-}
+/// As long as an HA1 of SHA-256, and nobody's.
+const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// `name=value` pairs, quoted or not, names in lower case.
 fn parameters(text: &str) -> HashMap<String, String> {

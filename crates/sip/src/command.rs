@@ -1,10 +1,14 @@
 //! What the caller asks of the core.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
-use crate::{Address, Credentials, DialogSnapshot, Failover, Hop, Uri, Wire};
+use crate::{Address, Credentials, DialogSnapshot, DigestUser, Failover, Hop, Uri, Wire};
 
 /// One dial attempt or one inbound INVITE; never reused.
 ///
@@ -38,6 +42,16 @@ pub struct RequestId(pub u64);
 /// One stream connection; given by the endpoint, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId(pub u64);
+
+impl FlowId {
+    /// The flow of whoever is reached over UDP at the address that it sent from, whatever its Contact
+    /// says: the two addresses are all there is to it (RFC 5626 §3.1).
+    pub const DATAGRAMS: FlowId = FlowId(u64::MAX);
+}
+
+/// One place where a phone of ours is reached; the same as long as the phone refreshes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BindingId(pub u64);
 
 /// Whom a TLS connection has to be with: an entry of [`crate::TlsSettings`]. Chosen by the caller;
 /// it lies on disk with a call, so it should mean the same after a restart.
@@ -244,6 +258,16 @@ pub enum Command {
         leg: LegId,
         body: Option<Body>,
     },
+    /// The same in two steps, for whoever has the dialog on disk before the far side knows of it:
+    /// nothing is sent, `Answering` follows, unless the leg has ended.
+    PrepareAnswer {
+        leg: LegId,
+        body: Option<Body>,
+    },
+    /// The 200 of `PrepareAnswer`.
+    SendAnswer {
+        leg: LegId,
+    },
     /// Answer an inbound leg in the moment in which it is cancelled: the race that a simulated
     /// carrier offers to its users. The far side then has a call that it did not want any more.
     AnswerWhenCancelled {
@@ -257,6 +281,11 @@ pub enum Command {
         status: u16,
         reason: Option<String>,
         headers: Vec<(String, String)>,
+    },
+    /// Refuse an inbound leg whose number means nothing here, in the same words as every other
+    /// (404, without further headers), and count it as a wrong guess of its source.
+    TurnAway {
+        leg: LegId,
     },
     /// Accept the far side's re-INVITE or UPDATE (`Offered`).
     AnswerOffer {
@@ -319,6 +348,20 @@ pub enum Command {
     /// How this leg ended is on disk: the refusal may be acknowledged.
     Settle {
         leg: LegId,
+    },
+    /// These are the phones that may register, from now on: by user name, HA1 in the realm of
+    /// [`crate::PhonePolicy`]. Who is missing or has another password loses its bindings.
+    SetUsers(BTreeMap<String, DigestUser>),
+    /// One more of them, one with another password, or (`None`) one less.
+    SetUser {
+        user: String,
+        login: Option<DigestUser>,
+    },
+    /// Calls from these addresses come in without a password, with any number: trunks. All of them;
+    /// the earlier ones are forgotten. Over UDP an address proves little: the network has to keep
+    /// others from sending in a trunk's name.
+    Trust {
+        sources: BTreeSet<IpAddr>,
     },
     /// Answer OPTIONS and new INVITEs with 503 from now on; calls that are up go on.
     Drain,

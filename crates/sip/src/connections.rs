@@ -23,6 +23,8 @@ pub(crate) enum Sent {
     Full(FlowId),
     /// A connection is to be opened first; the message waits.
     Open,
+    /// It was for a connection that is gone, and its peer takes none: it has opened that one itself.
+    Gone,
     /// Too much waits already for this peer, or there are too many connections.
     Refused,
 }
@@ -61,6 +63,9 @@ impl Connections {
                 true => Sent::Handed,
                 false => Sent::Full(flow),
             };
+        }
+        if message.flow.is_some() {
+            return Sent::Gone;
         }
         if let Some(waiting) = self.opening.get_mut(&message.hop()) {
             if waiting.len() >= queue {

@@ -21,6 +21,7 @@ use crate::{
     probes::Probes,
     registrations::Registrations,
     stack::Stack,
+    strangers::NOBODY_HERE,
     timers::TimerKey,
     transactions::{ClientKey, Failure, Owner},
 };
@@ -110,12 +111,13 @@ impl Core {
         let mut stack = Stack::new(config, seed, now);
         // Ids of inbound legs are not those of an earlier process, whose dialogs may be on disk.
         let inbound_legs = stack.random.next() >> 2;
+        let outside = Outside::new(&stack.policy);
         Core {
             stack,
             legs: HashMap::new(),
             registrations: Registrations::default(),
             probes: Probes::default(),
-            outside: Outside::default(),
+            outside,
             inbound_legs,
         }
     }
@@ -143,6 +145,12 @@ impl Core {
             Command::Ring { leg, body } => self.tell(leg, Verb::Provisional(180, body)),
             Command::Progress { leg, body } => self.tell(leg, Verb::Provisional(183, body)),
             Command::Answer { leg, body } => self.tell(leg, Verb::Answer(body)),
+            Command::PrepareAnswer { leg, body } => self.tell(leg, Verb::PrepareAnswer(body)),
+            Command::SendAnswer { leg } => self.tell(leg, Verb::SendAnswer),
+            Command::TurnAway { leg } => {
+                self.outside.strangers.turned_away(leg, &mut self.stack);
+                self.tell(leg, Verb::refuse(NOBODY_HERE));
+            }
             Command::AnswerWhenCancelled { leg, body } => {
                 self.tell(leg, Verb::AnswerWhenCancelled(body));
             }
@@ -163,6 +171,13 @@ impl Core {
             }
             Command::HoldRefusals => self.stack.hold_refusals(),
             Command::Settle { leg } => self.stack.settle_refusal(leg),
+            Command::SetUsers(users) => {
+                self.outside.registrar.set_users(users, &mut self.stack);
+            }
+            Command::SetUser { user, login } => {
+                self.outside.registrar.set_user(user, login, &mut self.stack);
+            }
+            Command::Trust { sources } => self.outside.strangers.trust(sources),
             Command::Drain => self.outside.is_draining = true,
         }
     }
@@ -200,6 +215,13 @@ impl Core {
         }
     }
 
+    /// A connection is gone: phones that were reached over it are not any more. What was asked over it
+    /// fails by [`Core::transport_failed`].
+    pub fn flow_lost(&mut self, flow: FlowId, now: Instant) {
+        self.handle_timeout(now);
+        self.outside.registrar.flow_lost(flow, &mut self.stack);
+    }
+
     /// Fires every timer that is due, each at its own time.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((at, key)) = self.stack.timers.pop(now) {
@@ -215,6 +237,8 @@ impl Core {
                 TimerKey::Registration(id) => self.registrations.due(id, &mut self.stack),
                 TimerKey::Probe(id) => self.probes.due(id, &mut self.stack),
                 TimerKey::Unanswered(id) => self.outside.unanswered(id, &mut self.stack),
+                TimerKey::Undecided(leg) => self.tell(leg, Verb::refuse(480)),
+                TimerKey::Binding(id) => self.outside.registrar.due(id, &mut self.stack),
             }
         }
         self.stack.now = self.stack.now.max(now);
@@ -261,6 +285,9 @@ impl Core {
     }
 
     fn tell(&mut self, leg: LegId, verb: Verb) {
+        if leg.is_inbound() {
+            self.outside.strangers.decided(leg, &mut self.stack);
+        }
         self.with_leg(leg, Input::Command(verb));
     }
 
@@ -296,8 +323,12 @@ impl Core {
                 let entry = Entry { leg, call_id, local_tag };
                 self.legs.insert(id, entry);
             }
-            Ok(None) => self.stack.remove_dialog(&call_id, &local_tag),
+            Ok(None) => {
+                self.outside.strangers.settled(id, &mut self.stack);
+                self.stack.remove_dialog(&call_id, &local_tag);
+            }
             Err(_) => {
+                self.outside.strangers.settled(id, &mut self.stack);
                 self.stack.counters.panics += 1;
                 self.stack.remove_dialog(&call_id, &local_tag);
                 tracing::error!(leg = id.0, "a broken invariant cost this SIP leg");

@@ -170,11 +170,12 @@ impl Dialog {
 
     /// The next hop. An address literal in the first Route or in the Contact is followed, unless it
     /// is one that cannot be reached from here while the peer's own can: then the peer is behind
-    /// NAT. Names are not looked up inside the core: they lead to the peer that was dialled.
+    /// NAT. Names are not looked up inside the core: they lead to the peer that was dialled. A phone
+    /// that registered here is only reached the way it came.
     pub fn destination(&self) -> Destination {
         let hop = self.routes.first().unwrap_or(&self.target);
         let addr = literal_address(hop)
-            .filter(|_| !self.transport.is_reliable())
+            .filter(|_| !self.transport.is_reliable() && self.flow.is_none())
             .filter(|addr| addr.is_ipv4() == self.local.is_ipv4())
             .filter(|addr| is_reachable(addr.ip()) || !is_reachable(self.remote.ip()))
             .unwrap_or(self.remote);

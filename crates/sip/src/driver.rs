@@ -202,6 +202,7 @@ impl Driver {
             Sent::Open => {
                 self.connect(message.hop(), message.local);
             }
+            Sent::Gone => self.unreachable(message.hop(), TransportFault::Lost),
             Sent::Refused => {
                 self.core.counters_mut().connections_refused += 1;
                 self.unreachable(message.hop(), TransportFault::Full);
@@ -288,6 +289,7 @@ impl Driver {
             }
         }
         tracing::debug!(flow = flow.0, ?why, "a SIP connection was closed");
+        self.core.flow_lost(flow, Instant::now());
         let fault = match why {
             Closed::Tls(fault) => TransportFault::Tls(fault),
             _ => TransportFault::Lost,

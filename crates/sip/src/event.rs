@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    Address, Body, DialogSnapshot, FlowId, LegId, ProbeId, RegistrationId, RequestId, Retry,
-    Transport, Uri, Wire,
+    Address, BindingId, Body, Destination, DialogSnapshot, FlowId, LegId, ProbeId, RegistrationId,
+    RequestId, Retry, Transport, Uri, Wire,
 };
 
 /// Everything that happens to legs and registrations.
@@ -46,6 +46,12 @@ pub enum Event {
         dialog: Box<DialogSnapshot>,
         body: Option<Body>,
     },
+    /// What `PrepareAnswer` would send: put the dialog on disk, then `SendAnswer`. After a crash
+    /// `HangUpDialog` ends it, also where the 200 never left.
+    Answering {
+        leg: LegId,
+        dialog: Box<DialogSnapshot>,
+    },
     /// Exactly once for each leg that was prepared, resumed or came in.
     Ended {
         leg: LegId,
@@ -66,6 +72,11 @@ pub enum Event {
         leg: LegId,
         status: u16,
     },
+    /// The session was refreshed without a new description: by an UPDATE or by our own session timer
+    /// (RFC 4028). Like `Offered`, `OfferAnswered` and `Info` it shows that the far side is alive.
+    Refreshed {
+        leg: LegId,
+    },
     /// The ACK for our 2xx; a body is the answer to our offer in it.
     Confirmed {
         leg: LegId,
@@ -85,6 +96,12 @@ pub enum Event {
     Incoming {
         leg: LegId,
         request: Box<IncomingCall>,
+    },
+    /// Where a phone of ours is reached from now on: all of it, the preferred first; nowhere where it
+    /// is empty. To call one, `Invite` takes its `uri` and its `destination`, and no `Failover`.
+    Bound {
+        user: String,
+        bindings: Vec<Binding>,
     },
     Registered {
         id: RegistrationId,
@@ -180,11 +197,45 @@ pub struct IncomingCall {
     pub transport: Transport,
     /// The bound address that it came in on.
     pub local: SocketAddr,
-    /// The user that a digest policy recognised.
-    pub authenticated: Option<String>,
+    pub origin: Origin,
     /// Every header as it came, except credentials.
     pub headers: Vec<(String, String)>,
     pub body: Option<Body>,
+}
+
+/// As whom the far side of a new call is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody vouches for it.
+    Stranger,
+    /// It has an address of [`crate::Command::Trust`].
+    Trusted,
+    /// It has shown the password of this user.
+    User(String),
+}
+
+impl Origin {
+    /// The user that showed its password.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Origin::User(user) => Some(user),
+            Origin::Stranger | Origin::Trusted => None,
+        }
+    }
+}
+
+/// One place where a phone of ours is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    pub id: BindingId,
+    /// The Contact, as which the phone wants to be called.
+    pub uri: Uri,
+    /// Over the connection, or to the address, that the phone registered from.
+    pub destination: Destination,
+    /// `q` of the Contact in thousandths: higher ones are to be tried first.
+    pub preference: u16,
+    /// What the phone calls itself, at most 128 characters.
+    pub user_agent: Option<String>,
 }
 
 /// A request outside any dialog.

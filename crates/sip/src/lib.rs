@@ -88,18 +88,22 @@ mod event;
 mod failover;
 mod fault;
 mod framing;
+mod guesses;
 mod handshake;
 mod legs;
 mod message;
+mod nonces;
 mod outside;
 mod peers;
 mod policy;
 mod probes;
 mod random;
+mod registrar;
 mod registrations;
 mod reply;
 mod snapshot;
 mod stack;
+mod strangers;
 mod stream;
 mod tap;
 mod timers;
@@ -111,21 +115,23 @@ mod writer;
 
 pub use address::{Address, AddressError, Uri};
 pub use command::{
-    Body, Command, Destination, FlowId, HangUpCause, Invite, LegId, Probe, ProbeId, Registration,
-    RegistrationId, RequestId, TlsPeer, Transport,
+    BindingId, Body, Command, Destination, FlowId, HangUpCause, Invite, LegId, Probe, ProbeId,
+    Registration, RegistrationId, RequestId, TlsPeer, Transport,
 };
 pub use core::{Core, CoreConfig, CoreListener, Output, Received, Transmit};
 pub use counters::Counters;
 pub use credentials::Credentials;
 pub use endpoint::{Busy, Endpoint, EndpointConfig, Limits, Listener, StartError};
 pub use event::{
-    Direction, End, EndTimer, EndedBy, Event, IncomingCall, OutsideRequest, ProbeOutcome,
-    RegistrationFailure, TapRecord,
+    Binding, Direction, End, EndTimer, EndedBy, Event, IncomingCall, Origin, OutsideRequest,
+    ProbeOutcome, RegistrationFailure, TapRecord,
 };
 pub use failover::{Dead, Failover, LargeRequests, Retry};
 pub use fault::{Hop, TlsFault, TransportFault};
 pub use framing::{FrameError, Framed, Framer};
-pub use policy::{AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, Policy};
+pub use policy::{
+    AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, PhonePolicy, Policy, StrangerPolicy,
+};
 pub use snapshot::DialogSnapshot;
 pub use tls::{Authorities, Identity, TlsClient, TlsError, TlsServer, TlsSettings};
 pub use wire::{Wire, WireError};

@@ -223,7 +223,7 @@ pub(crate) fn contacts(headers: &Headers) -> Vec<Uri> {
 const MAX_CONTACTS: usize = 8;
 
 /// The `q` parameter of a Contact in thousandths.
-fn preference(contact: &str) -> u16 {
+pub(crate) fn preference(contact: &str) -> u16 {
     let params = contact.rsplit_once('>').map_or(contact, |(_, params)| params);
     let q = params.split(';').find_map(|param| {
         let (name, value) = param.split_once('=')?;

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use sipx_sip::{HeaderName, Method};
 
 use crate::{
-    AcceptInvites, AcceptRegister, Address, Body, Event, OutsideRequest, RequestId,
+    AcceptInvites, AcceptRegister, Address, Body, Event, Origin, OutsideRequest, Policy, RequestId,
     auth_server::{AuthServer, Login},
     message::{Request, plain_headers, split_values, texts},
+    registrar::Registrar,
     stack::Stack,
+    strangers::{Admission, NOBODY_HERE, Strangers},
     timers::{GIVE_UP, TimerHandle, TimerKey},
     transactions::ServerId,
     writer::{ALLOW, check_headers},
@@ -20,7 +22,9 @@ pub(crate) enum Verdict {
     /// Answered without keeping anything, so that a flood of them costs no memory.
     Refuse(u16, Vec<(String, String)>),
     /// It becomes an inbound leg.
-    Invite { user: Option<String> },
+    Invite { origin: Origin },
+    /// A phone of ours registers.
+    Register { user: String },
     /// The caller answers it.
     PassOn { user: Option<String> },
 }
@@ -31,10 +35,12 @@ impl Verdict {
     }
 }
 
-/// The state that outside requests need: nonces and what the caller has not answered yet.
-#[derive(Debug, Default)]
+/// The state that outside requests need: who may come in, and what the caller has not answered yet.
+#[derive(Debug)]
 pub(crate) struct Outside {
     auth: AuthServer,
+    pub registrar: Registrar,
+    pub strangers: Strangers,
     waiting: HashMap<RequestId, (ServerId, TimerHandle)>,
     count: u64,
     pub is_draining: bool,
@@ -45,6 +51,17 @@ const MAX_WAITING: usize = 4096;
 const LATER: &str = "5";
 
 impl Outside {
+    pub fn new(policy: &Policy) -> Outside {
+        Outside {
+            auth: AuthServer::default(),
+            registrar: Registrar::new(policy.phones.clone()),
+            strangers: Strangers::new(policy.strangers),
+            waiting: HashMap::new(),
+            count: 0,
+            is_draining: false,
+        }
+    }
+
     pub fn judge(&mut self, request: &Request, legs: usize, stack: &mut Stack) -> Verdict {
         if let Some(unsupported) = unsupported(request) {
             return Verdict::Refuse(420, vec![("Unsupported".to_owned(), unsupported)]);
@@ -68,15 +85,20 @@ impl Outside {
 
     fn judge_invite(&mut self, request: &Request, legs: usize, stack: &mut Stack) -> Verdict {
         let policy = stack.policy.clone();
-        let user = match &policy.accept_invites {
+        let origin = match &policy.accept_invites {
             AcceptInvites::Never => return Verdict::refuse(403),
-            AcceptInvites::Open => None,
+            AcceptInvites::Open => Ok(Origin::Stranger),
             AcceptInvites::Digest(digest) => {
                 match self.auth.check(digest, request, &mut stack.random, stack.now) {
-                    Login::Accepted(user) => Some(user),
-                    Login::Challenge(headers) => return Verdict::Refuse(401, headers),
+                    Login::Accepted(user) => Ok(Origin::User(user)),
+                    Login::Challenge(headers) => Err(Verdict::Refuse(401, headers)),
                 }
             }
+            AcceptInvites::Ask => self.origin_of(request, stack),
+        };
+        let origin = match origin {
+            Ok(origin) => origin,
+            Err(refusal) => return refusal,
         };
         if self.is_draining || stack.congested || legs >= stack.config.max_legs {
             return Verdict::Refuse(503, retry_later());
@@ -85,7 +107,32 @@ impl Outside {
             let none = ("Accept-Encoding".to_owned(), "identity".to_owned());
             return Verdict::Refuse(415, vec![none]);
         }
-        Verdict::Invite { user }
+        Verdict::Invite { origin }
+    }
+
+    /// Who calls, where the caller of this crate decides what becomes of it.
+    fn origin_of(&mut self, request: &Request, stack: &mut Stack) -> Result<Origin, Verdict> {
+        let ip = request.source.remote.ip();
+        if self.strangers.is_full() {
+            return Err(Verdict::Refuse(503, retry_later()));
+        }
+        if self.strangers.is_trusted(ip) {
+            return Ok(Origin::Trusted);
+        }
+        let shows_password = request.headers.value(&HeaderName::Authorization).is_some();
+        if shows_password || self.registrar.is_behind(request.source) {
+            let random = &mut stack.random;
+            return match self.auth.check(&self.registrar, request, random, stack.now) {
+                Login::Accepted(user) => Ok(Origin::User(user)),
+                Login::Challenge(headers) => Err(Verdict::Refuse(401, headers)),
+            };
+        }
+        let number = crate::Uri::from_parsed(&request.uri).map(|uri| uri.user().to_owned());
+        match self.strangers.admit(&number.unwrap_or_default(), ip, stack) {
+            Admission::LetIn => Ok(Origin::Stranger),
+            Admission::NobodyHere => Err(Verdict::refuse(NOBODY_HERE)),
+            Admission::Later => Err(Verdict::Refuse(503, retry_later())),
+        }
     }
 
     fn judge_register(&mut self, request: &Request, stack: &mut Stack) -> Verdict {
@@ -98,6 +145,17 @@ impl Outside {
                     Login::Accepted(user) => Some(user),
                     Login::Challenge(headers) => return Verdict::Refuse(401, headers),
                 }
+            }
+            AcceptRegister::Phones => {
+                // The caller would not hear of it: the phone tries again.
+                if stack.congested {
+                    return Verdict::Refuse(503, retry_later());
+                }
+                let random = &mut stack.random;
+                return match self.auth.check(&self.registrar, request, random, stack.now) {
+                    Login::Accepted(user) => Verdict::Register { user },
+                    Login::Challenge(headers) => Verdict::Refuse(401, headers),
+                };
             }
         };
         if stack.congested || self.waiting.len() >= MAX_WAITING {

@@ -1,6 +1,6 @@
 //! What peers may ask of us without an invitation. The default refuses everything.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -10,6 +10,10 @@ use sha2::{Digest, Sha256};
 pub struct Policy {
     pub accept_invites: AcceptInvites,
     pub accept_register: AcceptRegister,
+    /// For [`AcceptRegister::Phones`] and [`AcceptInvites::Ask`].
+    pub phones: PhonePolicy,
+    /// For [`AcceptInvites::Ask`].
+    pub strangers: StrangerPolicy,
 }
 
 /// Whether INVITEs become inbound legs.
@@ -20,6 +24,11 @@ pub enum AcceptInvites {
     Never,
     Open,
     Digest(DigestPolicy),
+    /// The caller decides: [`crate::Event::Incoming`] says as whom the far side is known
+    /// ([`crate::Origin`]). In this order: an address of [`crate::Command::Trust`]; a phone of ours,
+    /// which has to show its password; anybody, where the number has 1 to 18 digits and nothing else,
+    /// so that it may be the code of a task. Everything else gets the 404 that a wrong code gets.
+    Ask,
 }
 
 /// Whether REGISTERs become [`crate::Event::Request`].
@@ -30,6 +39,53 @@ pub enum AcceptRegister {
     Never,
     Open,
     Digest(DigestPolicy),
+    /// The core itself keeps who of [`crate::Command::SetUsers`] is where, and says so
+    /// ([`crate::Event::Bound`]).
+    Phones,
+}
+
+/// Phones that register here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhonePolicy {
+    /// One for all: a user name is a number, and belongs to one phone of one tenant.
+    pub realm: String,
+    /// Bindings that are to live shorter are refused with 423.
+    pub min_expires: Duration,
+    /// The longest life of a binding, and that of one whose phone names none. It is also how long a
+    /// phone over UDP may be unreachable after a restart of ours: it is back when it registers again.
+    pub max_expires: Duration,
+    /// Bindings of one user, at least 1; of one more the longest unrefreshed one goes.
+    pub max_bindings: usize,
+}
+
+impl Default for PhonePolicy {
+    fn default() -> PhonePolicy {
+        PhonePolicy {
+            realm: "offhook".to_owned(),
+            min_expires: Duration::from_secs(60),
+            max_expires: Duration::from_secs(600),
+            max_bindings: 5,
+        }
+    }
+}
+
+/// Bounds on what those may do who show no password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrangerPolicy {
+    /// Wrong numbers ([`crate::Command::TurnAway`]) of one address (of IPv6: one /64) within five
+    /// minutes; what it sends then is refused like a wrong number, until they are over.
+    pub guesses_per_source: u32,
+    /// Wrong numbers of all together; strangers get 503 then, until the five minutes are over.
+    pub guesses_in_all: u32,
+    /// INVITEs that may wait for the caller's first word at a time; one more gets 503. One that waits
+    /// for 10 s is refused with 480.
+    pub max_undecided: usize,
+}
+
+impl Default for StrangerPolicy {
+    fn default() -> StrangerPolicy {
+        StrangerPolicy { guesses_per_source: 20, guesses_in_all: 2000, max_undecided: 512 }
+    }
 }
 
 /// Who may come in after a digest challenge (RFC 7616, RFC 8760).
@@ -40,7 +96,7 @@ pub struct DigestPolicy {
 }
 
 /// HA1 of one user in both algorithms; the password is not kept.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DigestUser {
     pub(crate) ha1_md5: String,
     pub(crate) ha1_sha256: String,

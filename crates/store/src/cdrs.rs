@@ -6,13 +6,14 @@ use std::time::Duration;
 use engine::Used;
 use engine::cdr::Cdr;
 use engine::intent::Intent;
-use engine::vocabulary::{CallKind, Serial, TenantId};
+use engine::vocabulary::{Serial, TenantId};
 
 use crate::error::StoreError;
 use crate::sql::multi_row::{Bind, MultiRow, Values};
-use crate::sql::{Connection, PerDatabase, Row, Statement, Value};
+use crate::sql::{PerDatabase, Row, Statement};
 use crate::{Reader, Store, rows};
 
+/// `caller_present` is the number that stands for the caller, whoever that is (`Order::caller_number`).
 /// The index answers a count by itself and gives the order of a page.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE cdrs (
@@ -33,9 +34,6 @@ pub(crate) static INSERT: MultiRow = MultiRow::new(
     7,
 );
 
-const MATCHING: &str = "FROM cdrs WHERE tenant = $1 AND created_ms BETWEEN $2 AND $3
-    AND ($4 IS NULL OR kind = $4) AND ($5 IS NULL OR caller_present = $5)";
-
 /// The calls of a day by the time of acceptance, their talk by the time of the answer. A call that
 /// waited over midnight may have been accepted before the day began.
 const USED: PerDatabase = PerDatabase {
@@ -53,22 +51,6 @@ const USED: PerDatabase = PerDatabase {
             AND (body::json ->> 'talking_ms')::bigint >= $2) AS talked_ms",
 };
 
-/// Which records of a tenant; by the time at which the call was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CdrQuery {
-    pub tenant: TenantId,
-    /// The first ms since 1970 that counts.
-    pub start_ms: i64,
-    /// The last ms since 1970 that counts.
-    pub end_ms: i64,
-    /// The number that was shown to the called party.
-    pub caller: Option<String>,
-    pub kind: Option<CallKind>,
-    /// Records to leave out from the front.
-    pub offset: u32,
-    pub limit: u32,
-}
-
 impl Store {
     /// The record of a call that is over.
     pub async fn cdr(&self, serial: Serial) -> Result<Option<Cdr>, StoreError> {
@@ -81,14 +63,6 @@ impl Store {
             Reader::Memory(memory) => {
                 Ok(memory.read(|tables| tables.cdrs.rows.get(&serial).cloned()))
             }
-        }
-    }
-
-    /// How many records match, and one page of them, oldest first.
-    pub async fn cdrs(&self, query: &CdrQuery) -> Result<(u64, Vec<Cdr>), StoreError> {
-        match self.reader().await? {
-            Reader::Database(mut loan) => page(&mut loan.connection(), query).await,
-            Reader::Memory(memory) => Ok(memory.read(|tables| tables.cdrs.page(query))),
         }
     }
 
@@ -133,29 +107,12 @@ fn used(calls: i64, talked_ms: i64) -> Used {
     Used { calls: u32::try_from(calls).unwrap_or(u32::MAX), talked }
 }
 
-async fn page(
-    connection: &mut Connection<'_>,
-    query: &CdrQuery,
-) -> Result<(u64, Vec<Cdr>), StoreError> {
-    let matching = || -> Vec<Value> {
-        vec![
-            query.tenant.0.into(),
-            query.start_ms.into(),
-            query.end_ms.into(),
-            query.kind.map(CallKind::name).into(),
-            query.caller.clone().into(),
-        ]
-    };
-    let count = format!("SELECT count(*) AS value {MATCHING}");
-    let total = Statement::assembled(count, matching()).fetch_integer(connection).await?;
-    let page = format!("SELECT body {MATCHING} ORDER BY created_ms, serial LIMIT $6 OFFSET $7");
-    let page = Statement::assembled(page, matching()).bind(query.limit).bind(query.offset);
-    let rows = page.fetch_all(connection).await?;
-    Ok((total.unwrap_or(0) as u64, rows.iter().map(decode).collect::<Result<_, _>>()?))
+fn decode(row: &Row) -> Result<Cdr, StoreError> {
+    parse(row.get("body")?)
 }
 
-fn decode(row: &Row) -> Result<Cdr, StoreError> {
-    rows::parse("cdrs", row.get("body")?)
+pub(crate) fn parse(body: &str) -> Result<Cdr, StoreError> {
+    rows::parse("cdrs", body)
 }
 
 pub(crate) struct CdrRow(pub(crate) Cdr);
@@ -169,8 +126,8 @@ impl Bind for CdrRow {
             .push(intent.tenant.0)
             .push(intent.created_ms)
             .push(kind)
-            .push(intent.order.caller_present)
-            .push(intent.order.called)
+            .push(intent.order.caller_number())
+            .push(&*intent.order.called)
             .push(body);
     }
 }
@@ -199,27 +156,5 @@ impl Cdrs {
         if let Some(cdr) = self.rows.remove(&serial) {
             self.by_time.remove(&(cdr.intent.tenant, cdr.intent.created_ms, serial));
         }
-    }
-
-    fn page(&self, query: &CdrQuery) -> (u64, Vec<Cdr>) {
-        if query.start_ms > query.end_ms {
-            return (0, Vec::new());
-        }
-        let first = (query.tenant, query.start_ms, Serial(0));
-        let last = (query.tenant, query.end_ms, Serial(u64::MAX));
-        let matching: Vec<&Cdr> = self
-            .by_time
-            .range(first..=last)
-            .filter_map(|(_, _, serial)| self.rows.get(serial))
-            .filter(|cdr| query.kind.is_none_or(|kind| kind == cdr.kind()))
-            .filter(|cdr| {
-                query
-                    .caller
-                    .as_ref()
-                    .is_none_or(|caller| *caller == cdr.intent.order.caller_present)
-            })
-            .collect();
-        let page = matching.iter().skip(query.offset as usize).take(query.limit as usize);
-        (matching.len() as u64, page.map(|cdr| (*cdr).clone()).collect())
     }
 }

@@ -23,6 +23,7 @@ mod counters;
 pub mod crash_points;
 mod error;
 mod events;
+mod history;
 mod idempotency;
 mod intents;
 mod memory;
@@ -51,9 +52,9 @@ pub use callbacks::{
     CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult, CallbackState,
     CallbackStatus, MAX_CALLBACK_TEXT_BYTES, OFFER_MS,
 };
-pub use cdrs::CdrQuery;
 pub use counters::CountersSnapshot;
 pub use error::{CommitError, StoreError};
+pub use history::{CallQuery, KeptCall};
 pub use idempotency::AcceptedRequest;
 pub use intents::{Claim, IntentState, NaturalKey};
 pub use memory::Memory;

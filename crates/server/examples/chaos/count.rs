@@ -76,19 +76,19 @@ impl Count {
     }
 }
 
-/// The serial number of each record, as often as there is one.
+/// The serial number of each call that is over, as often as it is in the history.
 async fn history(client: &Client, began_ms: i64) -> Result<Vec<String>, Fault> {
-    let mut serials = Vec::new();
+    let (mut offset, mut serials) = (0, Vec::new());
     let until_ms = sim::Moment::now().unix_ms() + 1_000;
     loop {
-        let offset = u32::try_from(serials.len())?;
         let page = client.query_call_detail_record(began_ms, until_ms, "3", offset, PAGE).await?;
         let page: Value = page.ok()?.parse()?;
         let calls = page["result"]["callInfo"].as_array().cloned().unwrap_or_default();
         if calls.is_empty() {
             return Ok(serials);
         }
-        for call in calls {
+        offset += u32::try_from(calls.len())?;
+        for call in calls.iter().filter(|call| call["state"] == 3) {
             serials
                 .push(call["callSerialNo"].as_str().ok_or("a record without serial")?.to_owned());
         }

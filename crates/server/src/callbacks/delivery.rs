@@ -34,6 +34,9 @@ const WAITING_PER_RECEIVER: usize = 512;
 const TURN: Duration = Duration::from_secs(30);
 /// How long nothing is looked for when nothing is due and no bell rings.
 pub const IDLE: Duration = Duration::from_secs(30);
+/// What is due is looked for no oftener than this: under load the bell rings with each commit, and a look
+/// costs the database as much as a call does.
+const APART: Duration = Duration::from_millis(10);
 
 pub struct Delivery {
     app: App,
@@ -69,6 +72,7 @@ impl Delivery {
         mut stop: watch::Receiver<bool>,
     ) {
         while !*stop.borrow() {
+            let next_look = tokio::time::Instant::now() + APART;
             doorbell.borrow_and_update();
             let given = match self.app.store.callbacks_due(unix_ms(), PAGE).await {
                 Ok(due) => self.start(due).await,
@@ -88,6 +92,7 @@ impl Delivery {
                 () = self.stored.notified() => {}
                 _ = stop.changed() => {}
             }
+            tokio::time::sleep_until(next_look).await;
         }
         // All permits back: every delivery in hand has been stored.
         let _ = self.in_hand.acquire_many(IN_HAND as u32).await;

@@ -27,7 +27,7 @@ pub fn calls(reply: &Value, out: &mut (dyn Write + Send)) -> io::Result<()> {
             moment(&call["created_ms"]),
             text(&call["caller"]),
             text(&call["called"]),
-            text(&call["end"]["outcome"]),
+            text(if call["state"] == "ended" { &call["end"]["outcome"] } else { &call["state"] }),
         )?;
     }
     writeln!(out, "{} in all", reply["total"])

@@ -373,6 +373,10 @@ impl Driver {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.notes.of(serial));
             }
+            Ask::Progress(serials, reply) => {
+                let progress = |serial| Some((serial, self.engine.progress(serial)?));
+                let _ = reply.send(serials.into_iter().filter_map(progress).collect());
+            }
             Ask::Count(asker) => {
                 let (calls, legs) = (self.engine.live_calls(), self.legs.len());
                 self.wanted.push_back(Wanted::Count { calls, legs, asker });

@@ -1,16 +1,18 @@
 //! queryCallDetailRecord (contract §6): the history of every kind of call.
 
 use axum::extract::State;
-use engine::cdr::{Cdr, Outcome};
+use engine::cdr::{Cdr, Outcome, Progress};
+use engine::intent::Intent;
 use engine::vocabulary::CallKind;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use store::CdrQuery;
+use store::{CallQuery, KeptCall};
 
 use super::auth::ApiTenant;
 use super::body::{ApiBody, CALL_BODY};
 use super::wire::{Reply, WireError, WrongType, number_field, object, text_field};
 use crate::app::App;
+use crate::calls::{CallState, Listed};
 use crate::tenants::Tenant;
 
 /// The longest span of a query, ms.
@@ -36,11 +38,13 @@ struct Found {
     call_info: Vec<CallInfo>,
 }
 
-/// Times are ms since 1970 and JSON numbers, as the printed reply of the live system has them.
+/// Times are ms since 1970 and JSON numbers, as the printed reply of the live system has them. What only the end of a
+/// call brings is absent before it.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CallInfo {
-    release_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release_time: Option<i64>,
     called: String,
     caller_present: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,12 +54,15 @@ struct CallInfo {
     caller: String,
     call_serial_no: String,
     start_time: i64,
-    end_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_time: Option<i64>,
     /// Seconds.
-    talk_duration: u64,
-    /// 3: ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    talk_duration: Option<u64>,
+    /// 0: to be called, 1: calling, 2: talking, 3: ended.
     state: u8,
-    reason_code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason_code: Option<u16>,
 }
 
 /// Why a query is not answered with records.
@@ -102,7 +109,7 @@ pub async fn query(
         Ok(query) => query,
         Err(refused) => return Ok(Reply(refused.answer())),
     };
-    let (total, records) = app.store.cdrs(&query).await.map_err(|error| {
+    let (total, calls) = app.calls.list(&query).await.map_err(|error| {
         tracing::error!(%error, "call records not read");
         WireError::Failed("the call records could not be read; try again")
     })?;
@@ -110,13 +117,13 @@ pub async fn query(
         return Ok(Reply(Refused::NoData.answer()));
     }
     Ok(Reply(Answer {
-        result: Some(Found { total, call_info: records.iter().map(call_info).collect() }),
+        result: Some(Found { total, call_info: calls.iter().map(CallInfo::new).collect() }),
         ret_code: "0",
         ret_msg: "Query call detail record successfully",
     }))
 }
 
-fn parse(body: &Map<String, Value>, tenant: &Tenant, task_type: i64) -> Result<CdrQuery, Refused> {
+fn parse(body: &Map<String, Value>, tenant: &Tenant, task_type: i64) -> Result<CallQuery, Refused> {
     let time = |name| match number_field(body, name) {
         Ok(Some(ms @ 0..=MAX_MS)) => Ok(ms),
         Ok(_) | Err(WrongType) => Err(Refused::Time),
@@ -141,25 +148,48 @@ fn parse(body: &Map<String, Value>, tenant: &Tenant, task_type: i64) -> Result<C
         3 => Some(CallKind::VoiceNotification),
         _ => return Err(Refused::NotInThisVersion),
     };
-    Ok(CdrQuery { tenant: tenant.id, start_ms, end_ms, caller, kind, offset, limit: limit as u32 })
+    Ok(CallQuery { tenant: tenant.id, start_ms, end_ms, caller, kind, offset, limit: limit as u32 })
 }
 
-fn call_info(cdr: &Cdr) -> CallInfo {
-    let order = &cdr.intent.order;
-    CallInfo {
-        release_time: cdr.released_ms,
-        called: order.called.clone(),
-        caller_present: order.caller_present.clone(),
-        talking_time: cdr.talking_ms,
-        alerting_time: cdr.alerting_ms,
-        // Nobody but the server calls in a notification: the number it shows is the caller.
-        caller: order.caller_present.clone(),
-        call_serial_no: cdr.intent.serial.to_string(),
-        start_time: cdr.intent.created_ms,
-        end_time: cdr.released_ms,
-        talk_duration: cdr.talk_duration_ms / 1000,
-        state: 3,
-        reason_code: reason_code(cdr),
+impl CallInfo {
+    fn new(listed: &Listed) -> CallInfo {
+        let state = match listed.state() {
+            CallState::Waiting => 0,
+            CallState::Calling => 1,
+            CallState::Talking => 2,
+            CallState::Ended => 3,
+        };
+        match &listed.call {
+            KeptCall::Unfinished(intent, _) => {
+                CallInfo::unfinished(intent, listed.progress.unwrap_or_default(), state)
+            }
+            KeptCall::Over(cdr) => CallInfo {
+                release_time: Some(cdr.released_ms),
+                end_time: Some(cdr.released_ms),
+                talk_duration: Some(cdr.talk_duration_ms / 1000),
+                reason_code: Some(reason_code(cdr)),
+                ..CallInfo::unfinished(&cdr.intent, cdr.progress(), state)
+            },
+        }
+    }
+
+    fn unfinished(intent: &Intent, progress: Progress, state: u8) -> CallInfo {
+        let order = &intent.order;
+        CallInfo {
+            release_time: None,
+            called: order.called.clone(),
+            caller_present: order.caller_present.clone(),
+            talking_time: progress.talking_ms,
+            alerting_time: progress.alerting_ms,
+            // Nobody but the server calls in a notification: the number it shows is the caller.
+            caller: order.caller_present.clone(),
+            call_serial_no: intent.serial.to_string(),
+            start_time: intent.created_ms,
+            end_time: None,
+            talk_duration: None,
+            state,
+            reason_code: None,
+        }
     }
 }
 
@@ -167,13 +197,20 @@ fn call_info(cdr: &Cdr) -> CallInfo {
 /// failed, 5 called did not answer, 6 failed to start; others as `releaseReason` of the callback.
 fn reason_code(cdr: &Cdr) -> u16 {
     match cdr.outcome {
-        Outcome::CutShort => 0,
-        Outcome::Played | Outcome::Cancelled => 1,
+        Outcome::CutShort | Outcome::CalledHungUp => 0,
+        Outcome::Played | Outcome::Cancelled | Outcome::CallerHungUp => 1,
+        Outcome::CallerFailed => 2,
+        Outcome::CalledFailed => 3,
+        Outcome::CallerNoAnswer => 4,
         Outcome::Failed if cdr.dialled_ms.is_some() => 3,
         Outcome::NoAnswer | Outcome::Refused => 5,
-        Outcome::Failed | Outcome::NoResource | Outcome::QueueTimeout | Outcome::Restricted => 6,
+        Outcome::Failed
+        | Outcome::NoResource
+        | Outcome::QueueTimeout
+        | Outcome::Restricted
+        | Outcome::Unused => 6,
         Outcome::RecordingFailed => 999,
-        Outcome::Interrupted | Outcome::Unknown => 998,
+        Outcome::Interrupted | Outcome::Unknown | Outcome::TimeUp => 998,
     }
 }
 

@@ -1,14 +1,14 @@
 //! A server without an engine for the tests of interfaces: real store in memory, real voice library
 //! and speech, and a desk that answers for the engine and keeps what it was asked.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
-use engine::cdr::{Cdr, Outcome};
+use engine::cdr::{Cdr, Outcome, Progress};
 use engine::events::{Event, EventKind};
 use engine::intent::Intent;
 use engine::vocabulary::{Serial, TenantId, TenantLimits};
@@ -47,6 +47,8 @@ pub struct World {
     /// What the desk answers next; without any it accepts.
     pub answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
     pub limited: Limited,
+    /// How far calls have come that the desk has.
+    pub progress: Arc<Mutex<BTreeMap<Serial, Progress>>>,
     _directory: TempDir,
 }
 
@@ -124,9 +126,14 @@ impl World {
         let (calls, asks, ready) = Calls::channel(store.clone(), room.subscribe(), 16);
         ready.store(true, std::sync::atomic::Ordering::Relaxed);
         let (asked, answers) = (Arc::default(), Arc::default());
-        let limited = Limited::default();
-        let desk = desk(asks, Arc::clone(&asked), Arc::clone(&answers), Arc::clone(&limited));
-        tokio::spawn(desk);
+        let (limited, progress) = (Limited::default(), Arc::default());
+        let desk = Desk {
+            asked: Arc::clone(&asked),
+            answers: Arc::clone(&answers),
+            limited: Arc::clone(&limited),
+            progress: Arc::clone(&progress),
+        };
+        tokio::spawn(desk.answer(asks));
         let access = Arc::new(access);
         let at = directory.path().to_path_buf();
         let app = App {
@@ -152,6 +159,7 @@ impl World {
             asked,
             answers,
             limited,
+            progress,
             _directory: directory,
         }
     }
@@ -256,6 +264,7 @@ impl World {
             digits: String::new(),
             recorded,
             media: None,
+            caller: None,
             intent,
         };
         let event = Event {
@@ -272,41 +281,52 @@ impl World {
 }
 
 /// Answers for the engine.
-async fn desk(
-    mut asks: tokio::sync::mpsc::Receiver<Ask>,
+struct Desk {
     asked: Arc<Mutex<Vec<Request>>>,
     answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
     limited: Limited,
-) {
-    while let Some(ask) = asks.recv().await {
-        match ask {
-            Ask::Accept(request, reply) => {
-                asked.lock().unwrap().push(*request);
-                let serial = Serial(1_308_434_073_450_058_757);
-                let planned = answers.lock().unwrap().pop_front();
-                let _ = reply.send(planned.unwrap_or(Ok(Accepted { serial, replayed: false })));
-            }
-            Ask::Cancel(tenant, serial, reply) => {
-                let answer = match serial.0 {
-                    _ if tenant != TENANT => Err(CancelError::NotFound),
-                    7 => Ok(()),
-                    8 => Err(CancelError::AlreadyOver),
-                    9 => Err(CancelError::Stopping),
-                    _ => Err(CancelError::NotFound),
-                };
-                let _ = reply.send(answer);
-            }
-            Ask::Limit(tenant, limits, used) => {
-                limited.lock().unwrap().push((tenant, limits, used))
-            }
-            Ask::LiveNotes(serial, reply) => {
-                let note = json!({"at_ms": 1, "note": "recovered", "what": serial.0.to_string()});
-                let note: Note = serde_json::from_value(note).unwrap();
-                let _ = reply.send(vec![note]);
-            }
-            Ask::Count(reply) => {
-                let sip = sip::Counters { messages_sent: 11, ..sip::Counters::default() };
-                let _ = reply.send(Counts { calls: 3, legs: 2, sip });
+    progress: Arc<Mutex<BTreeMap<Serial, Progress>>>,
+}
+
+impl Desk {
+    async fn answer(self, mut asks: tokio::sync::mpsc::Receiver<Ask>) {
+        while let Some(ask) = asks.recv().await {
+            match ask {
+                Ask::Accept(request, reply) => {
+                    self.asked.lock().unwrap().push(*request);
+                    let serial = Serial(1_308_434_073_450_058_757);
+                    let planned = self.answers.lock().unwrap().pop_front();
+                    let _ = reply.send(planned.unwrap_or(Ok(Accepted { serial, replayed: false })));
+                }
+                Ask::Cancel(tenant, serial, reply) => {
+                    let answer = match serial.0 {
+                        _ if tenant != TENANT => Err(CancelError::NotFound),
+                        7 => Ok(()),
+                        8 => Err(CancelError::AlreadyOver),
+                        9 => Err(CancelError::Stopping),
+                        _ => Err(CancelError::NotFound),
+                    };
+                    let _ = reply.send(answer);
+                }
+                Ask::Limit(tenant, limits, used) => {
+                    self.limited.lock().unwrap().push((tenant, limits, used))
+                }
+                Ask::LiveNotes(serial, reply) => {
+                    let note =
+                        json!({"at_ms": 1, "note": "recovered", "what": serial.0.to_string()});
+                    let note: Note = serde_json::from_value(note).unwrap();
+                    let _ = reply.send(vec![note]);
+                }
+                Ask::Progress(serials, reply) => {
+                    let known = self.progress.lock().unwrap();
+                    let known =
+                        serials.iter().filter_map(|serial| Some((*serial, *known.get(serial)?)));
+                    let _ = reply.send(known.collect());
+                }
+                Ask::Count(reply) => {
+                    let sip = sip::Counters { messages_sent: 11, ..sip::Counters::default() };
+                    let _ = reply.send(Counts { calls: 3, legs: 2, sip });
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! SIP, media and trunks as the configuration wants them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use engine::vocabulary::{Pace, TrunkName};
@@ -104,18 +104,24 @@ pub fn start_media(config: &Config, happenings: Happenings) -> Result<media::Med
 }
 
 /// What peers are told: as configured; else, where every interface is bound, the one towards the
-/// default route.
+/// default route of the same family.
 fn public_address(configured: Option<IpAddr>, bound: IpAddr) -> Option<IpAddr> {
     if configured.is_some() || !bound.is_unspecified() {
         return configured;
     }
     // Connecting a UDP socket sends nothing; it only asks the routing table.
-    let towards_the_world = || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let towards_the_world = |stranger: IpAddr| {
+        let socket = UdpSocket::bind((bound, 0)).ok()?;
+        socket.connect((stranger, 9)).ok()?;
         Some(socket.local_addr().ok()?.ip())
     };
-    Some(towards_the_world().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+    let (stranger, here) = match bound {
+        IpAddr::V4(_) => (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(_) => {
+            (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), Ipv6Addr::LOCALHOST.into())
+        }
+    };
+    Some(towards_the_world(stranger).unwrap_or(here))
 }
 
 /// Trunks with the addresses of their hosts. Names are resolved again when their answers have run
@@ -215,4 +221,21 @@ pub async fn call_secret(store: &Store) -> Result<Vec<u8>, ServeError> {
     SystemRandom::new().fill(&mut secret).map_err(|_| "the system gives no random numbers")?;
     store.put_meta(CALL_SECRET, secret.clone()).await?;
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_peers_are_told_is_of_the_family_that_is_bound() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        for (bound, v6) in [("0.0.0.0", false), ("::", true)] {
+            let told = public_address(None, ip(bound)).expect("an address is told");
+            assert!(told.is_ipv6() == v6 && !told.is_unspecified(), "{bound}: {told}");
+            let configured = Some(ip("198.51.100.7"));
+            assert_eq!(public_address(configured, ip(bound)), configured);
+        }
+        assert_eq!(public_address(None, ip("::1")), None, "what is bound is told");
+    }
 }

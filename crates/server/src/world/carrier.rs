@@ -74,6 +74,7 @@ impl Carrier {
                 false => AcceptInvites::Open,
             },
             accept_register: AcceptRegister::Open,
+            ..Policy::default()
         };
         Carrier {
             core: Core::new(core_config(CARRIER, policy), seed, nature.instant()),
@@ -153,6 +154,9 @@ impl Carrier {
             | Event::Challenged { .. }
             | Event::Provisional { .. }
             | Event::Answered { .. }
+            | Event::Answering { .. }
+            | Event::Refreshed { .. }
+            | Event::Bound { .. }
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::NoAck { .. }

@@ -372,6 +372,7 @@ async fn one_record_and_callback_each(world: &World, calls: usize, what: &str) {
         .as_array()
         .into_iter()
         .flatten()
+        .filter(|call| call["state"] == "ended")
         .filter_map(|call| call["serial"].as_str())
         .collect();
     assert_eq!(serials.len(), calls, "{what}: records {serials:?}");

@@ -1,5 +1,6 @@
 //! The whole server, from outside: its own process, a carrier, phones and receivers around it.
 
+mod addresses;
 mod callbacks;
 mod carriers;
 #[path = "../../../store/tests/postgres/cluster.rs"]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
 use sim::CarrierConfig;
 
 use crate::support::{PATIENCE, Setting, World};
@@ -50,6 +51,37 @@ async fn a_call_that_waits_says_why() {
     assert_eq!(released["releaseReason"], "998", "it was cancelled where it waited");
     world.client.cancel(&blocker).await.expect("a reply");
     world.released(&blocker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_has_calls_that_wait_ring_and_talk() {
+    let world = narrow().await;
+    let mut talker = world.notification("8899");
+    talker.play_times = Some(5);
+    let talks = world.client.notify(&talker).await.expect("accepted");
+    world.reaches(&talks, "call.answered").await;
+    let waits = world.call("1480").await;
+    assert_eq!(history(&world).await, [(talks.clone(), 2), (waits.clone(), 0)]);
+    world.client.cancel(&talks).await.expect("a reply");
+    world.reaches(&waits, "call.ringing").await;
+    assert_eq!(history(&world).await, [(talks.clone(), 3), (waits.clone(), 1)]);
+    world.client.cancel(&waits).await.expect("a reply");
+    world.released(&waits).await;
+    assert_eq!(history(&world).await, [(talks, 3), (waits, 3)]);
+}
+
+/// Serial and state of each call, as queryCallDetailRecord lists them.
+async fn history(world: &World) -> Vec<(String, u64)> {
+    let now = sim::Moment::now().unix_ms();
+    let (from, to) = (now - 3_600_000, now + 3_600_000);
+    let reply = world.client.query_call_detail_record(from, to, "3", 0, 100).await;
+    let reply: Value = reply.expect("a reply").parse().expect("JSON");
+    let calls = reply["result"]["callInfo"].as_array().expect("calls");
+    let call = |call: &Value| {
+        let serial = call["callSerialNo"].as_str().expect("a serial").to_owned();
+        (serial, call["state"].as_u64().expect("a state"))
+    };
+    calls.iter().map(call).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

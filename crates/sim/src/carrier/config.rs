@@ -108,6 +108,6 @@ impl CarrierConfig {
             (true, Some(digest)) => AcceptRegister::Digest(digest.clone()),
         };
         let accept_invites = digest.map_or(AcceptInvites::Open, AcceptInvites::Digest);
-        Policy { accept_invites, accept_register }
+        Policy { accept_invites, accept_register, ..Policy::default() }
     }
 }

@@ -163,7 +163,7 @@ impl Phone {
             to_user: call.request_user.clone(),
             source: call.source,
             asserted_identity: asserted.map(|(_, value)| value.clone()),
-            authenticated: call.authenticated.clone(),
+            authenticated: call.origin.user().map(str::to_owned),
             invites: 1,
             dialogs: 1,
             invite_at: self.log.invite_at,

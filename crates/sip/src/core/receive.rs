@@ -5,7 +5,7 @@ use sipx_sip::Method;
 
 use super::Core;
 use crate::{
-    Address, Direction, Event, IncomingCall, LegId, TapRecord,
+    AcceptInvites, Address, Direction, Event, IncomingCall, LegId, Origin, TapRecord,
     legs::{Inbound, Input, Leg},
     message::{Request, Response, Source, plain_headers, q850},
     outside::Verdict,
@@ -117,16 +117,25 @@ impl Core {
                 let server = self.stack.start_server(&request, reply, None);
                 self.outside.pass_on(request, server, user, &mut self.stack);
             }
-            Verdict::Invite { user } => self.invited(request, reply, user, bytes),
+            Verdict::Invite { origin } => self.invited(request, reply, origin, bytes),
+            Verdict::Register { user } => {
+                self.tap(None, request.source, bytes);
+                let server = self.stack.start_server(&request, reply, None);
+                let stack = &mut self.stack;
+                let (status, headers) = self.outside.registrar.register(&user, &request, stack);
+                stack.respond(server, status, None, &headers, None);
+            }
         }
     }
 
-    fn invited(&mut self, request: Request, reply: Reply, user: Option<String>, bytes: Bytes) {
+    fn invited(&mut self, request: Request, reply: Reply, origin: Origin, bytes: Bytes) {
         self.inbound_legs += 1;
         let id = LegId(LegId::INBOUND | self.inbound_legs);
         self.tap(Some(id), request.source, bytes);
         let server = self.stack.start_server(&request, reply, Some(id));
-        let Some(call) = incoming(&request, user) else {
+        let asks = matches!(self.stack.policy.accept_invites, AcceptInvites::Ask);
+        let stranger = (origin == Origin::Stranger).then(|| request.source.remote.ip());
+        let Some(call) = incoming(&request, origin) else {
             self.refuse_invite(server, 400, &[]);
             return;
         };
@@ -134,6 +143,9 @@ impl Core {
             Ok(leg) => {
                 self.stack.respond(server, 100, None, &[], None);
                 self.insert(id, Leg::Inbound(Box::new(leg)));
+                if asks {
+                    self.outside.strangers.asked(id, stranger, &mut self.stack);
+                }
                 let request = Box::new(call);
                 self.stack.event(Event::Incoming { leg: id, request });
             }
@@ -208,7 +220,8 @@ impl Core {
         self.stack.tap(record);
     }
 }
-fn incoming(request: &Request, authenticated: Option<String>) -> Option<IncomingCall> {
+
+fn incoming(request: &Request, origin: Origin) -> Option<IncomingCall> {
     let target = crate::Uri::from_parsed(&request.uri).ok()?;
     Some(IncomingCall {
         from: Address::parse(&request.from).ok()?,
@@ -218,7 +231,7 @@ fn incoming(request: &Request, authenticated: Option<String>) -> Option<Incoming
         source: request.source.remote,
         transport: request.source.transport,
         local: request.source.local,
-        authenticated,
+        origin,
         headers: plain_headers(&request.headers),
         body: request.body.clone(),
     })

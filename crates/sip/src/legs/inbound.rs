@@ -1,4 +1,5 @@
 //! Offered to the caller of this crate (`Incoming`) ──Ring, Progress──▶ early ──Answer──▶ a session
+//!                  │                                  └─PrepareAnswer─▶ prepared ──SendAnswer──▶ a session
 //!                  └──────────── Refuse, HangUp, CANCEL, BYE ─────────────▶ over
 //! Where the far side requires 100rel each provisional waits for its PRACK, and what follows waits
 //! behind it.
@@ -14,7 +15,7 @@ use super::{
     session_timer::{Asked, asked},
 };
 use crate::{
-    Body, End, EndTimer, EndedBy, LegId,
+    Body, End, EndTimer, EndedBy, Event, LegId,
     auth_client::AuthClient,
     dialog::Dialog,
     message::{Request, lists, typed},
@@ -32,6 +33,14 @@ pub(crate) struct Inbound {
     was_ringing: bool,
     provisionals: Provisionals,
     on_cancel: OnCancel,
+    answer: Prepared,
+}
+
+/// The 200 that waits until its dialog is on disk.
+#[derive(Debug)]
+enum Prepared {
+    No,
+    Yes(Option<Body>),
 }
 
 #[derive(Debug)]
@@ -94,6 +103,7 @@ impl Inbound {
             was_ringing: false,
             provisionals,
             on_cancel: OnCancel::Refuse,
+            answer: Prepared::No,
         })
     }
 
@@ -158,6 +168,17 @@ impl Inbound {
         match verb {
             Verb::Provisional(status, body) => self.provisional(status, body, stack),
             Verb::Answer(body) => self.answer(body, stack),
+            Verb::PrepareAnswer(body) => {
+                let leg = self.dialog.leg;
+                let dialog = Box::new(self.dialog.snapshot());
+                self.answer = Prepared::Yes(body);
+                stack.event(Event::Answering { leg, dialog });
+                Some(Leg::Inbound(self))
+            }
+            Verb::SendAnswer => match std::mem::replace(&mut self.answer, Prepared::No) {
+                Prepared::Yes(body) => self.answer(body, stack),
+                Prepared::No => Some(Leg::Inbound(self)),
+            },
             Verb::AnswerWhenCancelled(body) => {
                 self.on_cancel = OnCancel::Answer(body);
                 Some(Leg::Inbound(self))

@@ -47,6 +47,8 @@ pub(crate) enum Verb {
     /// 180 or 183.
     Provisional(u16, Option<Body>),
     Answer(Option<Body>),
+    PrepareAnswer(Option<Body>),
+    SendAnswer,
     AnswerWhenCancelled(Option<Body>),
     Refuse {
         status: u16,
@@ -58,6 +60,13 @@ pub(crate) enum Verb {
     Offer(Body),
     Info(Body),
     HangUp(HangUpCause),
+}
+
+impl Verb {
+    /// In the usual words of this status.
+    pub fn refuse(status: u16) -> Verb {
+        Verb::Refuse { status, reason: None, headers: Vec::new() }
+    }
 }
 
 /// Something that happens to a leg.

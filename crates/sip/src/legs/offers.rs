@@ -158,9 +158,11 @@ impl Session {
         let terms = Terms::from_answer(&response.headers);
         self.set_timer(terms, stack);
         self.sent = body;
-        if why == Why::Offer {
-            stack.event(Event::OfferAnswered { leg: self.leg(), body: response.body.clone() });
-        }
+        let leg = self.leg();
+        stack.event(match why {
+            Why::Offer => Event::OfferAnswered { leg, body: response.body.clone() },
+            Why::Refresh => Event::Refreshed { leg },
+        });
     }
 
     /// RFC 3261 §14.1: whoever owns the Call-ID waits 2.1 to 4 s, the other up to 2 s.
@@ -213,6 +215,7 @@ impl Session {
             let headers = self.answer_headers(terms);
             stack.respond(server, 200, None, &headers, None);
             self.set_timer(terms, stack);
+            stack.event(Event::Refreshed { leg: self.leg() });
             return;
         }
         self.drop_offers(stack);

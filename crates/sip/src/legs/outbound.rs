@@ -168,6 +168,8 @@ impl Outbound {
                 | Verb::HangUp(_)
                 | Verb::Provisional(..)
                 | Verb::Answer(_)
+                | Verb::PrepareAnswer(_)
+                | Verb::SendAnswer
                 | Verb::AnswerWhenCancelled(_)
                 | Verb::Refuse { .. }
                 | Verb::AnswerOffer(_)

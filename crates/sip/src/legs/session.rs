@@ -183,6 +183,8 @@ impl Session {
             | Verb::Acknowledge(_)
             | Verb::Provisional(..)
             | Verb::Answer(_)
+            | Verb::PrepareAnswer(_)
+            | Verb::SendAnswer
             | Verb::AnswerWhenCancelled(_)
             | Verb::Refuse { .. } => self.stay(),
         }
@@ -345,6 +347,7 @@ impl Session {
             200..=299 => {
                 let terms = Terms::from_answer(&response.headers).or(self.terms());
                 self.set_timer(terms, stack);
+                stack.event(Event::Refreshed { leg: self.leg() });
             }
             408 | 481 => return self.unknown_there(response, stack),
             // It announced UPDATE and does not know it after all.

@@ -62,7 +62,7 @@ fn both_algorithms_are_accepted_and_sha_256_is_offered_first() {
         let Some(Event::Incoming { request, .. }) = solo.events.pop_back() else {
             panic!("not let in")
         };
-        assert_eq!(request.authenticated.as_deref(), Some("200"));
+        assert_eq!(request.origin, Origin::User("200".to_owned()));
         assert!(request.headers.iter().all(|(name, _)| name != "Authorization"));
     }
 }

@@ -38,6 +38,7 @@ fn asks_for_passwords() -> Policy {
     Policy {
         accept_invites: AcceptInvites::Digest(digest()),
         accept_register: AcceptRegister::Digest(digest()),
+        ..Policy::default()
     }
 }
 
@@ -97,8 +98,11 @@ fn where_passwords_are_asked_for_only_the_right_one_opens_and_only_invite_and_re
 
 #[test]
 fn the_attack_works_where_the_policy_is_open() {
-    let weakened =
-        Policy { accept_invites: AcceptInvites::Open, accept_register: AcceptRegister::Open };
+    let weakened = Policy {
+        accept_invites: AcceptInvites::Open,
+        accept_register: AcceptRegister::Open,
+        ..Policy::default()
+    };
     let mut solo = Solo::new(weakened);
     solo.receive(&from_outside("INVITE", ""));
     assert_eq!(solo.said(), ["incoming 100"]);

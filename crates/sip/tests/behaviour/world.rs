@@ -76,6 +76,12 @@ pub fn say(event: &Event) -> Option<String> {
         Event::OfferRefused { status, .. } => format!("offer refused {status}"),
         Event::Confirmed { body, .. } => format!("confirmed{}", text(body)),
         Event::NoAck { .. } => "no ack".to_owned(),
+        Event::Answering { .. } => "answering".to_owned(),
+        Event::Refreshed { .. } => "refreshed".to_owned(),
+        Event::Bound { user, bindings } => {
+            let places = bindings.iter().map(|binding| format!(" {}", binding.uri));
+            format!("bound {user}{}", places.collect::<String>())
+        }
         Event::Info { body, .. } => format!("info{}", text(body)),
         Event::Incoming { request, .. } => {
             format!("incoming {}{}", request.request_user, text(&request.body))
@@ -147,11 +153,16 @@ impl Solo {
     }
 
     pub fn receive_from(&mut self, from: &str, text: &str) {
+        self.receive_over((Transport::Udp, None), from, text);
+    }
+
+    /// Over UDP, or over a connection.
+    pub fn receive_over(&mut self, over: (Transport, Option<FlowId>), from: &str, text: &str) {
         let received = Received {
-            transport: Transport::Udp,
+            transport: over.0,
             local: addr(OURS),
             remote: addr(from),
-            flow: None,
+            flow: over.1,
             bytes: text.to_owned().into(),
         };
         self.core.received(received, self.now);
@@ -162,6 +173,12 @@ impl Solo {
     pub fn lose(&mut self, transport: Transport) {
         let hop = Hop::new(transport, addr(THEIRS));
         self.core.transport_failed(hop, TransportFault::Refused, self.now);
+        self.collect();
+    }
+
+    /// A connection of the far side is gone.
+    pub fn lose_flow(&mut self, flow: u64) {
+        self.core.flow_lost(FlowId(flow), self.now);
         self.collect();
     }
 

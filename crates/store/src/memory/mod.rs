@@ -16,7 +16,7 @@ use crate::callbacks::{CallbackDue, CallbackState, Offered, offered};
 use crate::counters::Counters;
 use crate::error::{CommitError, StoreError};
 use crate::work::{Answer, GROUP_WEIGHT, Outcome, QUEUE_LIMIT, QUEUE_RESERVE, Reply, Work};
-use tables::Tables;
+pub(crate) use tables::Tables;
 
 /// A store that lives as long as its handles.
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ use crate::work::{GROUP_WEIGHT, Outcome, Reply, Work};
 /// Pieces of work in a group from which on more are about to come.
 const LOAD: usize = 3;
 /// The least time between the starts of two commits under load.
-const SPACING: Duration = Duration::from_millis(2);
+const SPACING: Duration = Duration::from_millis(4);
 
 pub(super) struct Run<D> {
     disk: D,

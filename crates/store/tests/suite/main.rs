@@ -13,6 +13,7 @@ mod directory;
 mod events;
 mod failure;
 mod fixture;
+mod history;
 mod idempotency;
 mod nouns;
 mod outage;

@@ -71,6 +71,9 @@ impl Driver {
                 self.tell_sip(sip::Command::Refuse { leg, status, reason, headers });
             }
             Event::Request(_)
+            | Event::Answering { .. }
+            | Event::Refreshed { .. }
+            | Event::Bound { .. }
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::NoAck { .. }

@@ -1,10 +1,10 @@
-use engine::cdr::Outcome;
-use engine::vocabulary::TenantId;
+use engine::cdr::{Outcome, Progress};
+use engine::vocabulary::{Serial, TenantId};
 use serde_json::{Value, json};
 use store::VoiceStatus;
 
 use super::reason_code;
-use crate::http::testing::World;
+use crate::http::testing::{TENANT, World};
 use crate::http::tests::RECORDS;
 
 const T0: i64 = 1_621_576_992_000;
@@ -37,6 +37,48 @@ async fn a_record_reads_as_printed() {
         got.text,
         r#"{"result":{"total":3,"callInfo":[{"releaseTime":1621576998701,"called":"8899","callerPresent":"2222201","talkingTime":1621576993201,"alertingTime":1621576992201,"caller":"2222201","callSerialNo":"1","startTime":1621576992001,"endTime":1621576998701,"talkDuration":5,"state":3,"reasonCode":1}]},"retCode":"0","retMsg":"Query call detail record successfully"}"#
     );
+}
+
+#[tokio::test]
+async fn a_call_is_listed_from_the_moment_it_is_accepted() {
+    let world = World::new().await;
+    world.recording("100001", "welcome.wav", "3", VoiceStatus::Approved).await;
+    let intents = [world.accepted(1, T0).await, world.accepted(2, T0 + 1).await];
+    let over = world.accepted(3, T0 + 2).await;
+    world.ended(over, Outcome::Played, false).await;
+    let claimed = store::Claim::One { tenant: TENANT, serial: Serial(2) };
+    world.app.store.claim(claimed).await.unwrap();
+    let calls = async || {
+        let reply = world.post(RECORDS, asked(json!({}))).await.json();
+        assert_eq!(reply["result"]["total"], 3, "{reply}");
+        reply["result"]["callInfo"].as_array().cloned().unwrap()
+    };
+    let states = |calls: &[Value]| -> Vec<Value> {
+        calls.iter().map(|call| call["state"].clone()).collect()
+    };
+    let listed = calls().await;
+    assert_eq!(states(&listed), [0, 1, 3]);
+    assert_eq!(
+        listed[0],
+        json!({"called": "8899", "callerPresent": "2222201", "caller": "2222201",
+               "callSerialNo": "1", "startTime": T0, "state": 0})
+    );
+    let rings = Progress { alerting_ms: Some(T0 + 5), ..Progress::default() };
+    let talks = Progress { talking_ms: Some(T0 + 9), ..rings };
+    world.progress.lock().unwrap().insert(Serial(1), rings);
+    world.progress.lock().unwrap().insert(Serial(2), talks);
+    let listed = calls().await;
+    assert_eq!(states(&listed), [1, 2, 3], "the engine knows more than the disk");
+    assert_eq!(
+        (&listed[0]["alertingTime"], &listed[0]["talkingTime"]),
+        (&json!(T0 + 5), &json!(null))
+    );
+    assert_eq!(listed[1]["talkingTime"], T0 + 9);
+    // The record is on disk and the engine has not let go yet.
+    for intent in intents {
+        world.ended(intent, Outcome::Played, false).await;
+    }
+    assert_eq!(states(&calls().await), [3, 3, 3]);
 }
 
 #[tokio::test]

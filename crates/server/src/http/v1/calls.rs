@@ -1,4 +1,4 @@
-//! Calls: the list of those that are over, one call in any state, cancelling.
+//! Calls: the list of all, one call, cancelling.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -7,12 +7,12 @@ use engine::cdr::{Cause, Cdr, MediaSummary, Outcome};
 use engine::intent::{Intent, OrderKind, PlayItem};
 use engine::vocabulary::{Serial, TenantId};
 use serde::{Deserialize, Serialize};
-use store::{CdrQuery, IntentState};
+use store::{CallQuery, KeptCall};
 use utoipa::ToSchema;
 
 use super::Problem;
 use crate::app::App;
-use crate::calls::CancelError;
+use crate::calls::{CallState, CancelError, Listed};
 use crate::http::auth::V1Tenant;
 
 /// A call, from the moment at which it was accepted.
@@ -35,16 +35,6 @@ pub struct Call {
     /// How it ended; absent while it has not.
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<CallEnd>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CallState {
-    /// In the queue.
-    Waiting,
-    /// Being dialled, or up.
-    Live,
-    Ended,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,7 +73,7 @@ pub struct CallEnd {
     media: Option<MediaSummary>,
 }
 
-/// One page of calls that are over.
+/// One page of calls.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CallPage {
     total: u64,
@@ -109,7 +99,7 @@ pub struct CallFilter {
     limit: Option<u32>,
 }
 
-/// The calls that are over, oldest first.
+/// The calls in any state, oldest first.
 #[utoipa::path(
     get,
     path = "/v1/calls",
@@ -126,7 +116,7 @@ pub async fn list(
     if !(1..=1000).contains(&limit) {
         return Err(Problem::bad_request("limit must be 1 to 1000"));
     }
-    let query = CdrQuery {
+    let query = CallQuery {
         tenant: tenant.id,
         start_ms: filter.from_ms.unwrap_or(0),
         end_ms: filter.to_ms.unwrap_or(i64::MAX),
@@ -135,8 +125,8 @@ pub async fn list(
         offset: filter.offset.unwrap_or(0),
         limit,
     };
-    let (total, records) = app.store.cdrs(&query).await?;
-    Ok(Json(CallPage { total, calls: records.into_iter().map(Call::ended).collect() }))
+    let (total, calls) = app.calls.list(&query).await?;
+    Ok(Json(CallPage { total, calls: calls.into_iter().map(Call::from).collect() }))
 }
 
 /// One call, whatever its state.
@@ -185,20 +175,9 @@ pub async fn cancel(
 /// A call of this tenant, or 404.
 pub async fn find(app: &App, tenant: TenantId, serial: &str) -> Result<Call, Problem> {
     let serial = parse_serial(serial)?;
-    // First the intent: a call that ends in between has its record by the time that is looked for.
-    if let Some((intent, state)) = app.store.intent(serial).await? {
-        let state = match state {
-            IntentState::Waiting => CallState::Waiting,
-            IntentState::Started => CallState::Live,
-        };
-        return own(intent.tenant, tenant, Call::unfinished(intent, state));
-    }
-    let record = app.store.cdr(serial).await?.ok_or_else(Problem::not_found)?;
-    own(record.intent.tenant, tenant, Call::ended(record))
-}
-
-fn own(of: TenantId, tenant: TenantId, call: Call) -> Result<Call, Problem> {
-    if of == tenant { Ok(call) } else { Err(Problem::not_found()) }
+    let found = app.calls.find(serial).await?;
+    let own = found.filter(|found| found.call.intent().tenant == tenant);
+    own.map(Call::from).ok_or_else(Problem::not_found)
 }
 
 /// A serial number as a path has it; what is none is a call that does not exist.
@@ -210,13 +189,26 @@ pub fn parse_serial(text: &str) -> Result<Serial, Problem> {
         .ok_or_else(Problem::not_found)
 }
 
+impl From<Listed> for Call {
+    fn from(listed: Listed) -> Call {
+        let state = listed.state();
+        match listed.call {
+            KeptCall::Unfinished(intent, _) => Call::unfinished(*intent, state),
+            KeptCall::Over(record) => Call::ended(*record),
+        }
+    }
+}
+
 impl Call {
     pub fn state(&self) -> CallState {
         self.state
     }
 
     fn unfinished(intent: Intent, state: CallState) -> Call {
-        let OrderKind::VoiceNotification { playlist, play_times } = intent.order.kind.clone();
+        let (playlist, play_times) = match intent.order.kind.clone() {
+            OrderKind::VoiceNotification { playlist, play_times } => (playlist, play_times),
+            OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => (Vec::new(), 0),
+        };
         let entry = |item| match item {
             PlayItem::Recording { voice_id } => PlaylistEntry::Recording { recording: voice_id },
             PlayItem::Speech { template_id, .. } => {
@@ -227,8 +219,8 @@ impl Call {
             serial: intent.serial.to_string(),
             kind: intent.order.call_kind().name(),
             state,
+            caller: intent.order.caller_number().to_owned(),
             called: intent.order.called,
-            caller: intent.order.caller_present,
             priority: intent.order.priority.value(),
             trunk: intent.order.route.to_string(),
             playlist: playlist.into_iter().map(entry).collect(),

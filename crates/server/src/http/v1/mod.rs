@@ -4,6 +4,7 @@
 mod api_keys;
 mod callbacks;
 mod calls;
+mod docs;
 mod events;
 mod health;
 mod metrics;
@@ -41,7 +42,7 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_value(Value::Object(fields)).map_err(fault)
 }
 
-/// The routes of `/v1`, and the document that describes them at `/v1/openapi.json`.
+/// The routes of `/v1`, and the document that describes them at `/v1/openapi.json`; its pages at `/v1/docs`.
 pub fn router() -> Router<App> {
     let (router, document) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(voice_notifications::create))
@@ -69,7 +70,7 @@ pub fn router() -> Router<App> {
     let mut document = serde_json::to_value(&document).expect("the document has string keys only");
     name_problems(&mut document);
     let document = document.to_string();
-    router.route("/v1/openapi.json", get(move || openapi(document.clone())))
+    router.route("/v1/openapi.json", get(move || openapi(document.clone()))).merge(docs::router())
 }
 
 /// Problems have a media type of their own (RFC 9457 §3), which the macros would want at each of them.

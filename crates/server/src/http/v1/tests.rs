@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use engine::cdr::Outcome;
+use engine::cdr::{Outcome, Progress};
 use serde_json::{Value, json};
 use store::{CallbackAttempt, CallbackNext, CallbackResult, VoiceStatus};
 
@@ -79,7 +79,12 @@ async fn a_call_is_shown_in_every_state() {
     assert_eq!((&waiting["state"], &waiting["serial"]), (&json!("waiting"), &json!("21")));
     assert!(waiting.get("end").is_none());
     world.app.store.claim(store::Claim::One { tenant: TENANT, serial: Serial(21) }).await.unwrap();
-    assert_eq!(world.get("/v1/calls/21").await.json()["state"], "live");
+    assert_eq!(world.get("/v1/calls/21").await.json()["state"], "calling");
+    let talks = Progress { talking_ms: Some(T0 + 9), ..Progress::default() };
+    world.progress.lock().unwrap().insert(Serial(21), talks);
+    assert_eq!(world.get("/v1/calls/21").await.json()["state"], "talking");
+    let list = world.get("/v1/calls?limit=10").await.json();
+    assert_eq!((&list["total"], &list["calls"][0]["state"]), (&json!(1), &json!("talking")));
     world.ended(intent, Outcome::CutShort, false).await;
     let over = world.get("/v1/calls/21").await.json();
     assert_eq!((&over["state"], &over["end"]["outcome"]), (&json!("ended"), &json!("cut_short")));

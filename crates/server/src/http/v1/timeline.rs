@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use store::{CallbackAttempt, CallbackState};
 use utoipa::ToSchema;
 
-use super::calls::{self, CallState};
+use super::calls;
 use super::{Problem, callbacks, events};
 use crate::app::App;
-use crate::calls::Note;
+use crate::calls::{CallState, Note};
 use crate::http::auth::V1Tenant;
 
 /// One line of the timeline.

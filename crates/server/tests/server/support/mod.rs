@@ -5,7 +5,7 @@ pub mod names;
 pub mod strace;
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -66,8 +66,12 @@ pub struct Setting {
     pub trunk: String,
     /// In place of the carrier's address in it.
     pub address: Option<String>,
+    /// Where SIP and RTP are bound; without it 127.0.0.1.
+    pub bind: Option<IpAddr>,
     /// In the table of SIP's listeners.
     pub sip: String,
+    /// In the table of RTP.
+    pub media: String,
     /// In the tenant's table.
     pub tenant: String,
     /// Before all tables.
@@ -351,8 +355,10 @@ pub fn http() -> reqwest::Client {
 }
 
 pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> String {
-    let Setting { trunk: in_trunk, address, sip, tenant, top, routes, more, patience_ms, .. } =
-        setting;
+    let Setting { trunk: in_trunk, sip, media, tenant, top, more, .. } = setting;
+    let Setting { address, routes, patience_ms, .. } = setting;
+    let bind = setting.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let sip_bind = SocketAddr::new(bind, 0);
     let patience_ms = patience_ms.unwrap_or(60_000);
     let trunk = address.clone().unwrap_or_else(|| trunk.to_string());
     let routes = routes.as_deref().unwrap_or(r#"{ prefix = "", trunk = "carrier" }"#);
@@ -362,12 +368,13 @@ pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> St
 [http]
 bind = "127.0.0.1:0"
 [sip]
-udp = "127.0.0.1:0"
-tcp = "127.0.0.1:0"
+udp = "{sip_bind}"
+tcp = "{sip_bind}"
 {sip}
 [media]
-bind = "127.0.0.1"
+bind = "{bind}"
 threads = 1
+{media}
 [admission]
 patience_ms = {patience_ms}
 [[trunk]]

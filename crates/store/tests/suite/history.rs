@@ -1,0 +1,106 @@
+//! The list of calls: by time, caller and kind, in pages, whatever became of them.
+
+use engine::vocabulary::{CallKind, Serial, TenantId};
+use store::{CallQuery, Claim, IntentState, KeptCall, Store};
+
+use crate::fixture::{Fixture, on_every_store};
+use crate::nouns::{T0, TENANT, accepted, cdr, ended, intent, started};
+
+on_every_store!(
+    pages_are_ordered_by_acceptance,
+    calls_that_wait_run_and_are_over_stand_in_one_list,
+    the_time_span_includes_both_ends,
+    filtered_by_caller_and_kind,
+    other_tenants_are_not_seen,
+);
+
+async fn calls_that_wait_run_and_are_over_stand_in_one_list(fixture: Fixture) {
+    let store = &fixture.store;
+    let mut other = intent(6);
+    other.tenant = TenantId(171);
+    let mut elsewhere = intent(7);
+    elsewhere.order.caller_present = "2222201".into();
+    let first = [accepted(intent(1)), started(intent(2)), accepted(intent(3)), accepted(intent(5))];
+    store.submit(first.to_vec()).await.unwrap();
+    store.submit(vec![ended(cdr(intent(4))), accepted(other), accepted(elsewhere)]).await.unwrap();
+    store.submit(vec![ended(cdr(intent(2)))]).await.unwrap();
+    store.claim(Claim::One { tenant: TENANT, serial: Serial(5) }).await.unwrap();
+
+    let unfinished = |serial, state| KeptCall::Unfinished(Box::new(intent(serial)), state);
+    let over = |serial| KeptCall::Over(Box::new(cdr(intent(serial))));
+    let query = CallQuery { caller: Some("95599".into()), ..all() };
+    let (total, calls) = store.calls(&query).await.unwrap();
+    assert_eq!(total, 5);
+    let (waiting, claimed) = (IntentState::Waiting, IntentState::Started);
+    let expected =
+        [unfinished(1, waiting), over(2), unfinished(3, waiting), over(4), unfinished(5, claimed)];
+    assert_eq!(calls, expected);
+    for (offset, page) in [(0, vec![1, 2]), (2, vec![3, 4]), (4, vec![5, 7]), (6, vec![])] {
+        let query = CallQuery { offset, limit: 2, ..all() };
+        assert_eq!(found(store, &query).await, (6, page));
+    }
+}
+
+async fn pages_are_ordered_by_acceptance(fixture: Fixture) {
+    let store = &fixture.store;
+    for serial in [5, 3, 4, 1, 2] {
+        store.submit(vec![ended(cdr(intent(serial)))]).await.unwrap();
+    }
+    let mut query = all();
+    query.limit = 2;
+    assert_eq!(found(store, &query).await, (5, vec![1, 2]));
+    query.offset = 2;
+    assert_eq!(found(store, &query).await, (5, vec![3, 4]));
+    query.offset = 4;
+    assert_eq!(found(store, &query).await, (5, vec![5]));
+    query.offset = 6;
+    assert_eq!(found(store, &query).await, (5, vec![]));
+    let (_, calls) = store.calls(&all()).await.unwrap();
+    assert_eq!(calls[2], KeptCall::Over(Box::new(cdr(intent(3)))));
+}
+
+async fn the_time_span_includes_both_ends(fixture: Fixture) {
+    let store = &fixture.store;
+    let records = (1..=5).map(|serial| ended(cdr(intent(serial)))).collect::<Vec<_>>();
+    store.submit(records).await.unwrap();
+    let query = CallQuery { start_ms: T0 + 2, end_ms: T0 + 4, ..all() };
+    assert_eq!(found(store, &query).await, (3, vec![2, 3, 4]));
+    let query = CallQuery { start_ms: T0 + 4, end_ms: T0 + 2, ..all() };
+    assert_eq!(found(store, &query).await, (0, vec![]));
+}
+
+async fn filtered_by_caller_and_kind(fixture: Fixture) {
+    let store = &fixture.store;
+    let mut other = intent(2);
+    other.order.caller_present = "2222201".into();
+    let records = [intent(1), other, intent(3)].map(|intent| ended(cdr(intent)));
+    store.submit(records.to_vec()).await.unwrap();
+    let query = CallQuery { caller: Some("95599".into()), ..all() };
+    assert_eq!(found(store, &query).await, (2, vec![1, 3]));
+    let query = CallQuery { kind: Some(CallKind::VoiceNotification), ..all() };
+    assert_eq!(found(store, &query).await, (3, vec![1, 2, 3]));
+}
+
+async fn other_tenants_are_not_seen(fixture: Fixture) {
+    let store = &fixture.store;
+    store.submit(vec![ended(cdr(intent(1)))]).await.unwrap();
+    let query = CallQuery { tenant: TenantId(171), ..all() };
+    assert_eq!(found(store, &query).await, (0, vec![]));
+}
+
+fn all() -> CallQuery {
+    CallQuery {
+        tenant: TENANT,
+        start_ms: T0,
+        end_ms: T0 + 1_000_000,
+        caller: None,
+        kind: None,
+        offset: 0,
+        limit: 100,
+    }
+}
+
+async fn found(store: &Store, query: &CallQuery) -> (u64, Vec<u64>) {
+    let (total, calls) = store.calls(query).await.unwrap();
+    (total, calls.iter().map(|call| call.intent().serial.0).collect())
+}
