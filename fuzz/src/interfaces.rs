@@ -12,7 +12,9 @@ pub fn call_json(data: &[u8]) {
                 let digits = order.called.strip_prefix('+').unwrap_or(&order.called);
                 assert!(order.called.len() <= 32 && digits.bytes().all(|b| b.is_ascii_digit()));
                 assert_eq!(order.caller_present, "2222201", "no other number is the tenant's");
-                let OrderKind::VoiceNotification { playlist, play_times } = &order.kind;
+                let OrderKind::VoiceNotification { playlist, play_times } = &order.kind else {
+                    panic!("another kind of call: {order:?}")
+                };
                 assert!((1..=5).contains(play_times) && (1..=5).contains(&playlist.len()));
                 assert!(playlist.iter().all(is_ours), "{playlist:?}");
                 let url = order.callback_url.as_deref();

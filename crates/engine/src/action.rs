@@ -1,5 +1,6 @@
 //! What the engine hears and what it wants done; between them it only decides.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::cdr::{Cause, MediaSummary};
@@ -7,7 +8,7 @@ use crate::intent::{Intent, PlayItem};
 use crate::quotas::Used;
 use crate::request::{Reply, Request, Ticket};
 use crate::route::Route;
-use crate::vocabulary::{LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
+use crate::vocabulary::{BindingId, LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
 use crate::writes::{Unfinished, Write};
 
 /// A batch of writes that goes to disk as one.
@@ -39,6 +40,18 @@ pub enum Input {
     Fetched {
         serial: Serial,
         result: Result<(), FetchFault>,
+    },
+    /// The answer to [`Action::FindPhone`]; empty where the softphone is not registered.
+    PhoneFound {
+        serial: Serial,
+        bindings: Vec<BindingId>,
+    },
+    /// An INVITE from outside, numbered by who received it. It gets [`Action::TakeIn`] or
+    /// [`Action::Refuse`] in the same step.
+    Incoming {
+        leg: LegId,
+        arrival: Arrival,
+        source: IpAddr,
     },
     Leg {
         leg: LegId,
@@ -75,6 +88,16 @@ pub enum Input {
     HangUpAll,
 }
 
+/// Whom an INVITE from outside is for.
+#[derive(Debug)]
+pub enum Arrival {
+    /// The digits that were called: perhaps the code of an anonymous call.
+    Code(String),
+    /// A party of an ITA binding called its virtual number: the call that connects it
+    /// ([`Caller::Inbound`](crate::intent::Caller::Inbound)).
+    Bound(Box<Request>),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LegInput {
     /// The INVITE is built and its port bound; nothing left yet.
@@ -96,14 +119,29 @@ pub enum LegInput {
     /// The first response of any kind: the far side has the INVITE.
     Trying,
     Ringing,
+    /// The far side describes what can be heard before it answers; it has rung.
+    EarlyMedia,
     Answered {
         dialog: Vec<u8>,
     },
+    /// Inbound: its port is bound and our description is ready.
+    TakenIn,
+    /// Inbound: the 200 is built and waits for the disk.
+    Answering {
+        dialog: Vec<u8>,
+    },
+    /// The far side has put us on hold, or is back.
+    Held(bool),
+    /// Nothing at all was heard for the media time-out, without being on hold.
+    Quiet,
     PlayStarted,
     PlayFinished {
         play: PlayId,
     },
+    /// By RFC 4733 or as a tone. Where two legs are bridged `media` has carried it across.
     Digit(char),
+    /// By SIP INFO, which nobody but the engine carries across.
+    InfoDigit(char),
     RecordingStarted,
     RecordingFailed,
     /// No common codec, a broken session description, no port.
@@ -166,6 +204,11 @@ pub enum Action {
         serial: Serial,
         playlist: Vec<PlayItem>,
     },
+    /// Where is the softphone of this number registered?
+    FindPhone {
+        serial: Serial,
+        number: String,
+    },
     /// Bind a port and build the INVITE; send nothing.
     Open {
         leg: LegId,
@@ -180,6 +223,55 @@ pub enum Action {
     Acknowledge {
         leg: LegId,
     },
+    /// Inbound: bind a port for the caller's offer; answered by [`LegInput::TakenIn`].
+    TakeIn {
+        leg: LegId,
+        serial: Serial,
+    },
+    /// Inbound: 180.
+    Ring {
+        leg: LegId,
+    },
+    /// Inbound: 183 with our description, so that the caller hears what the called side sends.
+    Progress {
+        leg: LegId,
+    },
+    /// Inbound: build the 200 and send nothing; answered by [`LegInput::Answering`].
+    Answer {
+        leg: LegId,
+    },
+    /// Inbound: send the 200 that was built.
+    SendAnswer {
+        leg: LegId,
+    },
+    /// Inbound, not answered: refuse it. It ends like any other leg where a call has it.
+    Refuse {
+        leg: LegId,
+        with: Refused,
+    },
+    /// The leg hears a ringback tone until something else is bound to be heard.
+    Ringback {
+        leg: LegId,
+    },
+    /// `to` hears what `from` sends, one way.
+    Forward {
+        from: LegId,
+        to: LegId,
+    },
+    /// The two hear each other from now on.
+    Bridge {
+        leg: LegId,
+        with: LegId,
+    },
+    /// Say [`LegInput::Quiet`] when nothing comes for the media time-out.
+    Watch {
+        leg: LegId,
+    },
+    SendDigit {
+        leg: LegId,
+        digit: char,
+    },
+    /// Record both ways of the leg; of two parties the caller's leg, a party per channel.
     Record {
         leg: LegId,
     },
@@ -188,6 +280,8 @@ pub enum Action {
         leg: LegId,
         play: PlayId,
     },
+    /// The only verb that ends a leg, always allowed; an inbound leg that is not answered is refused as
+    /// [`Refused::Busy`].
     HangUp {
         leg: LegId,
     },
@@ -224,11 +318,43 @@ pub enum Action {
 /// Where an INVITE goes and who it says it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialled {
-    pub trunk: TrunkName,
+    pub via: Via,
     pub called: String,
     pub caller_present: String,
     /// With the serial it gives Call-ID and From-tag.
     pub attempt: u32,
+    /// A leg that it will hear: they are to share a thread of `media`.
+    pub beside: Option<LegId>,
+}
+
+/// How an INVITE leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    Trunk(TrunkName),
+    /// To one place of a softphone.
+    Softphone(BindingId),
+}
+
+impl Via {
+    pub fn trunk(&self) -> Option<&TrunkName> {
+        match self {
+            Via::Trunk(trunk) => Some(trunk),
+            Via::Softphone(_) => None,
+        }
+    }
+}
+
+/// Why an INVITE from outside is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The code is wrong, used or expired, or too many were tried: one same answer.
+    Unknown,
+    /// Nothing is free for it (503).
+    Busy,
+    /// A rule of the tenant forbids it (403).
+    Forbidden,
+    /// The called side ended so before it answered.
+    Ended(Cause),
 }
 
 /// What is taken out of the backlog, in its own order: priority, then age.

@@ -1,11 +1,12 @@
 //! The call record: one per accepted call, written once, with its terminal event.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::intent::Intent;
-use crate::vocabulary::{CallKind, Now, TrunkName};
+use crate::vocabulary::{CallKind, TrunkName};
+
+mod draft;
+pub use draft::{Draft, LegDraft, LegEnd};
 
 /// How a call ended, in words that do not depend on the interface that asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +36,20 @@ pub enum Outcome {
     Interrupted,
     /// The server stopped while it was dialling and what became of it is not known.
     Unknown,
+    /// The two parties talked, or one waited for the other, and the called party hung up.
+    CalledHungUp,
+    /// The same; the caller hung up, perhaps before the called party answered.
+    CallerHungUp,
+    /// The caller's leg could not be set up, or broke.
+    CallerFailed,
+    /// The called party's leg could not be set up after the caller's, or broke.
+    CalledFailed,
+    /// The caller did not take the call: it rang until the limit, was busy or declined.
+    CallerNoAnswer,
+    /// The two talked for as long as a call may last.
+    TimeUp,
+    /// Nobody came with the code.
+    Unused,
 }
 
 impl Outcome {
@@ -54,7 +69,35 @@ impl Outcome {
             Outcome::QueueTimeout => "9",
             Outcome::Restricted => "10",
             Outcome::RecordingFailed => "999",
-            Outcome::Cancelled | Outcome::Interrupted | Outcome::Unknown => "998",
+            Outcome::Cancelled
+            | Outcome::Interrupted
+            | Outcome::Unknown
+            | Outcome::CalledHungUp
+            | Outcome::CallerHungUp
+            | Outcome::CallerFailed
+            | Outcome::CalledFailed
+            | Outcome::CallerNoAnswer
+            | Outcome::TimeUp
+            | Outcome::Unused => "998",
+        }
+    }
+
+    /// `releaseReason` and `reasonCode` of a call of two parties (contract §6); from 8 on as for a
+    /// voice notification.
+    pub fn two_party_reason(self) -> &'static str {
+        match self {
+            Outcome::CalledHungUp | Outcome::CutShort => "0",
+            Outcome::CallerHungUp | Outcome::Played => "1",
+            Outcome::CallerFailed => "2",
+            Outcome::CalledFailed => "3",
+            Outcome::CallerNoAnswer => "4",
+            Outcome::NoAnswer | Outcome::Refused => "5",
+            Outcome::Failed | Outcome::Unused => "6",
+            Outcome::NoResource => "8",
+            Outcome::QueueTimeout => "9",
+            Outcome::Restricted => "10",
+            Outcome::RecordingFailed => "999",
+            Outcome::Cancelled | Outcome::Interrupted | Outcome::Unknown | Outcome::TimeUp => "998",
         }
     }
 }
@@ -88,13 +131,16 @@ pub enum Cause {
     MediaFailed,
     /// We ended it ourselves.
     HungUp,
+    /// Nothing was heard of it for the media time-out.
+    MediaTimeout,
     /// No port, descriptor or room in a queue.
     NoResource,
     /// A broken invariant in offhook; the call was given up, others go on.
     Internal,
 }
 
-/// One accepted call, from request to end. Times are ms since 1970.
+/// One accepted call, from request to end. Times are ms since 1970. What is of one leg is the called
+/// party's; the caller's, where a call has one, is in `caller`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cdr {
     pub intent: Intent,
@@ -120,6 +166,28 @@ pub struct Cdr {
     /// A recording of the call exists.
     pub recorded: bool,
     pub media: Option<MediaSummary>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<CallerLeg>,
+}
+
+/// The caller's leg in the record of a call of two parties.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerLeg {
+    /// As ordered, or as it called; of an anonymous caller the number that is shown for it.
+    pub number: String,
+    /// The trunk that it was dialled over; `None` also where it called us.
+    pub trunk: Option<TrunkName>,
+    /// The INVITE was on disk and left, or came.
+    pub dialled_ms: Option<i64>,
+    pub alerting_ms: Option<i64>,
+    pub talking_ms: Option<i64>,
+    /// `None` where there was no leg.
+    pub released_ms: Option<i64>,
+    /// Answer to release on the monotonic clock, ms.
+    pub talk_duration_ms: u64,
+    pub cause: Option<Cause>,
+    pub sip_status: Option<u16>,
+    pub media: Option<MediaSummary>,
 }
 
 impl Cdr {
@@ -131,12 +199,21 @@ impl Cdr {
     pub fn release_reason(&self) -> &'static str {
         match self.kind() {
             CallKind::VoiceNotification => self.outcome.voice_notification_reason(self.reached()),
+            CallKind::BidirectionalCall | CallKind::AnonymousCall => {
+                self.outcome.two_party_reason()
+            }
         }
     }
 
     pub fn progress(&self) -> Progress {
-        let Cdr { dialled_ms, alerting_ms, talking_ms, .. } = *self;
-        Progress { dialled_ms, alerting_ms, talking_ms }
+        let caller = self.caller.as_ref();
+        Progress {
+            dialled_ms: self.dialled_ms,
+            alerting_ms: self.alerting_ms,
+            talking_ms: self.talking_ms,
+            caller_alerting_ms: caller.and_then(|leg| leg.alerting_ms),
+            caller_talking_ms: caller.and_then(|leg| leg.talking_ms),
+        }
     }
 
     pub fn reached(&self) -> Reached {
@@ -163,95 +240,13 @@ pub struct MediaSummary {
     pub mos_x100: Option<u16>,
 }
 
-/// The longest string of digits that a record keeps; more are events only.
-const DIGITS_KEPT: usize = 128;
-
-/// What is known of a call that is not over yet.
-#[derive(Debug, Clone)]
-pub struct Draft {
-    pub intent: Intent,
-    /// The trunk that it is dialled over.
-    pub trunk: Option<TrunkName>,
-    pub dialled_ms: Option<i64>,
-    pub alerting_ms: Option<i64>,
-    pub talking_ms: Option<i64>,
-    /// The answer, on the monotonic clock.
-    answered_at: Option<Duration>,
-    pub rounds: u8,
-    digits: String,
-    pub recorded: bool,
-}
-
-/// How far a call has come that is not over. Times are ms since 1970.
+/// How far a call has come that is not over. Times are ms since 1970; the called party's but for the
+/// last two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     pub dialled_ms: Option<i64>,
     pub alerting_ms: Option<i64>,
     pub talking_ms: Option<i64>,
-}
-
-/// How a leg ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LegEnd {
-    pub cause: Cause,
-    pub sip_status: Option<u16>,
-    pub media: Option<MediaSummary>,
-}
-
-impl Draft {
-    pub fn new(intent: Intent) -> Draft {
-        Draft {
-            intent,
-            trunk: None,
-            dialled_ms: None,
-            alerting_ms: None,
-            talking_ms: None,
-            answered_at: None,
-            rounds: 0,
-            digits: String::new(),
-            recorded: false,
-        }
-    }
-
-    pub fn answered(&mut self, now: Now) {
-        self.talking_ms = Some(now.unix_ms);
-        self.answered_at = Some(now.since_start);
-    }
-
-    pub fn progress(&self) -> Progress {
-        let Draft { dialled_ms, alerting_ms, talking_ms, .. } = *self;
-        Progress { dialled_ms, alerting_ms, talking_ms }
-    }
-
-    pub fn digit(&mut self, digit: char) {
-        if self.digits.len() < DIGITS_KEPT {
-            self.digits.push(digit);
-        }
-    }
-
-    pub fn finish(&self, outcome: Outcome, end: Option<LegEnd>, now: Now) -> Cdr {
-        let talked =
-            self.answered_at.map_or(Duration::ZERO, |at| now.since_start.saturating_sub(at));
-        let (cause, sip_status, media) = match end {
-            Some(end) => (Some(end.cause), end.sip_status, end.media),
-            None => (None, None, None),
-        };
-        Cdr {
-            intent: self.intent.clone(),
-            trunk: self.dialled_ms.and(self.trunk.clone()),
-            dialled_ms: self.dialled_ms,
-            alerting_ms: self.alerting_ms,
-            talking_ms: self.talking_ms,
-            // A wall clock that stepped back must not end a call before it began.
-            released_ms: now.unix_ms.max(self.talking_ms.unwrap_or(self.intent.created_ms)),
-            talk_duration_ms: talked.as_millis() as u64,
-            outcome,
-            cause,
-            sip_status,
-            rounds: self.rounds,
-            digits: self.digits.clone(),
-            recorded: self.recorded,
-            media,
-        }
-    }
+    pub caller_alerting_ms: Option<i64>,
+    pub caller_talking_ms: Option<i64>,
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::action::{Action, BatchNumber, Claim, ClaimId, Input};
+use crate::action::{Action, BatchNumber, Claim, ClaimId, Input, Refused};
 use crate::backlog::Backlog;
 use crate::calls::{CallInput, Effect, Effects, Room};
 use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome, Progress};
@@ -112,7 +112,7 @@ enum Asked {
     Cancel { ticket: Ticket, tenant: TenantId, serial: Serial },
 }
 
-/// Tenant, kind, number shown, number called: what makes two calls the same for a client that
+/// Tenant, kind, caller's number, number called: what makes two calls the same for a client that
 /// repeats itself.
 pub type NaturalKey = (TenantId, CallKind, String, String);
 
@@ -196,6 +196,10 @@ impl Engine {
             Input::Claimed { claim, calls } => self.claimed(claim, calls, now),
             Input::Fetched { serial, result } => self.run(serial, CallInput::Fetched(result), now),
             Input::Leg { leg, input } => self.leg(leg, input, now),
+            Input::PhoneFound { .. } => {}
+            Input::Incoming { leg, .. } => {
+                self.gate.now(Action::Refuse { leg, with: Refused::Unknown });
+            }
             Input::TenantLimits { tenant, limits } => {
                 self.backlog.limit_tenant(tenant, limits);
                 self.quotas.limit(tenant, limits.daily);
@@ -222,11 +226,12 @@ impl Engine {
     fn recovered(&mut self, found: Unfinished, now: Now) {
         let (tenant, serial) = (found.intent.tenant, found.intent.serial);
         // A call without an attempt was never dialled: any of its trunks will do.
-        let dialled = found.attempt.as_ref().map(|attempt| attempt.trunk.clone());
+        let last = found.legs.last().and_then(|leg| leg.attempt.as_ref());
+        let dialled = last.and_then(|attempt| attempt.trunk.clone());
         let route = &found.intent.order.route;
         let Some(trunk) = dialled.or_else(|| route.trunks().next().cloned()) else { return };
         self.backlog.adopt(tenant, &trunk, now.since_start);
-        let undialled = found.attempt.is_none();
+        let undialled = found.legs.is_empty();
         let mut effects = Effects::new(self.last_leg);
         let room = Room::recover(found, now, &mut effects);
         self.insert(serial, room, trunk.clone(), None);
@@ -561,7 +566,7 @@ impl Engine {
 }
 
 fn natural_key(tenant: TenantId, order: &Order) -> NaturalKey {
-    (tenant, order.call_kind(), order.caller_present.clone(), order.called.clone())
+    (tenant, order.call_kind(), order.caller_number().to_owned(), order.called.clone())
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The event log: one ordered, durable list per tenant, the one source of what happened.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cdr::{Cause, Cdr};
-use crate::vocabulary::{LegId, Serial, TenantId, TrunkName};
+use crate::vocabulary::{LegId, Serial, Side, TenantId, TrunkName};
 
 /// One entry; its position is given inside the commit, by tenant and without gaps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,10 +29,23 @@ pub enum EventKind {
     Queued {
         why: Waiting,
     },
+    /// The caller may come with its code until then.
+    Expecting {
+        until_ms: i64,
+    },
+    /// The caller's INVITE has come.
+    Arrived {
+        leg: LegId,
+        source: IpAddr,
+    },
     /// An attempt is on disk; its INVITE leaves now.
     Dialling {
         leg: LegId,
-        trunk: TrunkName,
+        #[serde(default, skip_serializing_if = "Side::is_called")]
+        side: Side,
+        /// `None`: to a softphone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trunk: Option<TrunkName>,
         attempt: u32,
     },
     /// The far side sends the call on, and the tenant's rules allow it.
@@ -40,15 +55,35 @@ pub enum EventKind {
     },
     Ringing {
         leg: LegId,
+        #[serde(default, skip_serializing_if = "Side::is_called")]
+        side: Side,
     },
     Answered {
         leg: LegId,
+        #[serde(default, skip_serializing_if = "Side::is_called")]
+        side: Side,
+    },
+    /// The two parties hear each other.
+    Bridged {
+        caller: LegId,
+        called: LegId,
+    },
+    /// A party has put the other on hold.
+    Held {
+        leg: LegId,
+        side: Side,
+    },
+    Resumed {
+        leg: LegId,
+        side: Side,
     },
     PlayStarted {
         leg: LegId,
     },
     Digit {
         leg: LegId,
+        #[serde(default, skip_serializing_if = "Side::is_called")]
+        side: Side,
         digit: char,
     },
     RoundPlayed {
@@ -58,6 +93,8 @@ pub enum EventKind {
     /// One leg ended; the call may go on.
     LegEnded {
         leg: LegId,
+        #[serde(default, skip_serializing_if = "Side::is_called")]
+        side: Side,
         cause: Cause,
         sip_status: Option<u16>,
     },
@@ -108,10 +145,15 @@ impl EventKind {
         match self {
             EventKind::Accepted { .. } => "call.accepted",
             EventKind::Queued { .. } => "call.queued",
+            EventKind::Expecting { .. } => "call.expecting",
+            EventKind::Arrived { .. } => "call.arrived",
             EventKind::Dialling { .. } => "call.dialling",
             EventKind::Redirected { .. } => "call.redirected",
             EventKind::Ringing { .. } => "call.ringing",
             EventKind::Answered { .. } => "call.answered",
+            EventKind::Bridged { .. } => "call.bridged",
+            EventKind::Held { .. } => "call.held",
+            EventKind::Resumed { .. } => "call.resumed",
             EventKind::PlayStarted { .. } => "call.play_started",
             EventKind::Digit { .. } => "call.digit",
             EventKind::RoundPlayed { .. } => "call.round_played",

@@ -41,6 +41,60 @@ pub struct Order {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum OrderKind {
     VoiceNotification { playlist: Vec<PlayItem>, play_times: u8 },
+    BidirectionalCall(BidirectionalCall),
+    AnonymousCall(AnonymousCall),
+}
+
+/// A caller (the customer manager) who is connected with the called party (the customer).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BidirectionalCall {
+    pub caller: Caller,
+    pub call_data: Option<String>,
+    /// By virtual numbers (ITA, task kind 4 of queryCallDetailRecord).
+    pub ita: bool,
+    /// Where the connection callback goes; told when the two hear each other.
+    #[serde(default)]
+    pub connected_url: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Caller {
+    /// Is called first.
+    Dialled(Party),
+    /// Called us: one of the two parties of an ITA binding, by its virtual number.
+    Inbound { number: String },
+}
+
+/// A party that is dialled besides the called one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    pub number: String,
+    pub place: Place,
+    /// The number shown to this party (`agentPresent`).
+    pub presented: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The trunks that the tenant's routes name for the number.
+    Trunks(Route),
+    /// Wherever the softphone of this number is registered when the call starts.
+    Softphone,
+}
+
+/// A party that comes by itself, once, with a code, and is connected with the called party.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnonymousCall {
+    pub call_data: Option<String>,
+    /// The digits that are called: access code and UVID (contract §3).
+    pub code: String,
+    /// The first ms since 1970 at which the code is not good any more.
+    pub valid_until_ms: i64,
+    /// Where the connection callback goes; told when the two hear each other.
+    #[serde(default)]
+    pub connected_url: Option<String>,
 }
 
 /// One entry of a `playList`.
@@ -57,6 +111,30 @@ impl Order {
     pub fn call_kind(&self) -> CallKind {
         match self.kind {
             OrderKind::VoiceNotification { .. } => CallKind::VoiceNotification,
+            OrderKind::BidirectionalCall(_) => CallKind::BidirectionalCall,
+            OrderKind::AnonymousCall(_) => CallKind::AnonymousCall,
+        }
+    }
+
+    /// The number that stands for the caller: in call records, and where repeated orders are told by it.
+    /// Where nobody but the server calls, or the caller has no number, the one that is shown.
+    pub fn caller_number(&self) -> &str {
+        match &self.kind {
+            OrderKind::VoiceNotification { .. } | OrderKind::AnonymousCall(_) => {
+                &self.caller_present
+            }
+            OrderKind::BidirectionalCall(BidirectionalCall { caller, .. }) => match caller {
+                Caller::Dialled(Party { number, .. }) | Caller::Inbound { number } => number,
+            },
+        }
+    }
+
+    /// Where the connection callback goes.
+    pub fn connected_url(&self) -> Option<&str> {
+        match &self.kind {
+            OrderKind::VoiceNotification { .. } => None,
+            OrderKind::BidirectionalCall(call) => call.connected_url.as_deref(),
+            OrderKind::AnonymousCall(call) => call.connected_url.as_deref(),
         }
     }
 }

@@ -43,6 +43,8 @@ pub enum Refusal {
     DailyLimit { quota: Quota, retry_after_s: u32 },
     /// An unfinished call has the same kind, caller and called (return code 1).
     Duplicate,
+    /// Another anonymous call that waits for its caller has the code: draw another.
+    CodeTaken,
     /// The idempotency key came before with another body (HTTP 422).
     KeyReused,
     /// The server drains, or cannot write to its disk.

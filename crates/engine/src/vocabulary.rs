@@ -65,11 +65,46 @@ impl fmt::Display for TrunkName {
     }
 }
 
+/// One place where a softphone is registered: the driver's own number, good until it restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BindingId(pub u64);
+
+/// A party of a call: who called or was called first, and who is connected with them. The only leg
+/// of a voice notification is the called party's.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Caller,
+    #[default]
+    Called,
+}
+
+impl Side {
+    /// The name in the API and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Caller => "caller",
+            Side::Called => "called",
+        }
+    }
+
+    pub(crate) fn is_called(&self) -> bool {
+        *self == Side::Called
+    }
+}
+
 /// What a call of a tenant waits for or is limited by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallKind {
     VoiceNotification,
+    /// Two parties that are called one after the other and connected (page 001); also a call to a
+    /// virtual number that connects them (ITA).
+    BidirectionalCall,
+    /// A party that comes by a code and is connected (page 000).
+    AnonymousCall,
 }
 
 impl CallKind {
@@ -77,6 +112,8 @@ impl CallKind {
     pub fn name(self) -> &'static str {
         match self {
             CallKind::VoiceNotification => "voice_notification",
+            CallKind::BidirectionalCall => "bidirectional_call",
+            CallKind::AnonymousCall => "anonymous_call",
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::cdr::Cdr;
 use crate::events::Event;
 use crate::intent::{Idempotency, Intent};
-use crate::vocabulary::{LegId, Serial, TrunkName};
+use crate::vocabulary::{LegId, Serial, Side, TrunkName};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
@@ -11,7 +11,7 @@ pub enum Write {
     Accepted { intent: Box<Intent>, idempotency: Option<Idempotency>, started: bool },
     /// An INVITE with its port and bytes; on disk before its first byte leaves.
     Attempt(Box<Attempt>),
-    /// The 2xx's dialog; on disk before the ACK leaves.
+    /// The 2xx's dialog; on disk before the ACK leaves, or before our own 2xx to a caller.
     Answered { serial: Serial, leg: LegId, at_ms: i64, dialog: Vec<u8> },
     /// `callback`: the address that this event is delivered to, at least once.
     Event { event: Event, callback: Option<String> },
@@ -25,8 +25,11 @@ pub enum Write {
 pub struct Attempt {
     pub serial: Serial,
     pub leg: LegId,
-    pub trunk: TrunkName,
-    /// 1 for the first INVITE of the call; each INVITE with credentials and each next trunk counts.
+    pub side: Side,
+    /// `None`: to a softphone.
+    pub trunk: Option<TrunkName>,
+    /// 1 for the first INVITE of the call; each INVITE with credentials, each next trunk and each
+    /// party counts.
     pub number: u32,
     pub at_ms: i64,
     /// The INVITE as `sip` stores it: bytes, addresses, branch. Opaque here.
@@ -35,19 +38,33 @@ pub struct Attempt {
     pub media: Vec<u8>,
 }
 
-/// A call found on disk at start, with the last of its attempts.
+/// A call found on disk at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
     pub intent: Intent,
-    /// When it rang, where the event log says so.
+    /// When the called party rang, where the event log says so.
     pub ringing_ms: Option<i64>,
     /// A recording of it was begun.
     pub recorded: bool,
-    /// The last attempt, where the call was dialled.
+    /// By the numbers of their attempts, a leg that came from outside first. What became of the
+    /// earlier legs of a side, over trunks that failed it, is not known either. None: it was
+    /// never dialled, and waits for its caller.
+    pub legs: Vec<FoundLeg>,
+}
+
+/// A leg found on disk at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLeg {
+    pub leg: LegId,
+    /// Its last attempt; `None`: it came from outside.
     pub attempt: Option<Attempt>,
-    /// The last attempt of each earlier leg, over trunks that failed it: what became of it there is
-    /// not known either.
-    pub earlier: Vec<Attempt>,
-    /// The dialog of the 2xx and when it came, where it was answered.
+    /// The dialog of the 2xx and when it came or was about to leave, where it was answered.
     pub answered: Option<(Vec<u8>, i64)>,
+}
+
+impl FoundLeg {
+    /// Nobody but a caller comes from outside.
+    pub fn side(&self) -> Side {
+        self.attempt.as_ref().map_or(Side::Caller, |attempt| attempt.side)
+    }
 }

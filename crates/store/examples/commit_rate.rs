@@ -9,7 +9,7 @@ use std::time::Instant;
 use engine::cdr::{Cause, Cdr, Outcome};
 use engine::events::{Event, EventKind};
 use engine::intent::{Intent, Order, OrderKind, PlayItem};
-use engine::vocabulary::{LegId, Priority, Serial, TenantId};
+use engine::vocabulary::{LegId, Priority, Serial, Side, TenantId};
 use engine::writes::{Attempt, Write};
 use store::{
     Batch, CallbackAttempt, CallbackId, CallbackNext, CallbackResult, Claim, Store, StoreConfig,
@@ -71,14 +71,22 @@ async fn make_calls(store: Store, first: u64, calls: u64, step: u64) -> Result<(
                     },
                 ),
                 Write::Attempt(Box::new(attempt(serial))),
-                event(serial, EventKind::Dialling { leg, trunk: "carrier".into(), attempt: 1 }),
+                event(
+                    serial,
+                    EventKind::Dialling {
+                        leg,
+                        side: Side::Called,
+                        trunk: Some("carrier".into()),
+                        attempt: 1,
+                    },
+                ),
             ])
             .await?;
-        store.submit(vec![event(serial, EventKind::Ringing { leg })]).await?;
+        store.submit(vec![event(serial, EventKind::Ringing { leg, side: Side::Called })]).await?;
         store
             .submit(vec![
                 Write::Answered { serial: intent.serial, leg, at_ms: 5, dialog: vec![b'd'; 400] },
-                event(serial, EventKind::Answered { leg }),
+                event(serial, EventKind::Answered { leg, side: Side::Called }),
                 event(serial, EventKind::PlayStarted { leg }),
             ])
             .await?;
@@ -92,7 +100,10 @@ async fn make_calls(store: Store, first: u64, calls: u64, step: u64) -> Result<(
         };
         let writes = vec![
             event(serial, EventKind::RoundPlayed { leg, round: 1 }),
-            event(serial, EventKind::LegEnded { leg, cause: Cause::HungUp, sip_status }),
+            event(
+                serial,
+                EventKind::LegEnded { leg, side: Side::Called, cause: Cause::HungUp, sip_status },
+            ),
             Write::Event { event: ended, callback: Some("http://127.0.0.1:9/released".into()) },
             Write::Ended(Box::new(cdr)),
         ];
@@ -167,7 +178,8 @@ fn attempt(serial: u64) -> Attempt {
     Attempt {
         serial: Serial(serial),
         leg: LegId(serial),
-        trunk: "carrier".into(),
+        side: Side::Called,
+        trunk: Some("carrier".into()),
         number: 1,
         at_ms: 2,
         wire: vec![b'i'; 900],
@@ -190,6 +202,7 @@ fn cdr(intent: Intent) -> Cdr {
         digits: String::new(),
         recorded: false,
         media: None,
+        caller: None,
         intent,
     }
 }

@@ -1,13 +1,13 @@
-//! The dial attempts of each unfinished call, and the dialog of its 2xx.
+//! The dial attempts of each unfinished call, and the dialogs of its 2xx.
 //!
-//! One row per leg: a restart resolves the last INVITE of each, so a later attempt of the same leg (with
-//! credentials) replaces the row of the one before.
+//! One row per leg in each: a restart resolves the last INVITE of each, so a later attempt of the same leg
+//! (with credentials) replaces the row of the one before. A leg that came from outside has an answer only.
 
 use std::collections::BTreeMap;
 
 use engine::intent::Intent;
-use engine::vocabulary::{LegId, Serial, TrunkName};
-use engine::writes::{Attempt, Unfinished};
+use engine::vocabulary::{CallKind, LegId, Serial, Side, TrunkName};
+use engine::writes::{Attempt, FoundLeg, Unfinished};
 
 use crate::error::{ApplyError, StoreError};
 use crate::intents;
@@ -33,16 +33,36 @@ CREATE TABLE answers (
 );
 ";
 
+/// A call of two parties has two answered legs; an attempt says whose it is.
+pub(crate) const TWO_LEGS: &str = "
+ALTER TABLE attempts ADD COLUMN side TEXT NOT NULL DEFAULT 'called';
+CREATE TABLE answers_of_legs (
+    leg    INTEGER PRIMARY KEY,
+    serial INTEGER NOT NULL,
+    at_ms  INTEGER NOT NULL,
+    dialog BLOB NOT NULL
+);
+INSERT INTO answers_of_legs (leg, serial, at_ms, dialog)
+    SELECT leg, serial, at_ms, dialog FROM answers;
+DROP TABLE answers;
+ALTER TABLE answers_of_legs RENAME TO answers;
+CREATE INDEX answers_of_call ON answers (serial);
+";
+
+/// How a softphone's row names its trunk: no trunk has an empty name.
+const NO_TRUNK: &str = "";
+
 pub(crate) static INSERT: MultiRow = MultiRow::new(
-    &["INSERT INTO attempts (serial, leg, trunk, number, at_ms, wire, media) VALUES {rows} \
-       ON CONFLICT (leg) DO UPDATE SET serial = excluded.serial, trunk = excluded.trunk, \
-       number = excluded.number, at_ms = excluded.at_ms, wire = excluded.wire, \
+    &["INSERT INTO attempts (serial, leg, side, trunk, number, at_ms, wire, media) \
+       VALUES {rows} \
+       ON CONFLICT (leg) DO UPDATE SET serial = excluded.serial, side = excluded.side, \
+       trunk = excluded.trunk, number = excluded.number, at_ms = excluded.at_ms, wire = excluded.wire, \
        media = excluded.media"],
-    7,
+    8,
 );
 pub(crate) static INSERT_ANSWER: MultiRow = MultiRow::new(
     &["INSERT INTO answers (serial, leg, at_ms, dialog) VALUES {rows} \
-       ON CONFLICT (serial) DO UPDATE SET leg = excluded.leg, at_ms = excluded.at_ms, \
+       ON CONFLICT (leg) DO UPDATE SET serial = excluded.serial, at_ms = excluded.at_ms, \
        dialog = excluded.dialog"],
     4,
 );
@@ -54,7 +74,8 @@ impl Bind for AttemptRow {
         let attempt = self.0;
         to.push(attempt.serial.0)
             .push(attempt.leg.0)
-            .push(&*attempt.trunk.0)
+            .push(attempt.side.name())
+            .push(attempt.trunk.as_ref().map_or(NO_TRUNK, |trunk| &*trunk.0))
             .push(attempt.number)
             .push(attempt.at_ms)
             .push(attempt.wire)
@@ -77,30 +98,26 @@ impl Bind for Answer {
     }
 }
 
-/// The calls that were dialled, by serial; each with its last attempt and those of its earlier legs.
+/// What a restart must resolve, by serial: the calls of which a leg is known, and those that wait for
+/// their caller, whom the backlog never sees.
 pub(crate) async fn unfinished(
     connection: &mut Connection<'_>,
 ) -> Result<Vec<Unfinished>, StoreError> {
-    let rows = Statement::new(
-        "SELECT intents.*, attempts.leg, attempts.trunk AS attempt_trunk, attempts.number,
-                attempts.at_ms, attempts.wire, attempts.media,
-                answers.at_ms AS answered_ms, answers.dialog
-         FROM attempts JOIN intents USING (serial)
-         LEFT JOIN answers ON answers.serial = attempts.serial AND answers.leg = attempts.leg
-         ORDER BY attempts.serial, attempts.number",
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut calls: Vec<Unfinished> = Vec::new();
-    for row in &rows {
-        let mut call = decode(row)?;
-        if let Some(before) = calls.pop_if(|before| before.intent.serial == call.intent.serial) {
-            call.earlier = before.earlier;
-            call.earlier.extend(before.attempt);
-        }
-        calls.push(call);
+    let calls = Statement::new(
+        "SELECT * FROM intents WHERE kind = $1 OR serial IN (SELECT serial FROM attempts)
+         OR serial IN (SELECT serial FROM answers) ORDER BY serial",
+    );
+    let calls = calls.bind(CallKind::AnonymousCall.name()).fetch_all(connection).await?;
+    let attempts = Statement::new("SELECT * FROM attempts").fetch_all(connection).await?;
+    let answers = Statement::new("SELECT * FROM answers").fetch_all(connection).await?;
+    let mut known = Attempts::default();
+    for row in &attempts {
+        known.insert(&decode_attempt(row)?);
     }
-    Ok(calls)
+    for row in &answers {
+        known.answer(decode_answer(row)?);
+    }
+    calls.iter().map(|row| Ok(known.found(intents::decode(row)?))).collect()
 }
 
 /// Removes attempts and answers of calls that are over.
@@ -114,32 +131,42 @@ pub(crate) async fn remove_orphans(connection: &mut Connection<'_>) -> Result<()
     Ok(())
 }
 
-fn decode(row: &Row) -> Result<Unfinished, StoreError> {
-    let intent = intents::decode(row)?;
-    let attempt = Attempt {
-        serial: intent.serial,
+fn decode_attempt(row: &Row) -> Result<Attempt, StoreError> {
+    let trunk: &str = row.get("trunk")?;
+    let trunk = (trunk != NO_TRUNK).then(|| TrunkName(trunk.into()));
+    let side = match row.get::<&str>("side")? {
+        name if name == Side::Caller.name() => Side::Caller,
+        name if name == Side::Called.name() => Side::Called,
+        name => {
+            return Err(StoreError::corrupt("attempts", format!("`{name}` is no side of a call")));
+        }
+    };
+    Ok(Attempt {
+        serial: Serial(row.unsigned("serial")?),
         leg: LegId(row.unsigned("leg")?),
-        trunk: TrunkName(row.get::<&str>("attempt_trunk")?.into()),
+        side,
+        trunk,
         number: row.narrow("attempts", "number")?,
         at_ms: row.get("at_ms")?,
         wire: row.get("wire")?,
         media: row.get("media")?,
-    };
-    let dialog: Option<Vec<u8>> = row.get("dialog")?;
-    let answered = match (dialog, row.get("answered_ms")?) {
-        (Some(dialog), Some(at_ms)) => Some((dialog, at_ms)),
-        (None, _) | (_, None) => None,
-    };
-    let (attempt, earlier) = (Some(attempt), Vec::new());
-    let (ringing_ms, recorded) = (None, false);
-    Ok(Unfinished { intent, ringing_ms, recorded, attempt, answered, earlier })
+    })
+}
+
+fn decode_answer(row: &Row) -> Result<Answer, StoreError> {
+    Ok(Answer {
+        serial: Serial(row.unsigned("serial")?),
+        leg: LegId(row.unsigned("leg")?),
+        at_ms: row.get("at_ms")?,
+        dialog: row.get("dialog")?,
+    })
 }
 
 /// Both tables in memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attempts {
     attempts: BTreeMap<(Serial, LegId), Attempt>,
-    answers: BTreeMap<Serial, Answer>,
+    answers: BTreeMap<(Serial, LegId), Answer>,
 }
 
 impl Attempts {
@@ -148,46 +175,64 @@ impl Attempts {
     }
 
     pub(crate) fn answer(&mut self, answer: Answer) {
-        self.answers.insert(answer.serial, answer);
+        self.answers.insert((answer.serial, answer.leg), answer);
     }
 
     pub(crate) fn remove(&mut self, serial: Serial) {
-        let of_call = self.of(serial).map(|attempt| (serial, attempt.leg)).collect::<Vec<_>>();
-        for key in of_call {
-            self.attempts.remove(&key);
-        }
-        self.answers.remove(&serial);
+        remove(&mut self.attempts, serial);
+        remove(&mut self.answers, serial);
     }
 
     pub(crate) fn dialled(&self, serial: Serial) -> bool {
-        self.of(serial).next().is_some()
+        of(&self.attempts, serial).next().is_some()
     }
 
     pub(crate) fn remove_orphans(&mut self, unfinished: impl Fn(Serial) -> bool) {
         self.attempts.retain(|(serial, _), _| unfinished(*serial));
-        self.answers.retain(|serial, _| unfinished(*serial));
+        self.answers.retain(|(serial, _), _| unfinished(*serial));
     }
 
     pub(crate) fn unfinished(&self, intents: &intents::Intents) -> Vec<Unfinished> {
-        let unfinished = |(serial, (intent, _)): (&Serial, &(Intent, bool))| {
-            let mut earlier: Vec<Attempt> = self.of(*serial).cloned().collect();
-            earlier.sort_by_key(|attempt| attempt.number);
-            let attempt = earlier.pop()?;
-            let answer = self.answers.get(serial).filter(|answer| answer.leg == attempt.leg);
-            Some(Unfinished {
-                intent: intent.clone(),
-                ringing_ms: None,
-                recorded: false,
-                answered: answer.map(|answer| (answer.dialog.clone(), answer.at_ms)),
-                attempt: Some(attempt),
-                earlier,
-            })
+        let calls = intents.rows.values().map(|(intent, _)| intent);
+        let unfinished = |intent: &&Intent| {
+            intent.order.call_kind() == CallKind::AnonymousCall
+                || of(&self.attempts, intent.serial).next().is_some()
+                || of(&self.answers, intent.serial).next().is_some()
         };
-        intents.rows.iter().filter_map(unfinished).collect()
+        calls.filter(unfinished).map(|intent| self.found(intent.clone())).collect()
     }
 
-    fn of(&self, serial: Serial) -> impl Iterator<Item = &Attempt> {
-        let legs = (serial, LegId(0))..=(serial, LegId(u64::MAX));
-        self.attempts.range(legs).map(|(_, attempt)| attempt)
+    /// A call with its legs: the one that came from outside, then by the numbers of their attempts.
+    fn found(&self, intent: Intent) -> Unfinished {
+        let answer = |leg: LegId| {
+            let answer = self.answers.get(&(intent.serial, leg))?;
+            Some((answer.dialog.clone(), answer.at_ms))
+        };
+        let mut dialled: Vec<Attempt> = of(&self.attempts, intent.serial).cloned().collect();
+        dialled.sort_by_key(|attempt| attempt.number);
+        let from_outside = of(&self.answers, intent.serial)
+            .map(|answer| answer.leg)
+            .filter(|leg| dialled.iter().all(|attempt| attempt.leg != *leg))
+            .map(|leg| FoundLeg { leg, attempt: None, answered: answer(leg) });
+        let mut legs: Vec<FoundLeg> = from_outside.collect();
+        legs.extend(dialled.into_iter().map(|attempt| FoundLeg {
+            leg: attempt.leg,
+            answered: answer(attempt.leg),
+            attempt: Some(attempt),
+        }));
+        Unfinished { intent, ringing_ms: None, recorded: false, legs }
+    }
+}
+
+/// The rows of one call.
+fn of<T>(rows: &BTreeMap<(Serial, LegId), T>, serial: Serial) -> impl Iterator<Item = &T> {
+    rows.range((serial, LegId(0))..=(serial, LegId(u64::MAX))).map(|(_, row)| row)
+}
+
+fn remove<T>(rows: &mut BTreeMap<(Serial, LegId), T>, serial: Serial) {
+    let legs = (serial, LegId(0))..=(serial, LegId(u64::MAX));
+    let keys: Vec<(Serial, LegId)> = rows.range(legs).map(|(key, _)| *key).collect();
+    for key in keys {
+        rows.remove(&key);
     }
 }

@@ -13,6 +13,7 @@ use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{PerDatabase, Row, Statement};
 use crate::{Reader, Store, rows};
 
+/// `caller_present` is the number that stands for the caller, whoever that is (`Order::caller_number`).
 /// The index answers a count by itself and gives the order of a page.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE cdrs (
@@ -125,8 +126,8 @@ impl Bind for CdrRow {
             .push(intent.tenant.0)
             .push(intent.created_ms)
             .push(kind)
-            .push(intent.order.caller_present)
-            .push(intent.order.called)
+            .push(intent.order.caller_number())
+            .push(&*intent.order.called)
             .push(body);
     }
 }

@@ -21,7 +21,7 @@ pub struct CallQuery {
     pub start_ms: i64,
     /// The last ms since 1970 that counts.
     pub end_ms: i64,
-    /// The number that was shown to the called party.
+    /// The number that stands for the caller ([`Order::caller_number`](engine::intent::Order::caller_number)).
     pub caller: Option<String>,
     pub kind: Option<CallKind>,
     /// Calls to leave out from the front.
@@ -104,7 +104,7 @@ fn page_in_memory(tables: &Tables, query: &CallQuery) -> (u64, Vec<KeptCall>) {
         intent.tenant == query.tenant
             && (query.start_ms..=query.end_ms).contains(&intent.created_ms)
             && query.kind.is_none_or(|kind| kind == intent.order.call_kind())
-            && query.caller.as_ref().is_none_or(|caller| *caller == intent.order.caller_present)
+            && query.caller.as_ref().is_none_or(|caller| caller == intent.order.caller_number())
     };
     let unfinished = tables.intents.rows.values().filter(|(intent, _)| fits(intent));
     let unfinished = unfinished.map(|(intent, started)| {

@@ -14,6 +14,7 @@ use crate::sql::{Connection, PerDatabase, Row, Statement};
 use crate::work::{Outcome, Work};
 use crate::{Reader, Store, rows};
 
+/// `caller_present` is the number that stands for the caller, whoever that is (`Order::caller_number`).
 /// The partial indexes hold waiting rows only: a call that is dialled at once pays for neither. The last one gives lists
 /// of calls, as that of the records does.
 pub(crate) const SCHEMA: &str = "
@@ -215,7 +216,7 @@ impl From<&Intent> for NaturalKey {
         NaturalKey {
             tenant: intent.tenant,
             kind: intent.order.call_kind(),
-            caller_present: intent.order.caller_present.clone(),
+            caller_present: intent.order.caller_number().to_owned(),
             called: intent.order.called.clone(),
             serial: intent.serial,
         }
@@ -242,8 +243,8 @@ impl Bind for IntentRow {
             .push(order.call_kind().name())
             .push(order.route.to_string())
             .push(order.priority.value())
-            .push(order.called)
-            .push(order.caller_present)
+            .push(&*order.called)
+            .push(order.caller_number())
             .push(self.intent.created_ms)
             .push(self.intent.queue_deadline_ms)
             .push(self.started)
@@ -276,13 +277,13 @@ pub(crate) async fn claim(
     Ok(intents)
 }
 
-/// Puts calls that were claimed and never dialled back; removes attempts that belong to no call.
+/// Puts calls that were claimed and never dialled back. One that waits for its caller never was in the queue.
 pub(crate) async fn return_undialled(connection: &mut Connection<'_>) -> Result<u64, ApplyError> {
     let returned = Statement::new(
         "UPDATE intents SET started = 0
-         WHERE started = 1 AND serial NOT IN (SELECT serial FROM attempts)",
+         WHERE started = 1 AND kind <> $1 AND serial NOT IN (SELECT serial FROM attempts)",
     );
-    Ok(returned.execute(connection).await?)
+    Ok(returned.bind(CallKind::AnonymousCall.name()).execute(connection).await?)
 }
 
 /// Reads an intent from a row that has this table's columns.
@@ -363,7 +364,8 @@ impl Intents {
     pub(crate) fn return_undialled(&mut self, dialled: impl Fn(Serial) -> bool) -> u64 {
         let mut returned = 0;
         for (serial, (intent, started)) in &mut self.rows {
-            if *started && !dialled(*serial) {
+            let queues = intent.order.call_kind() != CallKind::AnonymousCall;
+            if *started && queues && !dialled(*serial) {
                 *started = false;
                 self.waiting.insert(place(intent));
                 self.deadlines.insert((intent.queue_deadline_ms, *serial));

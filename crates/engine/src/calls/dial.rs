@@ -11,12 +11,12 @@
 
 use std::time::Duration;
 
-use crate::action::{Action, Dialled, LegInput, Redirect, Then};
+use crate::action::{Action, Dialled, LegInput, Redirect, Then, Via};
 use crate::calls::{Effects, LOCAL_STEP, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
 use crate::route::Route;
-use crate::vocabulary::{Deadline, LegId, Now, TrunkName};
+use crate::vocabulary::{Deadline, LegId, Now, Side, TrunkName};
 use crate::writes::{Attempt, Write};
 
 /// A trunk shows some sign of life within this time (100 Trying is due after 200 ms, RFC 3261
@@ -115,8 +115,8 @@ impl Dial {
         out.act(Action::Resume { leg, serial, wire, media });
         let route = draft.intent.order.route.clone();
         // Which trunks were tried before the crash is not known: none is tried again.
-        let others = route.trunks().filter(|other| **other != trunk).cloned();
-        let tried = others.chain([trunk.clone()]).collect();
+        let others = route.trunks().filter(|other| Some(*other) != trunk.as_ref()).cloned();
+        let tried = others.chain(trunk.clone()).collect();
         Dial {
             leg,
             number,
@@ -155,8 +155,8 @@ impl Dial {
                 self.ended(LegEnd { cause, sip_status, media }, then, out)
             }
             (Stage::Preparing { .. }, LegInput::Prepared { wire, media }) => {
-                let trunk = self.trunk();
-                out.event(EventKind::Dialling { leg: self.leg, trunk, attempt: self.number });
+                let (leg, trunk, attempt) = (self.leg, Some(self.trunk()), self.number);
+                out.event(EventKind::Dialling { leg, side: Side::Called, trunk, attempt });
                 self.send(draft, wire, media, now, out);
                 self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
                 Step::GoesOn(self)
@@ -177,8 +177,8 @@ impl Dial {
                 Step::GoesOn(self)
             }
             (Stage::Sent { .. } | Stage::Trying | Stage::Resumed, LegInput::Ringing) => {
-                draft.alerting_ms = Some(now.unix_ms);
-                out.event(EventKind::Ringing { leg: self.leg });
+                draft.called.alerting_ms = Some(now.unix_ms);
+                out.event(EventKind::Ringing { leg: self.leg, side: Side::Called });
                 self.stage = Stage::Ringing;
                 Step::GoesOn(self)
             }
@@ -196,21 +196,22 @@ impl Dial {
             }
             // What crosses a decision that has been made changes nothing.
             (
-                Stage::Preparing { .. }
-                | Stage::Sent { .. }
-                | Stage::Trying
-                | Stage::Resumed
-                | Stage::Ringing
-                | Stage::Choosing { .. },
+                _,
                 LegInput::Prepared { .. }
                 | LegInput::Challenged { .. }
                 | LegInput::Retried { .. }
                 | LegInput::Trying
                 | LegInput::Ringing
+                | LegInput::EarlyMedia
                 | LegInput::Answered { .. }
+                | LegInput::TakenIn
+                | LegInput::Answering { .. }
+                | LegInput::Held(_)
+                | LegInput::Quiet
                 | LegInput::PlayStarted
                 | LegInput::PlayFinished { .. }
                 | LegInput::Digit(_)
+                | LegInput::InfoDigit(_)
                 | LegInput::RecordingStarted
                 | LegInput::RecordingFailed
                 | LegInput::MediaFailed(_),
@@ -250,7 +251,12 @@ impl Dial {
                         (Cause::TrunkFailed, None)
                     }
                 };
-                out.event(EventKind::LegEnded { leg: self.leg, cause, sip_status });
+                out.event(EventKind::LegEnded {
+                    leg: self.leg,
+                    side: Side::Called,
+                    cause,
+                    sip_status,
+                });
                 self.stage = Stage::Trying;
                 self.open(draft, trunk, now, out);
                 Step::GoesOn(self)
@@ -348,12 +354,13 @@ impl Dial {
         self.leg = out.new_leg();
         self.number += 1;
         self.tried.push(trunk.clone());
-        draft.trunk = Some(trunk.clone());
+        draft.called.trunk = Some(trunk.clone());
         let to = Dialled {
-            trunk,
+            via: Via::Trunk(trunk),
             called: self.called.clone(),
             caller_present: draft.intent.order.caller_present.clone(),
             attempt: self.number,
+            beside: None,
         };
         out.act(Action::Open { leg: self.leg, serial: draft.intent.serial, to });
         self.stage = Stage::Preparing { until: now.since_start + LOCAL_STEP };
@@ -369,10 +376,11 @@ impl Dial {
         out: &mut Effects,
     ) {
         let (serial, leg, number) = (draft.intent.serial, self.leg, self.number);
-        let (trunk, at_ms) = (self.trunk(), now.unix_ms);
-        draft.dialled_ms.get_or_insert(at_ms);
+        let (trunk, at_ms) = (Some(self.trunk()), now.unix_ms);
+        draft.called.dialled_ms.get_or_insert(at_ms);
         self.until.get_or_insert(now.since_start + ring_limit(draft));
-        let attempt = Attempt { serial, leg, trunk, number, at_ms, wire, media };
+        let attempt =
+            Attempt { serial, leg, side: Side::Called, trunk, number, at_ms, wire, media };
         out.write(Write::Attempt(Box::new(attempt)));
         out.after_commit(Action::Dial { leg });
     }

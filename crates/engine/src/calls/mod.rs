@@ -113,6 +113,9 @@ impl Room {
             OrderKind::VoiceNotification { .. } => {
                 Room::VoiceNotification(Box::new(VoiceNotification::new(draft, now)))
             }
+            OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => {
+                unreachable!("no order of these kinds is accepted yet")
+            }
         }
     }
 
@@ -121,6 +124,9 @@ impl Room {
         match unfinished.intent.order.kind {
             OrderKind::VoiceNotification { .. } => {
                 Room::VoiceNotification(Box::new(VoiceNotification::recover(unfinished, now, out)))
+            }
+            OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => {
+                unreachable!("no order of these kinds is accepted yet")
             }
         }
     }
@@ -176,6 +182,7 @@ fn unanswered(cause: Cause, rang: bool) -> Outcome {
         | Cause::TrunkFailed
         | Cause::TrunkRefused
         | Cause::MediaFailed
+        | Cause::MediaTimeout
         | Cause::HungUp
         | Cause::Internal => Outcome::Failed,
     }

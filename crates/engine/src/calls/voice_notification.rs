@@ -18,7 +18,7 @@ use crate::calls::{CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unansw
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
 use crate::intent::{OrderKind, PlayItem};
-use crate::vocabulary::{Deadline, LegId, Now, TrunkName};
+use crate::vocabulary::{Deadline, LegId, Now, Side, TrunkName};
 use crate::writes::{Attempt, Unfinished, Write};
 
 #[derive(Debug)]
@@ -71,22 +71,24 @@ impl VoiceNotification {
     pub(super) fn recover(found: Unfinished, now: Now, out: &mut Effects) -> VoiceNotification {
         let mut room = VoiceNotification::new(Draft::new(found.intent), now);
         let serial = room.draft.intent.serial;
-        for Attempt { leg, wire, .. } in found.earlier {
+        let mut legs = found.legs;
+        // Without an attempt it was never dialled: the store gives such calls back to the queue.
+        let last = legs.pop().and_then(|leg| Some((leg.attempt?, leg.answered)));
+        for Attempt { leg, wire, .. } in legs.into_iter().filter_map(|leg| leg.attempt) {
             out.act(Action::Abandon { leg, serial, wire });
         }
-        // Without an attempt it was never dialled: the store gives such calls back to the queue.
-        let Some(attempt) = found.attempt else {
+        let Some((attempt, answered)) = last else {
             return room;
         };
-        room.draft.trunk = Some(attempt.trunk.clone());
-        room.draft.dialled_ms = Some(attempt.at_ms);
-        room.draft.alerting_ms = found.ringing_ms;
+        room.draft.called.trunk.clone_from(&attempt.trunk);
+        room.draft.called.dialled_ms = Some(attempt.at_ms);
+        room.draft.called.alerting_ms = found.ringing_ms;
         room.draft.recorded = found.recorded;
         let leg = attempt.leg;
         let until = now.since_start + LEG_END;
-        room.state = if let Some((dialog, at_ms)) = found.answered {
-            room.draft.alerting_ms.get_or_insert(at_ms);
-            room.draft.talking_ms = Some(at_ms);
+        room.state = if let Some((dialog, at_ms)) = answered {
+            room.draft.called.alerting_ms.get_or_insert(at_ms);
+            room.draft.called.talking_ms = Some(at_ms);
             out.act(Action::HangUpStored { leg, serial, dialog });
             State::Ending { leg, outcome: Outcome::Interrupted, cause: None, until }
         } else if is_young(&attempt, now) {
@@ -183,9 +185,12 @@ impl VoiceNotification {
             {
                 self.round_played(leg, round, until, now, out)
             }
-            (state @ (Playing { .. } | Ending { .. }), LegInput::Digit(digit)) => {
+            (
+                state @ (Playing { .. } | Ending { .. }),
+                LegInput::Digit(digit) | LegInput::InfoDigit(digit),
+            ) => {
                 self.draft.digit(digit);
-                out.event(EventKind::Digit { leg, digit });
+                out.event(EventKind::Digit { leg, side: Side::Called, digit });
                 state
             }
             (state @ (Playing { .. } | Ending { .. }), LegInput::RecordingStarted) => {
@@ -207,10 +212,16 @@ impl VoiceNotification {
                 | LegInput::Retried { .. }
                 | LegInput::Trying
                 | LegInput::Ringing
+                | LegInput::EarlyMedia
                 | LegInput::Answered { .. }
+                | LegInput::TakenIn
+                | LegInput::Answering { .. }
+                | LegInput::Held(_)
+                | LegInput::Quiet
                 | LegInput::PlayStarted
                 | LegInput::PlayFinished { .. }
                 | LegInput::Digit(_)
+                | LegInput::InfoDigit(_)
                 | LegInput::RecordingStarted
                 | LegInput::RecordingFailed
                 | LegInput::MediaFailed(_),
@@ -278,15 +289,16 @@ impl VoiceNotification {
         now: Now,
         out: &mut Effects,
     ) -> State {
-        out.event(EventKind::LegEnded { leg, cause: end.cause, sip_status: end.sip_status });
+        let (cause, sip_status) = (end.cause, end.sip_status);
+        out.event(EventKind::LegEnded { leg, side: Side::Called, cause, sip_status });
         self.over(outcome, Some(end), now, out)
     }
 
     fn answered(&mut self, leg: LegId, dialog: Vec<u8>, now: Now, out: &mut Effects) -> State {
         let (serial, at_ms) = (self.draft.intent.serial, now.unix_ms);
-        self.draft.answered(now);
+        self.draft.called.answered(now);
         out.write(Write::Answered { serial, leg, at_ms, dialog });
-        out.event(EventKind::Answered { leg });
+        out.event(EventKind::Answered { leg, side: Side::Called });
         out.after_commit(Action::Acknowledge { leg });
         if self.draft.intent.order.record {
             out.act(Action::Record { leg });
@@ -376,12 +388,14 @@ impl VoiceNotification {
     fn playlist(&self) -> &[PlayItem] {
         match &self.draft.intent.order.kind {
             OrderKind::VoiceNotification { playlist, .. } => playlist,
+            OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => &[],
         }
     }
 
     fn play_times(&self) -> u8 {
         match self.draft.intent.order.kind {
             OrderKind::VoiceNotification { play_times, .. } => play_times,
+            OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => 0,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::calls::{CallInput, Room};
 use crate::events::EventKind;
 use crate::intent::Intent;
 use crate::request::{Refusal, Reply, Request, Ticket};
-use crate::vocabulary::Now;
+use crate::vocabulary::{CallKind, Now};
 
 impl Engine {
     pub(super) fn accept(&mut self, ticket: Ticket, request: Request, now: Now) {
@@ -60,6 +60,12 @@ impl Engine {
     }
 
     fn refusal_or_replay(&self, request: &Request) -> Option<Judged> {
+        match request.order.call_kind() {
+            CallKind::VoiceNotification => {}
+            CallKind::BidirectionalCall | CallKind::AnonymousCall => {
+                return Some(Judged::Refuse(Refusal::Stopping));
+            }
+        }
         if self.mode != Mode::Running {
             return Some(Judged::Refuse(Refusal::Stopping));
         }

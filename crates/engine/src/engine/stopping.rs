@@ -18,13 +18,23 @@ impl Engine {
         for action in self.gate.disk_refused() {
             match action {
                 Action::Reply { ticket, .. } => self.refuse(ticket, Refusal::Stopping),
-                Action::Acknowledge { leg } => {
+                Action::Acknowledge { leg } | Action::SendAnswer { leg } => {
                     unacknowledged.extend(self.legs.get(&leg).map(|owner| owner.serial));
                 }
-                hang_up @ Action::HangUp { .. } => self.gate.now(hang_up),
+                end @ (Action::HangUp { .. } | Action::Refuse { .. }) => self.gate.now(end),
                 Action::Write(_)
                 | Action::Claim { .. }
                 | Action::Fetch { .. }
+                | Action::FindPhone { .. }
+                | Action::TakeIn { .. }
+                | Action::Ring { .. }
+                | Action::Progress { .. }
+                | Action::Answer { .. }
+                | Action::Ringback { .. }
+                | Action::Forward { .. }
+                | Action::Bridge { .. }
+                | Action::Watch { .. }
+                | Action::SendDigit { .. }
                 | Action::Open { .. }
                 | Action::Dial { .. }
                 | Action::Record { .. }
@@ -37,7 +47,7 @@ impl Engine {
             }
         }
         let up = |serial: &Serial, call: &Call| {
-            call.room.draft().talking_ms.is_some() && !unacknowledged.contains(serial)
+            call.room.draft().called.talking_ms.is_some() && !unacknowledged.contains(serial)
         };
         let others = self.calls.iter().filter(|(serial, call)| !up(serial, call));
         let others: Vec<Serial> = others.map(|(serial, _)| *serial).collect();
@@ -48,7 +58,7 @@ impl Engine {
 
     /// A call that was never dialled leaves no record: the next start finds its intent and dials it.
     fn interrupt(&mut self, serial: Serial, now: Now) {
-        let dialled = |call: &Call| call.room.draft().dialled_ms.is_some();
+        let dialled = |call: &Call| call.room.draft().is_dialled();
         if self.calls.get(&serial).is_some_and(dialled) {
             return self.run(serial, CallInput::Interrupt, now);
         }

@@ -57,6 +57,7 @@ fn seen_of_trunk(input: &LegInput) -> Option<Seen> {
         LegInput::Trying
         | LegInput::Challenged { .. }
         | LegInput::Ringing
+        | LegInput::EarlyMedia
         | LegInput::Answered { .. } => Some(Seen::Works),
         LegInput::Ended { then: Then::Rest(rest), .. } => Some(Seen::WantsRest(*rest)),
         LegInput::Ended { sip_status: Some(_), .. } => Some(Seen::Works),
@@ -64,6 +65,11 @@ fn seen_of_trunk(input: &LegInput) -> Option<Seen> {
         LegInput::Ended { .. }
         | LegInput::Prepared { .. }
         | LegInput::Retried { .. }
+        | LegInput::TakenIn
+        | LegInput::Answering { .. }
+        | LegInput::Held(_)
+        | LegInput::Quiet
+        | LegInput::InfoDigit(_)
         | LegInput::PlayStarted
         | LegInput::PlayFinished { .. }
         | LegInput::Digit(_)

@@ -6,8 +6,8 @@ use crate::world::{World, ended, intent, order, pace, request};
 use engine::action::{Claim, Input, LegInput, Redirect, Then};
 use engine::cdr::{Cause, Outcome};
 use engine::intent::Order;
-use engine::vocabulary::LegId;
-use engine::writes::{Attempt, Unfinished};
+use engine::vocabulary::{LegId, Side};
+use engine::writes::{Attempt, FoundLeg, Unfinished};
 
 const NOTHING: [&str; 0] = [];
 
@@ -199,19 +199,20 @@ fn after_a_restart_earlier_legs_are_taken_back_and_nothing_is_tried_again() {
     let attempt = |leg, trunk: &str| Attempt {
         serial,
         leg: LegId(leg),
-        trunk: trunk.into(),
+        side: Side::Called,
+        trunk: Some(trunk.into()),
         number: leg as u32,
         at_ms,
         wire: vec![leg as u8],
         media: vec![2],
     };
+    let found =
+        |attempt: Attempt| FoundLeg { leg: attempt.leg, attempt: Some(attempt), answered: None };
     world.input(Input::Recovered(Box::new(Unfinished {
         intent,
         ringing_ms: None,
         recorded: false,
-        attempt: Some(attempt(6, "carrier")),
-        answered: None,
-        earlier: vec![attempt(5, "backup")],
+        legs: vec![found(attempt(5, "backup")), found(attempt(6, "carrier"))],
     })));
     assert_eq!(world.wants(), ["abandon 5", "fetch"]);
     world.input(Input::Fetched { serial, result: Ok(()) });

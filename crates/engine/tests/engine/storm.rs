@@ -12,8 +12,8 @@ use engine::action::{
 };
 use engine::cdr::Cause;
 use engine::intent::{Intent, OrderKind};
-use engine::vocabulary::{LegId, Now, Priority, Serial};
-use engine::writes::{Unfinished, Write};
+use engine::vocabulary::{LegId, Now, Priority, Serial, Side};
+use engine::writes::{FoundLeg, Unfinished, Write};
 use engine::{Engine, Reply, Start, Ticket};
 
 /// Seeds that once failed.
@@ -129,7 +129,8 @@ impl Storm {
             let attempt = engine::writes::Attempt {
                 serial: intent.serial,
                 leg: LegId(number + 1),
-                trunk: "carrier".into(),
+                side: Side::Called,
+                trunk: Some("carrier".into()),
                 number: 1,
                 at_ms: intent.created_ms,
                 wire: vec![],
@@ -143,9 +144,7 @@ impl Storm {
                 intent,
                 ringing_ms: None,
                 recorded: false,
-                attempt: Some(attempt),
-                answered,
-                earlier: Vec::new(),
+                legs: vec![FoundLeg { leg: attempt.leg, attempt: Some(attempt), answered }],
             };
             self.input(Input::Recovered(Box::new(found)));
         }
@@ -176,8 +175,9 @@ impl Storm {
         if self.random.chance(2) {
             order.route = "carrier*2,backup*1".parse().expect("a route");
         }
-        let OrderKind::VoiceNotification { play_times, .. } = &mut order.kind;
-        *play_times = 1 + self.random.below(3) as u8;
+        if let OrderKind::VoiceNotification { play_times, .. } = &mut order.kind {
+            *play_times = 1 + self.random.below(3) as u8;
+        }
         let mut request = request(order);
         request.limits = limits(pace(100, CONCURRENT));
         request.limits.queue_length = 20;
@@ -391,6 +391,18 @@ impl Storm {
                     self.new_leg(leg, serial, Leg::HungUp);
                 }
                 Action::TrunkHealth { .. } => {}
+                two_legs @ (Action::FindPhone { .. }
+                | Action::TakeIn { .. }
+                | Action::Ring { .. }
+                | Action::Progress { .. }
+                | Action::Answer { .. }
+                | Action::SendAnswer { .. }
+                | Action::Refuse { .. }
+                | Action::Ringback { .. }
+                | Action::Forward { .. }
+                | Action::Bridge { .. }
+                | Action::Watch { .. }
+                | Action::SendDigit { .. }) => panic!("{two_legs:?}"),
                 Action::Forget { serial } => assert!(self.records.contains(&serial)),
             }
         }

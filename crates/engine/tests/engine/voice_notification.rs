@@ -7,8 +7,8 @@ use engine::Reply;
 use engine::action::{FetchFault, Input, LegInput, PlayId};
 use engine::cdr::{Cause, Outcome};
 use engine::intent::OrderKind;
-use engine::vocabulary::LegId;
-use engine::writes::{Attempt, Unfinished};
+use engine::vocabulary::{LegId, Side};
+use engine::writes::{Attempt, FoundLeg, Unfinished};
 
 const NOTHING: [&str; 0] = [];
 
@@ -70,7 +70,7 @@ fn a_slow_fetch_does_not_keep_the_reply_waiting() {
 fn plays_the_whole_list_as_often_as_asked() {
     let mut world = World::new();
     let mut order = order();
-    let OrderKind::VoiceNotification { play_times, .. } = &mut order.kind;
+    let OrderKind::VoiceNotification { play_times, .. } = &mut order.kind else { panic!() };
     *play_times = 3;
     world.playing(order);
     for round in 1..=2 {
@@ -206,7 +206,8 @@ fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
     let attempt = Attempt {
         serial: intent.serial,
         leg: LegId(5),
-        trunk: "carrier".into(),
+        side: Side::Called,
+        trunk: Some("carrier".into()),
         number: 1,
         at_ms,
         wire: vec![1],
@@ -216,9 +217,11 @@ fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
         intent,
         ringing_ms: None,
         recorded: answered,
-        attempt: Some(attempt),
-        answered: answered.then(|| (vec![3], at_ms)),
-        earlier: Vec::new(),
+        legs: vec![FoundLeg {
+            leg: attempt.leg,
+            attempt: Some(attempt),
+            answered: answered.then(|| (vec![3], at_ms)),
+        }],
     }
 }
 

@@ -26,6 +26,7 @@ pub fn body(event: &EventKind, zone: UtcOffset, signing: Option<&Signing>) -> Op
     let mut fields = match event {
         EventKind::Ended { cdr } => match cdr.kind() {
             CallKind::VoiceNotification => voice_notification(cdr, zone),
+            CallKind::BidirectionalCall | CallKind::AnonymousCall => return None,
         },
         EventKind::RecordingReviewed { review } => reviewed(review),
         EventKind::Accepted { .. }
@@ -34,6 +35,11 @@ pub fn body(event: &EventKind, zone: UtcOffset, signing: Option<&Signing>) -> Op
         | EventKind::Redirected { .. }
         | EventKind::Ringing { .. }
         | EventKind::Answered { .. }
+        | EventKind::Expecting { .. }
+        | EventKind::Arrived { .. }
+        | EventKind::Bridged { .. }
+        | EventKind::Held { .. }
+        | EventKind::Resumed { .. }
         | EventKind::PlayStarted { .. }
         | EventKind::Digit { .. }
         | EventKind::RoundPlayed { .. }
@@ -138,8 +144,8 @@ mod tests {
             since_start: Duration::from_millis(ms),
             unix_ms: CREATED_MS + ms as i64,
         };
-        draft.alerting_ms = Some(at(181).unix_ms);
-        draft.answered(at(1_595));
+        draft.called.alerting_ms = Some(at(181).unix_ms);
+        draft.called.answered(at(1_595));
         draft.recorded = true;
         draft.finish(Outcome::CutShort, None, at(7_495))
     }

@@ -34,7 +34,9 @@ impl Library {
         serial: Serial,
     ) -> Result<(), ServeError> {
         let record = app.store.cdr(serial).await?.ok_or("the call has no record")?;
-        let OrderKind::VoiceNotification { playlist, .. } = record.intent.order.kind;
+        let OrderKind::VoiceNotification { playlist, .. } = record.intent.order.kind else {
+            return Err("the call plays nothing".into());
+        };
         let clips = Clips::new(app.clone()).fetch(tenant, &playlist).await;
         let clips = clips.map_err(|fault| format!("a clip of the call is gone: {fault:?}"))?;
         for (item, clip) in playlist.into_iter().zip(clips.iter()) {

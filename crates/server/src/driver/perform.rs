@@ -1,6 +1,6 @@
 //! One action of the engine after the other.
 
-use engine::action::{Action, Claim, ClaimId};
+use engine::action::{Action, Claim, ClaimId, Input};
 use engine::intent::PlayItem;
 use engine::vocabulary::Serial;
 use engine::writes::Write;
@@ -29,6 +29,21 @@ impl Driver {
                 Action::HangUpStored { leg, serial, dialog } => {
                     self.hang_up_stored(leg, serial, &dialog);
                 }
+                // No softphone can register yet, no INVITE is let in and no two legs hear each other.
+                Action::FindPhone { serial, .. } => {
+                    self.input(Input::PhoneFound { serial, bindings: Vec::new() });
+                }
+                Action::TakeIn { .. }
+                | Action::Ring { .. }
+                | Action::Progress { .. }
+                | Action::Answer { .. }
+                | Action::SendAnswer { .. }
+                | Action::Refuse { .. }
+                | Action::Ringback { .. }
+                | Action::Forward { .. }
+                | Action::Bridge { .. }
+                | Action::Watch { .. }
+                | Action::SendDigit { .. } => {}
                 Action::TrunkHealth { trunk, works: true } => {
                     tracing::info!(%trunk, "the trunk takes calls again");
                 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::action::Dialled;
+use engine::action::{Dialled, Via};
 use engine::vocabulary::{LegId, Pace, Serial, TrunkName};
 use ring::hmac;
 use sip::{
@@ -82,6 +82,8 @@ pub enum TrunkError {
     Unknown(TrunkName),
     #[error("the host of trunk `{0}` cannot be resolved: check its address and the name servers")]
     Unresolved(TrunkName),
+    #[error("the softphone is not registered here any more")]
+    NotRegistered,
     #[error("the number cannot stand in a SIP address: {0}")]
     Number(#[from] sip::AddressError),
 }
@@ -182,8 +184,12 @@ impl Trunks {
         sdp: Bytes,
         now: Duration,
     ) -> Result<Invite, TrunkError> {
-        let State { trunk, .. } =
-            self.trunks.get(&to.trunk).ok_or_else(|| TrunkError::Unknown(to.trunk.clone()))?;
+        let name = match &to.via {
+            Via::Trunk(name) => name,
+            Via::Softphone(_) => return Err(TrunkError::NotRegistered),
+        };
+        let unknown = || TrunkError::Unknown(name.clone());
+        let State { trunk, .. } = self.trunks.get(name).ok_or_else(unknown)?;
         let mut called = Uri::new(trunk.numbers.called(&to.called), &trunk.host)?;
         if let Some(port) = trunk.port {
             called = called.with_port(port);
@@ -192,7 +198,8 @@ impl Trunks {
         let name = self.name_of_attempt(serial, to.attempt);
         let chance = u64::from_str_radix(&name[32..48], 16).expect("they are hexadecimal digits");
         let mut targets = trunk.targets.in_order(now, chance).into_iter();
-        let destination = targets.next().ok_or_else(|| TrunkError::Unresolved(to.trunk.clone()))?;
+        let unresolved = || TrunkError::Unresolved(trunk.name.clone());
+        let destination = targets.next().ok_or_else(unresolved)?;
         let large = match trunk.targets.takes_tcp(destination, now) {
             true => LargeRequests::Tcp,
             false => LargeRequests::AsConfigured,

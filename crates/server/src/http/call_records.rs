@@ -197,13 +197,20 @@ impl CallInfo {
 /// failed, 5 called did not answer, 6 failed to start; others as `releaseReason` of the callback.
 fn reason_code(cdr: &Cdr) -> u16 {
     match cdr.outcome {
-        Outcome::CutShort => 0,
-        Outcome::Played | Outcome::Cancelled => 1,
+        Outcome::CutShort | Outcome::CalledHungUp => 0,
+        Outcome::Played | Outcome::Cancelled | Outcome::CallerHungUp => 1,
+        Outcome::CallerFailed => 2,
+        Outcome::CalledFailed => 3,
+        Outcome::CallerNoAnswer => 4,
         Outcome::Failed if cdr.dialled_ms.is_some() => 3,
         Outcome::NoAnswer | Outcome::Refused => 5,
-        Outcome::Failed | Outcome::NoResource | Outcome::QueueTimeout | Outcome::Restricted => 6,
+        Outcome::Failed
+        | Outcome::NoResource
+        | Outcome::QueueTimeout
+        | Outcome::Restricted
+        | Outcome::Unused => 6,
         Outcome::RecordingFailed => 999,
-        Outcome::Interrupted | Outcome::Unknown => 998,
+        Outcome::Interrupted | Outcome::Unknown | Outcome::TimeUp => 998,
     }
 }
 

@@ -264,6 +264,7 @@ impl World {
             digits: String::new(),
             recorded,
             media: None,
+            caller: None,
             intent,
         };
         let event = Event {

@@ -101,7 +101,10 @@ async fn create(
             "a call with this caller and called is not finished; try again later".to_owned(),
         )),
         Err(Refusal::KeyReused) => Err(WireError::KeyReused),
-        Err(Refusal::Stopping) => Err(WireError::Failed("the server takes no calls now")),
+        // A notification has no code that could be taken.
+        Err(Refusal::Stopping | Refusal::CodeTaken) => {
+            Err(WireError::Failed("the server takes no calls now"))
+        }
     }
 }
 

@@ -128,6 +128,13 @@ fn cut(outcome: Outcome) -> Cut {
         | Outcome::NoResource
         | Outcome::QueueTimeout
         | Outcome::Restricted
+        | Outcome::CalledHungUp
+        | Outcome::CallerHungUp
+        | Outcome::CallerFailed
+        | Outcome::CalledFailed
+        | Outcome::CallerNoAnswer
+        | Outcome::TimeUp
+        | Outcome::Unused
         | Outcome::Cancelled => Cut::Refused,
     }
 }

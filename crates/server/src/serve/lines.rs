@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use engine::events::EventKind;
-use engine::vocabulary::{TenantId, TrunkName};
+use engine::vocabulary::{Side, TenantId, TrunkName};
 use engine::{Engine, Start, Used};
 use store::{NaturalKey, Recovery, Store, StoreError, crash_point};
 use tokio::sync::mpsc;
@@ -123,7 +123,9 @@ pub async fn recover(store: &Store) -> Result<Recovery, StoreError> {
     crash_point!("recovery_found");
     for unfinished in &mut found.unfinished_started {
         let events = store.events_of(unfinished.intent.serial).await?;
-        let rang = events.iter().find(|(_, event)| matches!(event.kind, EventKind::Ringing { .. }));
+        let is_ringing =
+            |kind: &EventKind| matches!(kind, EventKind::Ringing { side: Side::Called, .. });
+        let rang = events.iter().find(|(_, event)| is_ringing(&event.kind));
         unfinished.ringing_ms = rang.map(|(_, event)| event.at_ms);
     }
     Ok(found)

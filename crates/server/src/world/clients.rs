@@ -173,6 +173,7 @@ impl Clients {
             }
             Err(Refusal::KeyReused) => panic!("the same body under the same key was refused"),
             Err(Refusal::QueueFull { .. } | Refusal::DailyLimit { .. } | Refusal::Duplicate) => {}
+            Err(Refusal::CodeTaken) => panic!("a notification has no code"),
             Err(Refusal::Stopping) => self.again(number, nature),
         }
     }

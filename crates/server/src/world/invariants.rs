@@ -112,7 +112,10 @@ fn agrees_with_far_side(cdr: &Cdr, dialogs: &[&Dialog]) {
     let mut of_call = dialogs.iter().filter(|dialog| dialog.serial == serial.0);
     let answered = of_call.any(|dialog| matches!(dialog.fate, Fate::Answered | Fate::Confirmed));
     assert!(cdr.talking_ms.is_none() || answered, "{serial} was never answered: {cdr:?}");
-    let OrderKind::VoiceNotification { play_times, .. } = &order.kind;
+    let play_times = match &order.kind {
+        OrderKind::VoiceNotification { play_times, .. } => play_times,
+        OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => &0,
+    };
     if cdr.outcome == Outcome::Played {
         assert!(answered, "{serial} was played to nobody: {cdr:?}");
         assert_eq!(cdr.rounds, *play_times, "{serial}: {cdr:?}");

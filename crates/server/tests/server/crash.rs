@@ -102,7 +102,7 @@ async fn an_invite_older_than_its_transaction_is_taken_back() {
     let directory = world.server.data();
     let store = Store::open(StoreConfig::Sqlite { directory }).await.expect("nobody has it");
     let found = store.recover().await.expect("it is read").unfinished_started;
-    let mut attempt = found[0].attempt.clone().expect("it was dialled");
+    let mut attempt = found[0].legs[0].attempt.clone().expect("it was dialled");
     attempt.at_ms -= 33_000;
     store.submit(vec![Write::Attempt(Box::new(attempt))]).await.expect("it is written");
     store.close().await;

@@ -81,6 +81,8 @@ impl Log {
             | media::Event::Digit { .. }
             | media::Event::DigitsSent { .. }
             | media::Event::Flow { .. }
+            | media::Event::Bridged { .. }
+            | media::Event::Quiet { .. }
             | media::Event::RecordingStarted { .. }
             | media::Event::RecordingFailed { .. }
             | media::Event::RecordingDone { .. }

@@ -220,7 +220,13 @@ impl Call {
         });
         let (offer, leg, codecs) = (offer.await, self.media_leg(), self.codecs.clone());
         self.media
-            .command(media::Command::Answer { leg, offer, codecs, srtp: media::Srtp::Off })
+            .command(media::Command::Answer {
+                leg,
+                offer,
+                codecs,
+                srtp: media::Srtp::Off,
+                beside: None,
+            })
             .unwrap();
         let answer = self.description().await;
         self.command(Command::Acknowledge { leg: self.leg, body: Some(Body::sdp(answer)) });
@@ -232,7 +238,9 @@ impl Call {
 
     async fn offer_with(&mut self, codecs: Vec<Codec>, srtp: media::Srtp) -> Bytes {
         let leg = self.media_leg();
-        self.media.command(media::Command::Offer { leg, codecs, dtmf: true, srtp }).unwrap();
+        self.media
+            .command(media::Command::Offer { leg, codecs, dtmf: true, srtp, beside: None })
+            .unwrap();
         self.description().await
     }
 

@@ -4,21 +4,24 @@ use crate::error::StoreError;
 
 /// Entry n brings a database from version n to n + 1. Entries are never changed once released; a
 /// new version is a new entry.
-pub(crate) const MIGRATIONS: &[&[&str]] = &[&[
-    crate::intents::SCHEMA,
-    crate::attempts::SCHEMA,
-    crate::idempotency::SCHEMA,
-    crate::events::SCHEMA,
-    crate::cdrs::SCHEMA,
-    crate::timelines::SCHEMA,
-    crate::callbacks::SCHEMA,
-    crate::tenants::SCHEMA,
-    crate::tokens::SCHEMA,
-    crate::secrets::SCHEMA,
-    crate::voice_recordings::SCHEMA,
-    crate::voice_templates::SCHEMA,
-    crate::meta::SCHEMA,
-]];
+pub(crate) const MIGRATIONS: &[&[&str]] = &[
+    &[
+        crate::intents::SCHEMA,
+        crate::attempts::SCHEMA,
+        crate::idempotency::SCHEMA,
+        crate::events::SCHEMA,
+        crate::cdrs::SCHEMA,
+        crate::timelines::SCHEMA,
+        crate::callbacks::SCHEMA,
+        crate::tenants::SCHEMA,
+        crate::tokens::SCHEMA,
+        crate::secrets::SCHEMA,
+        crate::voice_recordings::SCHEMA,
+        crate::voice_templates::SCHEMA,
+        crate::meta::SCHEMA,
+    ],
+    &[crate::attempts::TWO_LEGS],
+];
 
 /// What a database of version `found` still needs, each with the version that it leads to.
 pub(crate) fn missing(

@@ -65,9 +65,9 @@ pub(super) async fn apply(
 struct Rows {
     intents: Vec<IntentRow>,
     idempotency: Vec<IdempotencyRow>,
-    /// One per leg, and one answer per call: what replaces a row replaces it here already.
+    /// One of each per leg: what replaces a row replaces it here already.
     attempts: BTreeMap<LegId, Attempt>,
-    answers: BTreeMap<Serial, Answer>,
+    answers: BTreeMap<LegId, Answer>,
     events: Vec<EventRow>,
     callbacks: Vec<CallbackRow>,
     cdrs: Vec<CdrRow>,
@@ -96,7 +96,7 @@ impl Rows {
                 Write::Answered { serial, leg, at_ms, dialog } => {
                     let (serial, leg, at_ms) = (*serial, *leg, *at_ms);
                     let answer = Answer { serial, leg, at_ms, dialog: dialog.clone() };
-                    self.answers.insert(serial, answer);
+                    self.answers.insert(leg, answer);
                 }
                 Write::Event { event, callback } => {
                     let place = positions.next(event.tenant);

@@ -37,7 +37,7 @@ async fn a_newer_schema_is_refused() {
     std::io::Write::write_all(&mut file, &77_u32.to_be_bytes()).unwrap();
 
     let refused = refusal(directory).await;
-    assert!(matches!(refused, StoreError::NewerSchema { found: 77, known: 1 }), "{refused}");
+    assert!(matches!(refused, StoreError::NewerSchema { found: 77, .. }), "{refused}");
     assert!(refused.to_string().contains("newer offhook"));
 }
 

@@ -1,7 +1,7 @@
 //! The event log: pages of a tenant, and all of a call.
 
 use engine::events::{Event, EventKind, RecordingReview};
-use engine::vocabulary::{LegId, TenantId};
+use engine::vocabulary::{LegId, Side, TenantId};
 use engine::writes::Write;
 
 use crate::fixture::{Fixture, on_every_store};
@@ -26,8 +26,9 @@ async fn a_reader_goes_on_where_it_stopped(fixture: Fixture) {
         after = *last;
         read.extend(page);
     }
-    let expected: Vec<(u64, Event)> =
-        (1..=10).map(|n| (n, event(TENANT, n, EventKind::Ringing { leg: LegId(n) }))).collect();
+    let expected: Vec<(u64, Event)> = (1..=10)
+        .map(|n| (n, event(TENANT, n, EventKind::Ringing { leg: LegId(n), side: Side::Called })))
+        .collect();
     assert_eq!(read, expected);
     assert_eq!(store.events(TENANT, u64::MAX, 4).await.unwrap(), []);
 }
@@ -42,7 +43,7 @@ async fn a_call_has_its_events_in_order(fixture: Fixture) {
     let ended = EventKind::Ended { cdr: Box::new(record) };
     let kinds: Vec<(u64, EventKind)> =
         events.into_iter().map(|(position, event)| (position, event.kind)).collect();
-    assert_eq!(kinds, [(1, EventKind::Ringing { leg: LegId(1) }), (3, ended)]);
+    assert_eq!(kinds, [(1, EventKind::Ringing { leg: LegId(1), side: Side::Called }), (3, ended)]);
 }
 
 async fn a_terminal_event_without_its_record_is_kept_whole(fixture: Fixture) {

@@ -170,7 +170,10 @@ async fn a_full_queue_refuses_new_calls_first(fixture: Fixture) {
         event: crate::nouns::event(
             TenantId(1),
             1,
-            engine::events::EventKind::Answered { leg: engine::vocabulary::LegId(1) },
+            engine::events::EventKind::Answered {
+                leg: engine::vocabulary::LegId(1),
+                side: engine::vocabulary::Side::Called,
+            },
         ),
         callback: None,
     };

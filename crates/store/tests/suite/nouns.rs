@@ -2,8 +2,10 @@
 
 use engine::cdr::{Cause, Cdr, MediaSummary, Outcome};
 use engine::events::{Event, EventKind};
-use engine::intent::{Idempotency, IdempotencyKey, Intent, Order, OrderKind, PlayItem};
-use engine::vocabulary::{CallKind, LegId, Priority, Serial, TenantId};
+use engine::intent::{
+    AnonymousCall, Idempotency, IdempotencyKey, Intent, Order, OrderKind, PlayItem,
+};
+use engine::vocabulary::{CallKind, LegId, Priority, Serial, Side, TenantId};
 use engine::writes::{Attempt, Write};
 
 pub const TENANT: TenantId = TenantId(170);
@@ -39,6 +41,18 @@ pub fn intent(serial: u64) -> Intent {
     }
 }
 
+/// An anonymous call whose code is out.
+pub fn expecting(serial: u64) -> Intent {
+    let mut intent = intent(serial);
+    intent.order.kind = OrderKind::AnonymousCall(AnonymousCall {
+        call_data: Some("1".into()),
+        code: format!("1790800{serial:08}"),
+        valid_until_ms: intent.created_ms + 60_000,
+        connected_url: None,
+    });
+    intent
+}
+
 /// A call that waits.
 pub fn accepted(intent: Intent) -> Write {
     Write::Accepted { intent: Box::new(intent), idempotency: None, started: false }
@@ -64,7 +78,8 @@ pub fn attempt(serial: u64, number: u32) -> Attempt {
     Attempt {
         serial: Serial(serial),
         leg: LegId(serial * 10 + u64::from(number)),
-        trunk: "carrier".into(),
+        side: Side::Called,
+        trunk: Some("carrier".into()),
         number,
         at_ms: T0 + 5,
         wire: b"INVITE sip:8899@carrier SIP/2.0\r\n\xff\x00".to_vec(),
@@ -100,6 +115,7 @@ pub fn cdr(intent: Intent) -> Cdr {
             late_packets: 0,
             mos_x100: Some(441),
         }),
+        caller: None,
         intent,
     }
 }
@@ -109,7 +125,8 @@ pub fn event(tenant: TenantId, serial: u64, kind: EventKind) -> Event {
 }
 
 pub fn ringing(tenant: TenantId, serial: u64) -> Write {
-    let event = event(tenant, serial, EventKind::Ringing { leg: LegId(serial) });
+    let event =
+        event(tenant, serial, EventKind::Ringing { leg: LegId(serial), side: Side::Called });
     Write::Event { event, callback: None }
 }
 

@@ -1,20 +1,22 @@
 //! After a crash: what was committed is there, what was dialled is told apart from what waits.
 
 use engine::route::Route;
-use engine::vocabulary::{Serial, TenantId};
-use engine::writes::{Attempt, Unfinished, Write};
+use engine::vocabulary::{LegId, Serial, Side, TenantId};
+use engine::writes::{Attempt, FoundLeg, Unfinished, Write};
 use store::{Claim, IntentState, NaturalKey};
 
 use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{
-    T0, TENANT, accepted, answered, attempt, cdr, ended, ended_event, intent, ringing, started,
-    whole_call,
+    T0, TENANT, accepted, answered, attempt, cdr, ended, ended_event, expecting, intent, ringing,
+    started, whole_call,
 };
 
 on_every_store!(
     a_start_finds_what_was_committed,
     a_dialled_call_is_unfinished_with_the_last_attempt_of_each_leg,
     an_answer_belongs_to_its_attempt,
+    both_legs_of_a_call_are_found_with_their_sides_and_dialogs,
+    a_code_that_nobody_used_never_waits_in_the_queue,
     claimed_and_never_dialled_waits_again,
     an_attempt_of_an_ended_call_is_no_call,
     positions_go_on_after_a_restart,
@@ -44,7 +46,7 @@ async fn a_dialled_call_is_unfinished_with_the_last_attempt_of_each_leg(fixture:
     let store = &fixture.store;
     let first = attempt(1, 1);
     let with_credentials = Attempt { number: 2, wire: b"INVITE again".to_vec(), ..first.clone() };
-    let over_another_trunk = Attempt { trunk: "backup".into(), ..attempt(1, 3) };
+    let over_another_trunk = Attempt { trunk: Some("backup".into()), ..attempt(1, 3) };
     store.submit(vec![started(intent(1)), Write::Attempt(Box::new(first))]).await.unwrap();
     for attempt in [&with_credentials, &over_another_trunk] {
         store.submit(vec![Write::Attempt(Box::new(attempt.clone()))]).await.unwrap();
@@ -56,9 +58,7 @@ async fn a_dialled_call_is_unfinished_with_the_last_attempt_of_each_leg(fixture:
         intent: intent(1),
         ringing_ms: None,
         recorded: false,
-        attempt: Some(over_another_trunk),
-        answered: None,
-        earlier: vec![with_credentials],
+        legs: vec![dialled(with_credentials), dialled(over_another_trunk)],
     };
     assert_eq!(recovery.unfinished_started, [unfinished]);
     assert_eq!(recovery.waiting, []);
@@ -81,10 +81,54 @@ async fn an_answer_belongs_to_its_attempt(fixture: Fixture) {
     let fixture = fixture.crash().await;
 
     let unfinished = fixture.store.recover().await.unwrap().unfinished_started;
-    assert_eq!(unfinished[0].attempt, Some(late));
-    assert_eq!(unfinished[0].answered, None, "the answer was another leg's");
-    assert_eq!(unfinished[1].attempt, Some(up));
-    assert_eq!(unfinished[1].answered, Some((b"tag=far".to_vec(), T0 + 10)));
+    let answer = |at_ms| Some((b"tag=far".to_vec(), at_ms));
+    let early = FoundLeg { answered: answer(T0 + 9), ..dialled(early) };
+    assert_eq!(unfinished[0].legs, [early, dialled(late)], "the answer was the first leg's");
+    assert_eq!(unfinished[1].legs, [FoundLeg { answered: answer(T0 + 10), ..dialled(up) }]);
+}
+
+async fn both_legs_of_a_call_are_found_with_their_sides_and_dialogs(fixture: Fixture) {
+    let store = &fixture.store;
+    let manager = Attempt { side: Side::Caller, trunk: None, ..attempt(1, 1) };
+    let customer = attempt(1, 2);
+    let writes = vec![
+        started(intent(1)),
+        Write::Attempt(Box::new(manager.clone())),
+        answered(&manager, T0 + 9),
+        Write::Attempt(Box::new(customer.clone())),
+        answered(&customer, T0 + 10),
+    ];
+    store.submit(writes).await.unwrap();
+    let fixture = fixture.crash().await;
+
+    let unfinished = fixture.store.recover().await.unwrap().unfinished_started;
+    let up = |attempt: Attempt, at_ms| FoundLeg {
+        answered: Some((b"tag=far".to_vec(), at_ms)),
+        ..dialled(attempt)
+    };
+    assert_eq!(unfinished[0].legs, [up(manager, T0 + 9), up(customer, T0 + 10)]);
+    let sides: Vec<Side> = unfinished[0].legs.iter().map(FoundLeg::side).collect();
+    assert_eq!(sides, [Side::Caller, Side::Called]);
+}
+
+async fn a_code_that_nobody_used_never_waits_in_the_queue(fixture: Fixture) {
+    let store = &fixture.store;
+    store.submit(vec![started(expecting(1)), started(expecting(2))]).await.unwrap();
+    let inbound = FoundLeg {
+        leg: LegId(1 << 63 | 7),
+        attempt: None,
+        answered: Some((b"tag=app".to_vec(), T0 + 11)),
+    };
+    let (serial, leg, at_ms) = (Serial(2), inbound.leg, T0 + 11);
+    let answered = Write::Answered { serial, leg, at_ms, dialog: b"tag=app".to_vec() };
+    store.submit(vec![Write::Attempt(Box::new(attempt(2, 1))), answered]).await.unwrap();
+    let fixture = fixture.crash().await;
+
+    let recovery = fixture.store.recover().await.unwrap();
+    assert_eq!(recovery.waiting, []);
+    let [unused, used] = &recovery.unfinished_started[..] else { panic!("{recovery:?}") };
+    assert_eq!((&unused.intent, &unused.legs[..]), (&expecting(1), &[][..]));
+    assert_eq!(used.legs, [inbound, dialled(attempt(2, 1))], "who came from outside is first");
 }
 
 async fn claimed_and_never_dialled_waits_again(fixture: Fixture) {
@@ -123,4 +167,8 @@ async fn positions_go_on_after_a_restart(fixture: Fixture) {
 
 async fn an_empty_store_has_nothing_to_recover(fixture: Fixture) {
     assert_eq!(fixture.store.recover().await.unwrap(), store::Recovery::default());
+}
+
+fn dialled(attempt: Attempt) -> FoundLeg {
+    FoundLeg { leg: attempt.leg, attempt: Some(attempt), answered: None }
 }

@@ -150,7 +150,8 @@ fn before(before_ms: i64, limit: u32) -> Expiry {
 /// An event of its own call at `T0 + n`.
 fn at(n: u64) -> engine::writes::Write {
     let leg = engine::vocabulary::LegId(n);
-    let mut event = event(TENANT, n, EventKind::Ringing { leg });
+    let mut event =
+        event(TENANT, n, EventKind::Ringing { leg, side: engine::vocabulary::Side::Called });
     event.at_ms = T0 + n as i64;
     engine::writes::Write::Event { event, callback: None }
 }

@@ -103,7 +103,9 @@ impl World {
     pub fn opened_over(&mut self, of: u64) -> String {
         while let Some(action) = self.engine.poll() {
             match action {
-                Action::Open { leg, to, .. } if leg == LegId(of) => return to.trunk.to_string(),
+                Action::Open { leg, to, .. } if leg == LegId(of) => {
+                    return to.via.trunk().expect("it leaves over a trunk").to_string();
+                }
                 Action::Write(write) => self.open.push(write),
                 other => panic!("wanted leg {of} opened, not {other:?}"),
             }

@@ -12,12 +12,20 @@ use crate::driver::{Driver, Wanted};
 
 impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
-        let (codecs, srtp) = (self.trunks.codecs(&to.trunk), self.trunks.srtp(&to.trunk));
+        let trunk = to.via.trunk();
+        let codecs = trunk.map(|trunk| self.trunks.codecs(trunk)).unwrap_or_default();
+        let srtp = trunk.map(|trunk| self.trunks.srtp(trunk)).unwrap_or_default();
         self.add_leg(leg, serial, Stage::Binding(Purpose::Dial(to)));
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.dialling = Some(self.admission.dialling());
         }
-        self.tell_media(media::Command::Offer { leg: to_media(leg), codecs, dtmf: true, srtp });
+        self.tell_media(media::Command::Offer {
+            leg: to_media(leg),
+            codecs,
+            dtmf: true,
+            srtp,
+            beside: None,
+        });
     }
 
     pub(in crate::driver) fn resume(

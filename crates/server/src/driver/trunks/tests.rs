@@ -32,10 +32,11 @@ fn trunks() -> Trunks {
 
 fn invite(trunks: &Trunks, now: Duration) -> Invite {
     let to = Dialled {
-        trunk: "carrier".into(),
+        via: Via::Trunk("carrier".into()),
         called: "8899".into(),
         caller_present: "100".into(),
         attempt: 1,
+        beside: None,
     };
     trunks.invite(LegId(1), Serial(7), &to, Bytes::new(), now).unwrap()
 }

@@ -205,7 +205,10 @@ impl Call {
     }
 
     fn unfinished(intent: Intent, state: CallState) -> Call {
-        let OrderKind::VoiceNotification { playlist, play_times } = intent.order.kind.clone();
+        let (playlist, play_times) = match intent.order.kind.clone() {
+            OrderKind::VoiceNotification { playlist, play_times } => (playlist, play_times),
+            OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => (Vec::new(), 0),
+        };
         let entry = |item| match item {
             PlayItem::Recording { voice_id } => PlaylistEntry::Recording { recording: voice_id },
             PlayItem::Speech { template_id, .. } => {
@@ -216,8 +219,8 @@ impl Call {
             serial: intent.serial.to_string(),
             kind: intent.order.call_kind().name(),
             state,
+            caller: intent.order.caller_number().to_owned(),
             called: intent.order.called,
-            caller: intent.order.caller_present,
             priority: intent.order.priority.value(),
             trunk: intent.order.route.to_string(),
             playlist: playlist.into_iter().map(entry).collect(),

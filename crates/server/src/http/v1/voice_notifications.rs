@@ -126,7 +126,8 @@ pub async fn create(
             "key_reused",
             "this Idempotency-Key came before with another body",
         )),
-        Err(Refusal::Stopping) => Err(Problem::stopping()),
+        // A notification has no code that could be taken.
+        Err(Refusal::Stopping | Refusal::CodeTaken) => Err(Problem::stopping()),
     }
 }
 

@@ -238,7 +238,10 @@ async fn a_template_is_filled_when_the_call_is_accepted() {
     let (world, template) = stocked(settings()).await;
     let entry = json!({"templateId": template, "templateParams": ["Ann", "004821"]});
     assert_eq!(code(&world, with(json!({"playList": [entry], "playTimes": 3}))).await, "0");
-    let OrderKind::VoiceNotification { playlist, play_times } = world.last_asked().order.kind;
+    let OrderKind::VoiceNotification { playlist, play_times } = world.last_asked().order.kind
+    else {
+        panic!("another kind of call")
+    };
     let [PlayItem::Speech { template_id, text }] = &playlist[..] else { panic!("{playlist:?}") };
     assert_eq!((template_id, play_times), (&template, 3));
     let filled: crate::speech::filled::FilledText = text.parse().unwrap();
