@@ -20,11 +20,15 @@ use crate::error::ApplyError;
 use crate::events::{self, EventRow, Positions};
 use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
+use crate::ita_usage::{self, Talked};
 use crate::sql::Connection;
 use crate::sql::multi_row::{Bind, Values};
 use crate::timelines::{self, TimelineRow};
 use crate::work::{Edit, Outcome, Work};
-use crate::{meta, retention, secrets, tenants, tokens, voice_recordings, voice_templates};
+use crate::{
+    meta, number_bindings, retention, secrets, softphones, tenants, tokens, voice_recordings,
+    voice_templates,
+};
 
 /// Applies work inside an open transaction, in order; one outcome each.
 pub(super) async fn apply(
@@ -77,6 +81,7 @@ struct Rows {
     attempted: BTreeSet<CallbackId>,
     cancelled: Vec<SerialRow>,
     ended: Vec<SerialRow>,
+    ita_talked: Talked,
 }
 
 impl Rows {
@@ -106,6 +111,7 @@ impl Rows {
                     committed.positions.push(place);
                 }
                 Write::Ended(cdr) => {
+                    ita_usage::add(&mut self.ita_talked, cdr);
                     self.ended.push(SerialRow(cdr.intent.serial));
                     self.cdrs.push(CdrRow((**cdr).clone()));
                 }
@@ -148,6 +154,7 @@ impl Rows {
         let timelines = rows.timelines.into_values().collect::<Vec<_>>();
         timelines::INSERT.execute(connection, timelines).await?;
         callbacks::rows::insert_attempts(connection, rows.callback_attempts).await?;
+        ita_usage::put(connection, rows.ita_talked).await?;
         intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
     }
@@ -199,6 +206,13 @@ async fn edit(connection: &mut Connection<'_>, edit: &Edit) -> Result<u64, Apply
         }
         Edit::PutVoiceTemplate(template) => voice_templates::insert(connection, template).await,
         Edit::PutMeta { key, value } => meta::put(connection, key, value).await,
+        Edit::PutSoftphone(softphone) => softphones::put(connection, softphone).await,
+        Edit::RemoveSoftphone { tenant, number } => {
+            softphones::remove(connection, *tenant, number).await
+        }
+        Edit::PutNumberBinding(binding) => number_bindings::put(connection, binding).await,
+        Edit::RemoveNumberBinding(binding) => number_bindings::remove(connection, binding).await,
+        Edit::ExpireNumberBindings { now_ms } => number_bindings::expire(connection, *now_ms).await,
         Edit::Expire(expiry) => retention::expire(connection, expiry).await,
     }
 }
