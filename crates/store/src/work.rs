@@ -132,7 +132,10 @@ fn weight(write: &Write) -> usize {
     match write {
         Write::Attempt(attempt) => long(attempt.wire.len() + attempt.media.len()),
         Write::Answered { dialog, .. } => long(dialog.len()),
-        Write::Accepted { .. } | Write::Event { .. } | Write::Ended(_) => 1,
+        Write::Accepted { .. }
+        | Write::Cancelled { .. }
+        | Write::Event { .. }
+        | Write::Ended(_) => 1,
     }
 }
 

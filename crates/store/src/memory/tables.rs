@@ -91,7 +91,10 @@ impl Tables {
                         return Err(conflict("a call has its record"));
                     }
                 }
-                Write::Attempt(_) | Write::Answered { .. } | Write::Event { .. } => {}
+                Write::Attempt(_)
+                | Write::Answered { .. }
+                | Write::Cancelled { .. }
+                | Write::Event { .. } => {}
             }
         }
         Ok(())
@@ -115,6 +118,7 @@ impl Tables {
                     at_ms: *at_ms,
                     dialog: dialog.clone(),
                 }),
+                Write::Cancelled { serial } => self.intents.cancel(*serial),
                 Write::Event { event, callback } => {
                     let place = self.positions.next(event.tenant);
                     self.events.insert(place, event);

@@ -79,7 +79,8 @@ struct Rows {
     callback_attempts: Vec<CallbackAttempt>,
     /// Callbacks that `callback_attempts` is about: one statement advances each once.
     attempted: BTreeSet<CallbackId>,
-    ended: Vec<EndedRow>,
+    cancelled: Vec<SerialRow>,
+    ended: Vec<SerialRow>,
     ita_talked: Talked,
 }
 
@@ -103,6 +104,7 @@ impl Rows {
                     let answer = Answer { serial, leg, at_ms, dialog: dialog.clone() };
                     self.answers.insert(leg, answer);
                 }
+                Write::Cancelled { serial } => self.cancelled.push(SerialRow(*serial)),
                 Write::Event { event, callback } => {
                     let place = positions.next(event.tenant);
                     self.event(place, event, callback.as_deref(), record_of(batch, event));
@@ -110,7 +112,7 @@ impl Rows {
                 }
                 Write::Ended(cdr) => {
                     ita_usage::add(&mut self.ita_talked, cdr);
-                    self.ended.push(EndedRow(cdr.intent.serial));
+                    self.ended.push(SerialRow(cdr.intent.serial));
                     self.cdrs.push(CdrRow((**cdr).clone()));
                 }
             }
@@ -140,6 +142,7 @@ impl Rows {
     async fn flush(&mut self, connection: &mut Connection<'_>) -> Result<(), ApplyError> {
         let rows = std::mem::take(self);
         intents::INSERT.execute(connection, rows.intents).await?;
+        intents::CANCEL.execute(connection, rows.cancelled).await?;
         idempotency::insert(connection, rows.idempotency).await?;
         let attempts = rows.attempts.into_values().map(AttemptRow).collect::<Vec<_>>();
         attempts::INSERT.execute(connection, attempts).await?;
@@ -165,13 +168,14 @@ fn record_of<'a>(batch: &'a Batch, event: &Event) -> Option<&'a Cdr> {
         | Write::Accepted { .. }
         | Write::Attempt(_)
         | Write::Answered { .. }
+        | Write::Cancelled { .. }
         | Write::Event { .. } => None,
     })
 }
 
-struct EndedRow(Serial);
+struct SerialRow(Serial);
 
-impl Bind for EndedRow {
+impl Bind for SerialRow {
     fn bind(self, to: &mut Values) {
         to.push(self.0.0);
     }
