@@ -2,7 +2,7 @@
 //!
 //! Canonical loop of a driver:
 //! 1. [`Engine::handle`] with what happened, or [`Engine::handle_timeout`] when [`Engine::wake_at`] has come;
-//! 2. [`Engine::poll`] until `None`, doing each action in order; a [`Write`](crate::writes::Write) is added to the current batch;
+//! 2. [`Engine::poll`] until `None`, doing each action in order; a [`Write`] is added to the current batch;
 //! 3. when the disk is free, [`Engine::close_batch`], commit, and tell [`Input::Committed`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,10 +15,10 @@ use crate::cdr::{Draft, Outcome, Progress};
 use crate::gate::Gate;
 use crate::intent::{Idempotency, Intent, Order, OrderKind};
 use crate::quotas::Quotas;
-use crate::request::{Reply, Ticket};
+use crate::request::{Refusal, Reply, Ticket};
 use crate::serials::Serials;
 use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId, TrunkName};
-use crate::writes::{FoundLeg, Unfinished};
+use crate::writes::{FoundLeg, Unfinished, Write};
 
 mod accepting;
 mod arriving;
@@ -232,7 +232,7 @@ impl Engine {
 
     fn recovered(&mut self, found: Unfinished, now: Now) {
         let (tenant, serial) = (found.intent.tenant, found.intent.serial);
-        let undialled = found.legs.is_empty();
+        let (undialled, cancelled) = (found.legs.is_empty(), found.cancelled);
         let trunk_of = |leg: &FoundLeg| leg.attempt.as_ref().and_then(|one| one.trunk.clone());
         let trunks: Vec<_> = found.legs.iter().map(|leg| (leg.leg, trunk_of(leg))).collect();
         let slots = match &found.intent.order.kind {
@@ -257,28 +257,35 @@ impl Engine {
                 owner.trunk = trunk;
             }
         }
-        if let Some(trunk) = start {
+        if cancelled {
+            self.run(serial, CallInput::Cancel, now);
+        } else if let Some(trunk) = start {
             self.run(serial, CallInput::Start(trunk), now);
         }
     }
 
     fn cancel(&mut self, ticket: Ticket, tenant: TenantId, serial: Serial, now: Now) {
-        match self.cancel_live(tenant, serial, now) {
-            Some(reply) => self.gate.now(Action::Reply { ticket, reply }),
+        match self.intent(serial).map(|intent| intent.tenant) {
+            Some(owner) if owner == tenant => self.cancel_live(ticket, serial, now),
+            Some(_) => self.gate.now(Action::Reply { ticket, reply: Reply::NotFound }),
             None => {
                 self.ask(Claim::One { tenant, serial }, Asked::Cancel { ticket, tenant, serial });
             }
         }
     }
 
-    /// `None` where the call is not here.
-    fn cancel_live(&mut self, tenant: TenantId, serial: Serial, now: Now) -> Option<Reply> {
-        let owner = self.intent(serial)?.tenant;
-        if owner != tenant {
-            return Some(Reply::NotFound);
-        }
+    /// It is hung up at once. The reply promises that it is not dialled any more, also after a crash.
+    fn cancel_live(&mut self, ticket: Ticket, serial: Serial, now: Now) {
         self.run(serial, CallInput::Cancel, now);
-        Some(Reply::Cancelled)
+        if self.mode == Mode::Broken {
+            return self.refuse(ticket, Refusal::Stopping);
+        }
+        if self.calls.contains_key(&serial) {
+            self.flush_intent(serial, now);
+            self.gate.now(Action::Write(Write::Cancelled { serial }));
+        }
+        let reply = Action::Reply { ticket, reply: Reply::Cancelled };
+        self.gate.reply_after(self.gate.open_batch(), reply);
     }
 
     fn ask(&mut self, what: Claim, asked: Asked) {
@@ -313,8 +320,11 @@ impl Engine {
             Some(Asked::Cancel { ticket, tenant, serial }) => {
                 let Some(intent) = calls.into_iter().next() else {
                     // It may have been claimed to start just before.
-                    let reply = self.cancel_live(tenant, serial, now).unwrap_or(Reply::NotFound);
-                    return self.gate.now(Action::Reply { ticket, reply });
+                    let started = self.intent(serial).is_some_and(|intent| intent.tenant == tenant);
+                    if started {
+                        return self.cancel_live(ticket, serial, now);
+                    }
+                    return self.gate.now(Action::Reply { ticket, reply: Reply::NotFound });
                 };
                 self.end_waiting(intent, Outcome::Cancelled, now);
                 let reply = Action::Reply { ticket, reply: Reply::Cancelled };

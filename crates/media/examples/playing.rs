@@ -66,9 +66,9 @@ fn send(media: &Media, command: Command) {
 
 fn clone_for_retry(command: &Command) -> Option<Command> {
     match command {
-        Command::Offer { leg, codecs, dtmf, srtp } => {
+        Command::Offer { leg, codecs, dtmf, srtp, beside: None } => {
             let (codecs, dtmf, srtp) = (codecs.clone(), *dtmf, *srtp);
-            Some(Command::Offer { leg: *leg, codecs, dtmf, srtp })
+            Some(Command::Offer { leg: *leg, codecs, dtmf, srtp, beside: None })
         }
         Command::Remote { leg, sdp } => Some(Command::Remote { leg: *leg, sdp: sdp.clone() }),
         Command::Play { leg, play, clips, times } => {
@@ -88,7 +88,10 @@ fn negotiate(
 ) -> Vec<u16> {
     let mut ports = Vec::new();
     for leg in (0..legs).map(LegId) {
-        send(media, Command::Offer { leg, codecs: vec![codec], dtmf: false, srtp: Srtp::Off });
+        send(
+            media,
+            Command::Offer { leg, codecs: vec![codec], dtmf: false, srtp: Srtp::Off, beside: None },
+        );
         let (sdp, port) = loop {
             match events.recv().expect("media threads run") {
                 Event::Offered { sdp, port, .. } => break (sdp, port),

@@ -58,6 +58,16 @@ impl Codec {
         self.clock() / 1000 * FRAME_MS
     }
 
+    /// How much of time a payload holds, in RTP timestamp units. An Opus payload does not tell without being read: it counts
+    /// as 20 ms, which all but few senders choose.
+    pub(crate) fn payload_ticks(self, payload: &[u8]) -> u32 {
+        match self {
+            // 64 kbit/s, and a clock of 8 kHz.
+            Codec::Pcma | Codec::Pcmu | Codec::G722 => payload.len() as u32,
+            Codec::Opus => self.frame_ticks(),
+        }
+    }
+
     pub(crate) fn index(self) -> usize {
         match self {
             Codec::Pcma => 0,

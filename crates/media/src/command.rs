@@ -22,11 +22,12 @@ pub struct PlayId(pub u64);
 /// One thing to do for one leg. What follows is told by events that carry the same [`LegId`].
 pub enum Command {
     /// Bind a port and describe it. On a leg that exists: a further offer from its port (a re-INVITE of ours).
-    /// Followed by `Offered` or `Failed`.
-    Offer { leg: LegId, codecs: Vec<Codec>, dtmf: bool, srtp: Srtp },
-    /// Bind a port and answer the far side's offer (an inbound call, or a late offer in a 200 OK).
+    /// `beside` names a leg that this one shall hear or be heard by: only legs that were made beside each other can be
+    /// bridged. It says nothing on a leg that exists. Followed by `Offered` or `Failed`.
+    Offer { leg: LegId, codecs: Vec<Codec>, dtmf: bool, srtp: Srtp, beside: Option<LegId> },
+    /// Bind a port and answer the far side's offer (an inbound call, or a late offer in a 200 OK); `beside` as above.
     /// Followed by `Answered` and `Negotiated`, or by `Failed`, after which the leg does not exist.
-    Answer { leg: LegId, offer: Bytes, codecs: Vec<Codec>, srtp: Srtp },
+    Answer { leg: LegId, offer: Bytes, codecs: Vec<Codec>, srtp: Srtp, beside: Option<LegId> },
     /// The far side's answer to our offer, provisional or final; may come again and may differ.
     /// Followed by `Negotiated` or `Failed` (the leg stays as it was).
     Remote { leg: LegId, sdp: Bytes },
@@ -38,7 +39,8 @@ pub enum Command {
     /// those in `sdp`.
     Rebind { leg: LegId, sdp: Bytes },
     /// Play the clips in order, the whole list `times` times (0 counts as 1). Replaces what is playing. On a leg
-    /// that is not negotiated yet it begins when that is done.
+    /// that is not negotiated yet it begins when that is done. A leg that hears another hears the clips instead, and
+    /// the other again after them.
     Play { leg: LegId, play: PlayId, clips: Arc<[Clip]>, times: u8 },
     /// Silence from the next packet on. Followed by `PlayStopped` if something was playing.
     StopPlay { leg: LegId },
@@ -52,6 +54,28 @@ pub enum Command {
     SendDigits { leg: LegId, digits: String },
     /// Hear what the leg receives. Replaces an earlier listener.
     Listen { leg: LegId, sink: ListenSink },
+    /// From now on the two hear each other; what either plays stops (`PlayStopped`). Undoes what either heard or was
+    /// heard by before, except for a `Forward` between the two, which goes on without a break. It holds as long as both
+    /// legs exist; a leg whose partner has ended sends silence. Followed by `Bridged`, told once and for `leg`, or by
+    /// `Failed` for `leg`.
+    ///
+    /// Packets of the codec that the other side takes are passed on as they come (RFC 3550 §2.3 calls it a translator),
+    /// with numbers and times of our own stream; others are decoded and encoded anew, 60 ms later. Digits (RFC 4733)
+    /// are passed on as events; a far side that takes none hears a tone of 100 ms as the key is released. A far side
+    /// that holds the call (`sendonly`) and sends audio, its music on hold, is heard; from one that sends none comes
+    /// silence.
+    Bridge { leg: LegId, with: LegId },
+    /// One way: `to` hears what `from` receives (early media of the called party, before it answers). What `to` plays
+    /// stops. Followed by nothing, or by `Failed` for `to`.
+    Forward { from: LegId, to: LegId },
+    /// The leg and whom it is bridged with are alone again, and send silence until they are told to play.
+    Unbridge { leg: LegId },
+    /// The tone of a called party that rings, until `Play`, `StopPlay`, `Forward` or `Bridge`. Told by no event.
+    Ringback { leg: LegId },
+    /// Tell `Quiet` once when neither RTP nor RTCP came from the leg's own source for `after` while audio is agreed both
+    /// ways: a far side that holds the call, or sends only, need say nothing. A packet or a new negotiation starts the
+    /// count afresh. `None`: never, which is what a new leg has.
+    Watch { leg: LegId, after: Option<Duration> },
     /// Say BYE in RTCP, forget the leg, let its port rest. Followed by `Closed`.
     Close { leg: LegId },
 }
@@ -71,6 +95,11 @@ impl Command {
             | Command::StopRecording { leg }
             | Command::SendDigits { leg, .. }
             | Command::Listen { leg, .. }
+            | Command::Bridge { leg, .. }
+            | Command::Forward { to: leg, .. }
+            | Command::Unbridge { leg }
+            | Command::Ringback { leg }
+            | Command::Watch { leg, .. }
             | Command::Close { leg } => *leg,
         }
     }
@@ -79,7 +108,7 @@ impl Command {
 /// What a recording holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordMode {
-    /// Stereo: left what the leg received, right what it sent.
+    /// Stereo: left what the leg received, right what it sent. On a bridged leg that is a party per channel.
     Both,
     /// Mono: what the leg received.
     Received,

@@ -21,8 +21,9 @@ pub enum Event {
     Offered { leg: LegId, sdp: Bytes, port: u16 },
     /// The SDP to send as answer, and the RTP port it names.
     Answered { leg: LegId, sdp: Bytes, port: u16 },
-    /// Offer and answer agree. `remote` is `None` where the far side named no address to send to (hold).
-    /// `direction` is ours; `ptime` is what the far side asked for (we send 20 ms all the same); `srtp` is what both
+    /// Offer and answer agree. `remote` is `None` where the far side named no address to send to (an old way to say
+    /// hold). `direction` is ours: the far side holds the call where we may not send, `!direction.sends()` (it said
+    /// `sendonly` or `inactive`), which is also what `remote: None` comes to. `ptime` is what the far side asked for (we send 20 ms all the same); `srtp` is what both
     /// directions are encrypted with, `None` where they are not.
     Negotiated {
         leg: LegId,
@@ -46,6 +47,11 @@ pub enum Event {
     DigitsSent { leg: LegId },
     /// Whether audio flows each way: once within `flow_check` of every `Negotiated`, and again when it changes.
     Flow { leg: LegId, received: bool, sent: bool, packets_in: u64, packets_out: u64 },
+    /// The two hear each other. `relayed`: both were last agreed on the same codec, so that packets pass undecoded; it
+    /// says nothing of whether audio flows, which `Flow` does for each leg.
+    Bridged { leg: LegId, with: LegId, relayed: bool },
+    /// Nothing came from the far side for the time of `Watch`, or a little longer.
+    Quiet { leg: LegId, silent_for: Duration },
     /// The file is open.
     RecordingStarted { leg: LegId, path: PathBuf },
     /// Nothing (more) is recorded; what was written until then is a valid file.
@@ -95,6 +101,14 @@ pub enum MediaFault {
     LegExists,
     #[error("this leg does not exist (any more)")]
     UnknownLeg,
+    #[error("the leg to be bridged with does not exist (any more)")]
+    PartnerGone,
+    #[error(
+        "the two legs are on different threads: name the first as `beside` when the second is made"
+    )]
+    NotBeside,
+    #[error("a leg cannot be bridged with itself")]
+    WithItself,
     #[error("{0:?} is no DTMF digit")]
     BadDigit(char),
     #[error("too many digits wait on this leg")]

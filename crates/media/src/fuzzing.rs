@@ -10,8 +10,9 @@ use crate::batch::{Batch, Datagram};
 use crate::codec::Codec;
 use crate::command::{LegId, ListenSink};
 use crate::config::{Config, LatchMode};
+use crate::crossing::Crossings;
 use crate::event::{Event, MediaFault, Stats};
-use crate::leg::{Context, Leg, Shared, Tick};
+use crate::leg::{Context, Leg, Shared, Tick, Told};
 use crate::prepare::Preparer;
 use crate::recorder::Recorder;
 use crate::sdp;
@@ -23,6 +24,7 @@ pub struct FedLeg {
     leg: Leg,
     batch: Batch,
     out: Vec<Event>,
+    crossings: Crossings,
     number: u64,
     now: Instant,
 }
@@ -46,8 +48,9 @@ impl FedLeg {
         let shared = side(behind_nat);
         let pair = Pair::bind_any(shared.address)
             .map_err(|error| MediaFault::Bind { port: 0, reason: error.to_string() })?;
-        let (mut batch, mut out) = (Batch::new(), Vec::new());
-        let mut cx = Context { shared, batch: &mut batch, out: &mut out };
+        let (mut batch, mut out, mut crossings) = (Batch::new(), Vec::new(), Crossings::new());
+        let mut cx =
+            Context { shared, batch: &mut batch, out: &mut out, crossings: &mut crossings };
         let codecs = (Codec::ALL.to_vec(), Srtp::Optional);
         let leg = Leg::answering(LEG, pair, codecs, &offer, 0, &mut cx);
         let leg = leg.map_err(|(_, fault)| fault)?;
@@ -56,13 +59,17 @@ impl FedLeg {
             _ => None,
         });
         let answer = answer.expect("a leg that agrees says its answer");
-        Ok((FedLeg { leg, batch, out, number: 0, now: Instant::now() }, answer))
+        Ok((FedLeg { leg, batch, out, crossings, number: 0, now: Instant::now() }, answer))
     }
 
     /// A later offer or answer of the far side.
     pub fn describe(&mut self, sdp: &[u8], is_offer: bool) -> Result<(), MediaFault> {
-        let shared = side(false);
-        let mut cx = Context { shared, batch: &mut self.batch, out: &mut self.out };
+        let mut cx = Context {
+            shared: side(false),
+            batch: &mut self.batch,
+            out: &mut self.out,
+            crossings: &mut self.crossings,
+        };
         if is_offer {
             self.leg.answer(sdp, self.number, &mut cx)
         } else {
@@ -78,8 +85,9 @@ impl FedLeg {
     /// A packet that came in.
     pub fn packet(&mut self, port: Port, from: SocketAddr, bytes: &[u8]) {
         let datagram = Datagram { from, arrived: self.now, bytes };
+        let told = &mut Told { out: &mut self.out, crossings: &mut self.crossings };
         match port {
-            Port::Rtp => self.leg.datagram(&datagram, &mut self.out),
+            Port::Rtp => self.leg.datagram(&datagram, told),
             Port::Rtcp => self.leg.rtcp(&datagram),
         }
     }
@@ -89,7 +97,12 @@ impl FedLeg {
         self.number += 1;
         self.now += TICK;
         let tick = Tick { number: self.number, due: self.now };
-        let mut cx = Context { shared: side(false), batch: &mut self.batch, out: &mut self.out };
+        let mut cx = Context {
+            shared: side(false),
+            batch: &mut self.batch,
+            out: &mut self.out,
+            crossings: &mut self.crossings,
+        };
         self.leg.tick(tick, &mut cx);
     }
 

@@ -1,10 +1,10 @@
 //! The bounded queue into one media thread.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::Thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::command::Command;
+use crate::poller::Waker;
 use crate::prepare::Prepared;
 
 /// What waits for a media thread.
@@ -18,7 +18,7 @@ pub(crate) enum Input {
 pub(crate) struct Inbox {
     limit: usize,
     queue: Mutex<Queue>,
-    thread: OnceLock<Thread>,
+    waker: Arc<Waker>,
 }
 
 #[derive(Default)]
@@ -33,13 +33,9 @@ struct Queue {
 pub struct Busy;
 
 impl Inbox {
-    pub(crate) fn new(limit: usize) -> Self {
-        Inbox { limit, queue: Mutex::default(), thread: OnceLock::new() }
-    }
-
-    /// Names the thread that reads; it is woken by what comes in from here on.
-    pub(crate) fn attach(&self, thread: Thread) {
-        self.thread.get_or_init(|| thread);
+    /// `waker` wakes the thread that reads.
+    pub(crate) fn new(limit: usize, waker: Arc<Waker>) -> Self {
+        Inbox { limit, queue: Mutex::default(), waker }
     }
 
     /// `Close` frees resources, so it has room where other commands are refused already.
@@ -56,7 +52,12 @@ impl Inbox {
             | Command::Record { .. }
             | Command::StopRecording { .. }
             | Command::SendDigits { .. }
-            | Command::Listen { .. } => self.limit,
+            | Command::Listen { .. }
+            | Command::Bridge { .. }
+            | Command::Forward { .. }
+            | Command::Unbridge { .. }
+            | Command::Ringback { .. }
+            | Command::Watch { .. } => self.limit,
         };
         let mut queue = self.lock();
         if queue.inputs.len() >= limit {
@@ -64,19 +65,19 @@ impl Inbox {
         }
         queue.inputs.push_back(Input::Command(command));
         drop(queue);
-        self.wake();
+        self.waker.wake();
         Ok(())
     }
 
     /// The answer to a request of the thread's own, which are bounded where they are made.
     pub(crate) fn prepared(&self, prepared: Prepared) {
         self.lock().inputs.push_back(Input::Prepared(prepared));
-        self.wake();
+        self.waker.wake();
     }
 
     pub(crate) fn stop(&self) {
         self.lock().stop = true;
-        self.wake();
+        self.waker.wake();
     }
 
     /// Moves all that waits into `inputs` (empty before); false once the thread shall end.
@@ -84,12 +85,6 @@ impl Inbox {
         let mut queue = self.lock();
         std::mem::swap(&mut queue.inputs, inputs);
         !queue.stop
-    }
-
-    fn wake(&self) {
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -105,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_all_but_the_end_of_legs_and_that_too_in_the_end() {
-        let inbox = Inbox::new(3);
+        let inbox = Inbox::new(3, Arc::new(Waker::new().unwrap()));
         let stop = || inbox.command(Command::StopPlay { leg: LegId(1) });
         let close = || inbox.command(Command::Close { leg: LegId(1) });
         assert_eq!([stop(), stop(), stop(), stop()], [Ok(()), Ok(()), Ok(()), Err(Busy)]);

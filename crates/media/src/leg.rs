@@ -1,11 +1,12 @@
 //! One leg: an SDP session, two sockets, a stream each way. Driven by its thread: commands, and a tick every 20 ms.
 
+mod bridged;
 mod incoming;
 mod local;
 mod outgoing;
 mod protection;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::clip::Clip;
 use crate::codec::{Codec, FRAME_MS};
 use crate::command::{LegId, ListenSink, PlayId, RecordMode};
 use crate::config::Config;
+use crate::crossing::Crossings;
 use crate::event::{Event, MediaFault, Stats};
 use crate::flow::{Flow, Packets};
 use crate::inbox::Inbox;
@@ -24,6 +26,7 @@ use crate::keying::{Keying, OwnKeys};
 use crate::negotiate::{self, Agreement};
 use crate::prepare::{Prepared, Preparer};
 use crate::quality;
+use crate::quiet::Quiet;
 use crate::recorder::{Recorder, Recording};
 use crate::rtp::digits::DigitReceiver;
 use crate::rtp::playout::Playout;
@@ -37,6 +40,9 @@ use crate::socket::Pair;
 use crate::srtp::Srtp;
 use crate::voice::Voice;
 
+pub(crate) use bridged::Receipt;
+
+use bridged::Bridge;
 use local::Local;
 use protection::Secrecy;
 
@@ -64,6 +70,19 @@ pub(crate) struct Context<'a> {
     pub shared: &'a Shared,
     pub batch: &'a mut Batch,
     pub out: &'a mut Vec<Event>,
+    pub crossings: &'a mut Crossings,
+}
+
+/// Where what a leg receives is told.
+pub(crate) struct Told<'a> {
+    pub out: &'a mut Vec<Event>,
+    pub crossings: &'a mut Crossings,
+}
+
+impl Context<'_> {
+    fn told(&mut self) -> Told<'_> {
+        Told { out: self.out, crossings: self.crossings }
+    }
 }
 
 /// One 20 ms step of a thread.
@@ -91,7 +110,9 @@ pub(crate) struct Leg {
     /// Where RTCP comes from, behind NAT.
     rtcp_source: Option<SocketAddr>,
     flow: Flow,
+    quiet: Quiet,
     hearing: Hearing,
+    bridge: Bridge,
     counters: Counters,
     last_tick: Option<u64>,
     /// Spreads the legs' reports over time.
@@ -200,7 +221,9 @@ impl Leg {
             far_end: FarEnd::default(),
             rtcp_source: None,
             flow: Flow::new(ticks(config.flow_check), ticks(config.media_timeout)),
+            quiet: Quiet::default(),
             hearing: Hearing::default(),
+            bridge: Bridge::default(),
             counters: Counters::default(),
             last_tick: None,
             report_phase: rand::random_range(0..REPORT_TICKS),
@@ -292,6 +315,25 @@ impl Leg {
         });
         self.session = Session::Agreed { agreement, offered };
         self.flow.negotiated(tick, self.packets());
+        self.quiet.negotiated(tick);
+    }
+
+    /// The codec that both sides have agreed on last.
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        self.agreement().map(|agreement| agreement.codec)
+    }
+
+    pub(crate) fn rtp_socket(&self) -> &UdpSocket {
+        &self.pair.rtp
+    }
+
+    pub(crate) fn watch(&mut self, after: Option<Duration>, tick: u64) {
+        let heard = self.packets_heard();
+        self.quiet.watch(after, tick, heard);
+    }
+
+    pub(crate) fn ring_back(&mut self, cx: &mut Context<'_>) {
+        self.voice.ring_back(cx.out);
     }
 
     pub(crate) fn play(
@@ -349,9 +391,12 @@ impl Leg {
     /// The next 20 ms: hear, say, report.
     pub(crate) fn tick(&mut self, tick: Tick, cx: &mut Context<'_>) {
         self.catch_up(tick.number);
-        self.receive_rtp(cx);
+        if self.receipt() != Receipt::OnArrival {
+            self.receive_rtp(cx);
+        }
+        self.forget_taken();
         if let Some(pressed) = self.digits.tick() {
-            self.tell_digit(pressed, cx.out);
+            self.tell_digit(pressed, &mut cx.told());
         }
         self.say_and_hear(tick, cx);
         if (tick.number + self.report_phase).is_multiple_of(RTCP_TICKS) {
@@ -359,6 +404,13 @@ impl Leg {
         }
         if (tick.number + self.report_phase).is_multiple_of(REPORT_TICKS) {
             self.send_report(false, cx.shared);
+        }
+        let expected = self.agreement().is_some_and(|agreement| {
+            agreement.direction == Direction::SendRecv && agreement.remote.is_some()
+        });
+        let heard = self.packets_heard();
+        if let Some(silent_for) = self.quiet.tick(tick.number, heard, expected) {
+            cx.out.push(Event::Quiet { leg: self.id, silent_for });
         }
         let packets = self.packets();
         if let Some(flowing) = self.flow.tick(tick.number, packets) {
@@ -392,6 +444,11 @@ impl Leg {
             Session::Offering { .. } => None,
             Session::Agreed { agreement, .. } => Some(agreement),
         }
+    }
+
+    /// Of audio, digits and reports.
+    fn packets_heard(&self) -> u64 {
+        self.reception.packets + self.far_end.packets
     }
 
     fn packets(&self) -> Packets {

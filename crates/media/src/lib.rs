@@ -8,9 +8,11 @@
 //! 2. `Remote` with the SDP of a 183 or 200 → `Negotiated`; audio (silence at first) flows from here on.
 //! 3. `Play`, `Record`, … → `PlayStarted`, `PlayFinished`, `Digit`, …; within three seconds `Flow` says whether audio
 //!    goes each way.
-//! 4. `Close` → `Closed` with the leg's sums.
+//! 4. `Bridge` with another leg → the two far sides hear each other.
+//! 5. `Close` → `Closed` with the leg's sums.
 //!
-//! Threads: `media-N` send and receive and never wait for anything but their clock; `media-encode` makes a clip's packets
+//! Threads: `media-N` send and receive and never wait for anything but their clock and the packets of bridged legs, which go
+//! on as they come; `media-encode` makes a clip's packets
 //! once per codec; `media-record` writes files. The soft limit on open files is raised to the hard one, and media threads
 //! take a higher priority where the system lets them.
 //!
@@ -25,6 +27,7 @@ pub mod clip;
 pub mod codec;
 mod command;
 mod config;
+mod crossing;
 mod descriptors;
 pub mod detect;
 mod ear;
@@ -39,18 +42,23 @@ mod leg_ports;
 mod limits;
 mod media;
 mod negotiate;
+mod placement;
 mod play;
+mod poller;
 mod ports;
 mod prepare;
 mod priority;
 mod quality;
+mod quiet;
 mod recorder;
+mod ringback;
 mod rtp;
 pub mod sdp;
 mod seal;
 mod socket;
 pub mod srtp;
 pub mod tone;
+mod transcode;
 mod voice;
 pub mod wav;
 mod wheel;

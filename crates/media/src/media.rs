@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::command::{Command, LegId};
+use crate::command::Command;
 use crate::config::Config;
 use crate::event::EventSink;
 use crate::inbox::{Busy, Inbox};
 use crate::limits::{self, Capacity};
+use crate::placement::Placement;
+use crate::poller::{Poller, Waker};
 use crate::prepare::Preparer;
 use crate::recorder::Recorder;
+use crate::ringback;
 use crate::worker::{Setup, Worker};
 
 /// A handle to the media threads. Cloning shares them; with the last handle they end, and every leg with
@@ -23,6 +26,7 @@ pub struct Media {
 
 struct Inner {
     inboxes: Vec<Arc<Inbox>>,
+    placement: Arc<Placement>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     capacity: Capacity,
 }
@@ -53,46 +57,52 @@ pub fn start(config: Config, sink: EventSink) -> Result<Media, StartError> {
     let preparer = Preparer::start()?;
     let (recorder, recorder_thread) = Recorder::start()?;
     let sink: Arc<dyn Fn(crate::Event) + Send + Sync> = Arc::from(sink);
+    let placement = Arc::new(Placement::new(config.threads));
+    // Made here, and not by the first leg that needs it: that would hold up its thread.
+    ringback::clip();
     let mut inboxes = Vec::with_capacity(config.threads);
     let mut threads = Vec::with_capacity(config.threads);
     for index in 0..config.threads {
-        let inbox = Arc::new(Inbox::new(config.queue));
+        let waker = Arc::new(Waker::new()?);
+        let inbox = Arc::new(Inbox::new(config.queue, Arc::clone(&waker)));
         let worker = Worker::new(Setup {
             config: config.clone(),
             index,
             capacity: capacity.legs / config.threads,
             inbox: Arc::clone(&inbox),
+            poller: Poller::new(waker)?,
+            placement: Arc::clone(&placement),
             sink: Arc::clone(&sink),
             preparer: preparer.clone(),
             recorder: recorder.clone(),
         });
         let thread =
             thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;
-        inbox.attach(thread.thread().clone());
         inboxes.push(inbox);
         threads.push(thread);
     }
     // Last, since it ends after the others: by then every recording is handed over.
     threads.push(recorder_thread);
-    Ok(Media { inner: Arc::new(Inner { inboxes, threads: Mutex::new(threads), capacity }) })
+    let threads = Mutex::new(threads);
+    Ok(Media { inner: Arc::new(Inner { inboxes, placement, threads, capacity }) })
 }
 
 impl Media {
     /// Queues a command for the leg's thread; commands of one leg are done in their order.
     pub fn command(&self, command: Command) -> Result<(), Busy> {
-        self.inner.inbox(command.leg()).command(command)
+        let leg = command.leg();
+        let (thread, is_new) = self.inner.placement.place(&command);
+        let queued = self.inner.inboxes[thread].command(command);
+        if queued.is_err() && is_new {
+            self.inner.placement.forget(leg);
+        }
+        queued
     }
 
     /// How many legs ports and descriptors allow at a time. One more `Offer` fails with
     /// [`crate::MediaFault::NoPort`].
     pub fn capacity(&self) -> Capacity {
         self.inner.capacity
-    }
-}
-
-impl Inner {
-    fn inbox(&self, leg: LegId) -> &Inbox {
-        &self.inboxes[(leg.0 % self.inboxes.len() as u64) as usize]
     }
 }
 

@@ -11,11 +11,18 @@ pub(crate) struct Play {
     /// Tells the plays of a leg apart.
     pub turn: u64,
     pub clips: Arc<[Clip]>,
-    times: u8,
-    rounds_left: u8,
+    rounds: Rounds,
+    is_at_start: bool,
     clip: usize,
     frame: usize,
     state: State,
+}
+
+/// How often the list is still to be played, the round that runs included.
+#[derive(Clone, Copy, PartialEq)]
+enum Rounds {
+    Left(u8),
+    Endless,
 }
 
 #[derive(Clone, Copy)]
@@ -43,17 +50,27 @@ pub(crate) enum Step {
 impl Play {
     /// `clips` is not empty, `times` not zero.
     pub(crate) fn new(turn: u64, clips: Arc<[Clip]>, times: u8) -> Self {
-        Play { turn, clips, times, rounds_left: times, clip: 0, frame: 0, state: State::Unprepared }
+        Play::of(turn, clips, Rounds::Left(times))
+    }
+
+    /// `clips` is not empty.
+    pub(crate) fn endless(turn: u64, clips: Arc<[Clip]>) -> Self {
+        Play::of(turn, clips, Rounds::Endless)
+    }
+
+    fn of(turn: u64, clips: Arc<[Clip]>, rounds: Rounds) -> Self {
+        let state = State::Unprepared;
+        Play { turn, clips, rounds, is_at_start: true, clip: 0, frame: 0, state }
     }
 
     /// Whether nothing of it has been taken yet.
     pub(crate) fn is_at_start(&self) -> bool {
-        self.rounds_left == self.times && self.clip == 0 && self.frame == 0
+        self.is_at_start
     }
 
     /// Looks at the next 20 ms. `encode` asks for the packets of a codec; false where it is too busy.
     pub(crate) fn step(&mut self, codec: Codec, encode: impl Fn(&Play, Codec) -> bool) -> Step {
-        if self.rounds_left == 0 {
+        if self.rounds == Rounds::Left(0) {
             return Step::Over;
         }
         match self.state {
@@ -85,6 +102,7 @@ impl Play {
     /// The frame after a [`Step::Frame`]; goes on to the next.
     pub(crate) fn take(&mut self) -> (&Clip, usize) {
         let taken = (self.clip, self.frame);
+        self.is_at_start = false;
         self.frame += 1;
         if self.frame == self.clips[self.clip].frame_count() {
             self.frame = 0;
@@ -92,7 +110,9 @@ impl Play {
         }
         if self.clip == self.clips.len() {
             self.clip = 0;
-            self.rounds_left -= 1;
+            if let Rounds::Left(left) = &mut self.rounds {
+                *left -= 1;
+            }
         }
         (&self.clips[taken.0], taken.1)
     }
@@ -137,6 +157,13 @@ mod tests {
         let round = [(a.id(), 0), (a.id(), 1), (b.id(), 0)];
         assert_eq!(taken, [round, round].concat());
         assert_eq!(play.step(Codec::Opus, |_, _| panic!("all is encoded")), Step::Over);
+    }
+
+    #[test]
+    fn an_endless_play_has_no_end() {
+        let tone = clip(1, 100);
+        let mut play = Play::endless(1, Arc::from([tone.clone()]));
+        assert_eq!(drive(&mut play, Codec::Pcma, 1_000), [(tone.id(), 0)].repeat(1_000));
     }
 
     #[test]

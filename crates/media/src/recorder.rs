@@ -126,6 +126,11 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
+    /// Whether it holds what was sent beside what was received.
+    pub(crate) fn takes_both(&self) -> bool {
+        self.mode == RecordMode::Both
+    }
+
     /// 20 ms of each way, as A-law.
     pub(crate) fn push(&mut self, received: &[u8; FRAME], sent: &[u8; FRAME]) {
         match self.mode {

@@ -3,6 +3,7 @@
 pub(crate) mod digits;
 pub(crate) mod playout;
 pub(crate) mod reception;
+pub(crate) mod relay;
 pub(crate) mod rtcp;
 pub(crate) mod source;
 pub(crate) mod stream;

@@ -11,6 +11,7 @@ use crate::event::{Event, MediaFault};
 use crate::inbox::Inbox;
 use crate::play::{Play, Step};
 use crate::prepare::{Prepared, Preparer, Request};
+use crate::ringback;
 use crate::rtp::digits::{self, KeyPress, KeyTick};
 use crate::tone;
 
@@ -23,10 +24,22 @@ const TONE_PAUSE_MS: u32 = 80;
 /// What one leg says, and is asked to say.
 pub(crate) struct Voice {
     leg: LegId,
-    playing: Option<(PlayId, Play)>,
+    playing: Playing,
     keying: Keying,
     digits: VecDeque<char>,
+    /// Somebody waits to hear that the digits have left.
+    owes_digits_sent: bool,
     turns: u64,
+}
+
+enum Playing {
+    Nothing,
+    Clips {
+        id: PlayId,
+        play: Play,
+    },
+    /// Nobody is told of it.
+    Ringback(Play),
 }
 
 /// How digits are on their way.
@@ -65,7 +78,20 @@ pub(crate) struct Around<'a> {
 
 impl Voice {
     pub(crate) fn new(leg: LegId) -> Self {
-        Voice { leg, playing: None, keying: Keying::Idle, digits: VecDeque::new(), turns: 0 }
+        Voice {
+            leg,
+            playing: Playing::Nothing,
+            keying: Keying::Idle,
+            digits: VecDeque::new(),
+            owes_digits_sent: false,
+            turns: 0,
+        }
+    }
+
+    /// Whether it has nothing to say, so that somebody else may be heard instead.
+    pub(crate) fn is_silent(&self) -> bool {
+        let keys = matches!(self.keying, Keying::Idle) && self.digits.is_empty();
+        keys && matches!(self.playing, Playing::Nothing)
     }
 
     /// Plays a list `times` times, in place of what is playing.
@@ -80,13 +106,26 @@ impl Voice {
             return Err(MediaFault::NothingToPlay);
         }
         self.stop(out);
-        self.playing = Some((id, self.new_play(clips, times.max(1))));
+        let play = Play::new(self.next_turn(), clips, times.max(1));
+        self.playing = Playing::Clips { id, play };
         Ok(())
     }
 
+    /// The ringing tone, in place of what is playing; one that runs goes on.
+    pub(crate) fn ring_back(&mut self, out: &mut Vec<Event>) {
+        if matches!(self.playing, Playing::Ringback(_)) {
+            return;
+        }
+        self.stop(out);
+        self.playing = Playing::Ringback(Play::endless(self.next_turn(), ringback::clip()));
+    }
+
     pub(crate) fn stop(&mut self, out: &mut Vec<Event>) {
-        if let Some((play, _)) = self.playing.take() {
-            out.push(Event::PlayStopped { leg: self.leg, play });
+        match std::mem::replace(&mut self.playing, Playing::Nothing) {
+            Playing::Clips { id: play, .. } => {
+                out.push(Event::PlayStopped { leg: self.leg, play });
+            }
+            Playing::Nothing | Playing::Ringback(_) => {}
         }
     }
 
@@ -98,18 +137,31 @@ impl Voice {
             return Err(MediaFault::TooManyDigits);
         }
         self.digits.extend(digits.chars());
+        self.owes_digits_sent = true;
         Ok(())
+    }
+
+    /// A key that was pressed on another leg, for a far side to which it could not be passed on as an event. Where too many
+    /// wait it is dropped.
+    pub(crate) fn repeat_digit(&mut self, digit: char) {
+        if self.digits.len() < MAX_DIGITS {
+            self.digits.push_back(digit);
+        }
     }
 
     /// Clips have been encoded.
     pub(crate) fn prepared(&mut self, prepared: &Prepared, out: &mut Vec<Event>) {
         let leg = self.leg;
-        if let Some((_, play)) = &mut self.playing
-            && play.turn == prepared.turn
-            && !play.prepared()
-        {
-            self.stop(out);
-            out.push(Event::Failed { leg, fault: MediaFault::EncoderBusy });
+        match &mut self.playing {
+            Playing::Clips { play, .. } if play.turn == prepared.turn => {
+                if !play.prepared() {
+                    self.stop(out);
+                    out.push(Event::Failed { leg, fault: MediaFault::EncoderBusy });
+                }
+            }
+            // One that could not be encoded is asked for again at the next tick.
+            Playing::Ringback(play) if play.turn == prepared.turn => drop(play.prepared()),
+            Playing::Nothing | Playing::Clips { .. } | Playing::Ringback(_) => {}
         }
         if let Keying::Tones(play) = &mut self.keying
             && play.turn == prepared.turn
@@ -134,7 +186,10 @@ impl Voice {
         }
         let play = match &mut self.keying {
             Keying::Tones(play) => Some(play),
-            Keying::Idle | Keying::Event { .. } => self.playing.as_mut().map(|(_, play)| play),
+            Keying::Idle | Keying::Event { .. } => match &mut self.playing {
+                Playing::Clips { play, .. } | Playing::Ringback(play) => Some(play),
+                Playing::Nothing => None,
+            },
         };
         match play.map(Play::take) {
             Some((clip, frame)) => Next::Clip { clip, frame },
@@ -173,7 +228,7 @@ impl Voice {
                 let samples: Vec<i16> = self.digits.drain(..).flat_map(tone_and_pause).collect();
                 let clip = Clip::from_pcm(&samples, tone::RATE)
                     .expect("a digit makes some samples at 8 kHz");
-                Keying::Tones(self.new_play(Arc::from([clip]), 1))
+                Keying::Tones(Play::new(self.next_turn(), Arc::from([clip]), 1))
             }
         };
         Some(())
@@ -194,8 +249,14 @@ impl Voice {
     }
 
     fn step_playing(&mut self, around: &mut Around<'_>) -> Step {
-        let Some((id, play)) = &mut self.playing else { return Step::Wait };
-        let (leg, id) = (self.leg, *id);
+        let leg = self.leg;
+        let (id, play) = match &mut self.playing {
+            Playing::Nothing => return Step::Wait,
+            Playing::Clips { id, play } => (*id, play),
+            Playing::Ringback(play) => {
+                return play.step(around.codec, |play, codec| around.encode(leg, play, codec));
+            }
+        };
         let step = play.step(around.codec, |play, codec| around.encode(leg, play, codec));
         match step {
             Step::Wait => {}
@@ -204,7 +265,7 @@ impl Voice {
             }
             Step::Frame => {}
             Step::Over => {
-                self.playing = None;
+                self.playing = Playing::Nothing;
                 around.out.push(Event::PlayFinished { leg, play: id });
             }
             Step::Failed => {
@@ -217,14 +278,15 @@ impl Voice {
 
     fn key_done(&mut self, around: &mut Around<'_>) {
         self.keying = Keying::Idle;
-        if self.digits.is_empty() {
+        if self.digits.is_empty() && std::mem::take(&mut self.owes_digits_sent) {
             around.out.push(Event::DigitsSent { leg: self.leg });
         }
     }
 
-    fn new_play(&mut self, clips: Arc<[Clip]>, times: u8) -> Play {
+    /// The number of the next play.
+    fn next_turn(&mut self) -> u64 {
         self.turns += 1;
-        Play::new(self.turns, clips, times)
+        self.turns
     }
 }
 

@@ -8,34 +8,38 @@ pub(crate) const SLOTS: usize = 20;
 /// Spreads items over the slots, so that a thread's work and its packets are spread over time.
 pub(crate) struct Wheel<K, T> {
     slots: [Vec<(K, T)>; SLOTS],
-    slot_of: HashMap<K, usize>,
+    /// Slot and index in it.
+    places: HashMap<K, (usize, usize)>,
 }
 
 impl<K: Copy + Eq + Hash, T> Wheel<K, T> {
     pub(crate) fn new() -> Self {
-        Wheel { slots: std::array::from_fn(|_| Vec::new()), slot_of: HashMap::new() }
+        Wheel { slots: std::array::from_fn(|_| Vec::new()), places: HashMap::new() }
     }
 
     pub(crate) fn contains(&self, key: K) -> bool {
-        self.slot_of.contains_key(&key)
+        self.places.contains_key(&key)
     }
 
     /// Puts an item into the emptiest slot. The key must be new.
     pub(crate) fn insert(&mut self, key: K, item: T) {
         let emptiest = (0..SLOTS).min_by_key(|&slot| self.slots[slot].len()).unwrap_or(0);
+        self.places.insert(key, (emptiest, self.slots[emptiest].len()));
         self.slots[emptiest].push((key, item));
-        self.slot_of.insert(key, emptiest);
     }
 
     pub(crate) fn find(&mut self, key: K) -> Option<&mut T> {
-        let slot = *self.slot_of.get(&key)?;
-        self.slots[slot].iter_mut().find(|(known, _)| *known == key).map(|(_, item)| item)
+        let &(slot, index) = self.places.get(&key)?;
+        self.slots[slot].get_mut(index).map(|(_, item)| item)
     }
 
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {
-        let slot = self.slot_of.remove(&key)?;
-        let index = self.slots[slot].iter().position(|(known, _)| *known == key)?;
-        Some(self.slots[slot].swap_remove(index).1)
+        let (slot, index) = self.places.remove(&key)?;
+        let removed = self.slots[slot].swap_remove(index);
+        if let Some((moved, _)) = self.slots[slot].get(index) {
+            self.places.insert(*moved, (slot, index));
+        }
+        Some(removed.1)
     }
 
     /// The items of the slot of a millisecond.
@@ -69,6 +73,13 @@ mod tests {
         assert_eq!(wheel.find(7), None);
         assert!(!wheel.contains(7));
         assert_eq!(wheel.keys().len(), 44);
+        for key in (0..45).filter(|key| key % 3 == 0) {
+            assert_eq!(wheel.remove(key), Some(key * 10));
+        }
+        for key in 0..45 {
+            let left = key % 3 != 0 && key != 7;
+            assert_eq!(wheel.find(key).copied(), left.then_some(key * 10), "{key}");
+        }
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! Time is cut into milliseconds counted from the thread's start. Every leg belongs to one of twenty slots of a
 //! [`Wheel`]; in its slot its sockets are emptied and its packet is sent. The schedule is absolute, so nothing drifts;
-//! a thread that was held up for long skips what it missed instead of sending a burst.
+//! a thread that was held up for long skips what it missed instead of sending a burst. Between its milliseconds the thread
+//! listens to the legs that others hear, whose packets go on at once.
+
+mod bridging;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,10 +18,13 @@ use crate::batch::Batch;
 use crate::codec::Codec;
 use crate::command::{Command, LegId};
 use crate::config::Config;
+use crate::crossing::Crossings;
 use crate::event::{Event, MediaFault, Stats};
 use crate::inbox::{Inbox, Input};
 use crate::leg::{Context, Leg, Shared, Tick};
 use crate::leg_ports::LegPorts;
+use crate::placement::Placement;
+use crate::poller::Poller;
 use crate::prepare::Preparer;
 use crate::priority;
 use crate::recorder::Recorder;
@@ -39,18 +44,26 @@ pub(crate) struct Setup {
     pub index: usize,
     pub capacity: usize,
     pub inbox: Arc<Inbox>,
+    pub poller: Poller,
+    pub placement: Arc<Placement>,
     pub sink: Arc<dyn Fn(Event) + Send + Sync>,
     pub preparer: Preparer,
     pub recorder: Recorder,
 }
 
 pub(crate) struct Worker {
+    index: usize,
     inbox: Arc<Inbox>,
+    poller: Poller,
+    placement: Arc<Placement>,
     shared: Shared,
     ports: LegPorts,
     legs: Wheel<LegId, Box<Leg>>,
     batch: Batch,
     out: Vec<Event>,
+    crossings: Crossings,
+    /// Legs that are to be taken away.
+    panicked: Vec<LegId>,
     start: Instant,
     /// The next millisecond to be worked on.
     next_ms: u64,
@@ -73,12 +86,17 @@ impl Worker {
             inbox: Arc::downgrade(&setup.inbox),
         };
         Worker {
+            index: setup.index,
             inbox: setup.inbox,
+            poller: setup.poller,
+            placement: setup.placement,
             shared,
             ports,
             legs: Wheel::new(),
             batch: Batch::new(),
             out: Vec::new(),
+            crossings: Crossings::new(),
+            panicked: Vec::new(),
             start: Instant::now(),
             next_ms: 0,
         }
@@ -94,12 +112,11 @@ impl Worker {
                 self.tell();
             }
             let wait = self.until_next();
+            self.wait_and_pass_on(wait);
             if wait.is_zero() {
                 self.work();
-                self.tell();
-            } else {
-                thread::park_timeout(wait);
             }
+            self.tell();
         }
         for leg in self.legs.keys() {
             self.close(leg);
@@ -138,17 +155,22 @@ impl Worker {
             self.ports.step(due, &mut self.batch);
         }
         let tick = Tick { number: millisecond / SLOTS as u64, due };
-        let mut panicked = Vec::new();
-        for (id, leg) in self.legs.slot(millisecond) {
-            let mut cx =
-                Context { shared: &self.shared, batch: &mut self.batch, out: &mut self.out };
+        for index in 0.. {
+            let Some((id, leg)) = self.legs.slot(millisecond).get_mut(index) else { break };
+            let mut cx = Context {
+                shared: &self.shared,
+                batch: &mut self.batch,
+                out: &mut self.out,
+                crossings: &mut self.crossings,
+            };
+            let id = *id;
             if guarded(|| leg.tick(tick, &mut cx)).is_err() {
-                panicked.push(*id);
+                self.panicked.push(id);
             }
+            self.deliver();
+            self.watch_again(id);
         }
-        for leg in panicked {
-            self.remove_panicked(leg);
-        }
+        self.bury();
     }
 
     fn input(&mut self, input: Input) {
@@ -203,6 +225,20 @@ impl Worker {
                 leg.listen(sink);
                 Ok(())
             }),
+            Command::Bridge { with, .. } => self.bridge(leg, with),
+            Command::Forward { from, .. } => self.forward(from, leg),
+            Command::Unbridge { .. } => self.unbridge(leg),
+            Command::Ringback { .. } => self.with_leg(leg, |leg, cx| {
+                leg.ring_back(cx);
+                Ok(())
+            }),
+            Command::Watch { after, .. } => {
+                let tick = self.tick_number();
+                self.with_leg(leg, |leg, _| {
+                    leg.watch(after, tick);
+                    Ok(())
+                });
+            }
             Command::Close { .. } => self.close(leg),
         }
     }
@@ -219,7 +255,7 @@ impl Worker {
                 let wanted = (codecs, dtmf, srtp);
                 self.create(id, pair.port, |cx| Ok(Leg::offering(id, pair, wanted, cx)))
             }
-            Err(fault) => self.fail(id, fault),
+            Err(fault) => self.fail_to_make(id, fault),
         }
     }
 
@@ -230,8 +266,10 @@ impl Worker {
         // Before a port is taken: what cannot be read costs none.
         let offer = match guarded(|| sdp::parse_for(srtp, offer)) {
             Ok(Ok(offer)) => offer,
-            Ok(Err(error)) => return self.fail(id, error.into()),
-            Err(Panicked) => return self.fail(id, SdpError::Syntax("unreadable".into()).into()),
+            Ok(Err(error)) => return self.fail_to_make(id, error.into()),
+            Err(Panicked) => {
+                return self.fail_to_make(id, SdpError::Syntax("unreadable".into()).into());
+            }
         };
         let tick = self.tick_number();
         match self.ports.acquire(Instant::now(), &mut self.batch) {
@@ -239,7 +277,7 @@ impl Worker {
                 let may = (codecs, srtp);
                 self.create(id, pair.port, |cx| Leg::answering(id, pair, may, &offer, tick, cx))
             }
-            Err(fault) => self.fail(id, fault),
+            Err(fault) => self.fail_to_make(id, fault),
         }
     }
 
@@ -249,14 +287,14 @@ impl Worker {
         }
         let own = match sdp::parse_for(Srtp::Required, &sdp) {
             Ok(own) => own,
-            Err(error) => return self.fail(id, MediaFault::OwnSdp(error)),
+            Err(error) => return self.fail_to_make(id, MediaFault::OwnSdp(error)),
         };
         let Some(port) = own.audio.rtp.map(|rtp| rtp.port()) else {
-            return self.fail(id, MediaFault::OwnSdp(SdpError::NoAddress));
+            return self.fail_to_make(id, MediaFault::OwnSdp(SdpError::NoAddress));
         };
         match self.ports.acquire_named(port) {
             Ok(pair) => self.create(id, port, |cx| Ok(Leg::rebound(id, pair, &own, sdp, cx))),
-            Err(fault) => self.fail(id, fault),
+            Err(fault) => self.fail_to_make(id, fault),
         }
     }
 
@@ -267,15 +305,21 @@ impl Worker {
         port: u16,
         make: impl FnOnce(&mut Context<'_>) -> Result<Leg, (Pair, MediaFault)>,
     ) {
-        let mut cx = Context { shared: &self.shared, batch: &mut self.batch, out: &mut self.out };
+        let mut cx = Context {
+            shared: &self.shared,
+            batch: &mut self.batch,
+            out: &mut self.out,
+            crossings: &mut self.crossings,
+        };
         match guarded(|| make(&mut cx)) {
             Ok(Ok(leg)) => self.legs.insert(id, Box::new(leg)),
             Ok(Err((pair, fault))) => {
                 self.ports.release(pair, Instant::now());
-                self.fail(id, fault);
+                self.fail_to_make(id, fault);
             }
             Err(Panicked) => {
                 self.ports.forget(port);
+                self.placement.forget(id);
                 self.out.push(Event::LegPanicked { leg: id, stats: Stats::default() });
             }
         }
@@ -287,7 +331,12 @@ impl Worker {
         act: impl FnOnce(&mut Leg, &mut Context<'_>) -> Result<(), MediaFault>,
     ) {
         let Some(leg) = self.legs.find(id) else { return self.fail(id, MediaFault::UnknownLeg) };
-        let mut cx = Context { shared: &self.shared, batch: &mut self.batch, out: &mut self.out };
+        let mut cx = Context {
+            shared: &self.shared,
+            batch: &mut self.batch,
+            out: &mut self.out,
+            crossings: &mut self.crossings,
+        };
         match guarded(|| act(leg, &mut cx)) {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => self.fail(id, fault),
@@ -296,12 +345,19 @@ impl Worker {
     }
 
     fn close(&mut self, id: LegId) {
+        self.detach(id);
+        self.placement.forget(id);
         let Some(mut leg) = self.legs.remove(id) else {
             // It panicked before, which was told.
             tracing::debug!(leg = id.0, "asked to close a leg that is gone");
             return;
         };
-        let mut cx = Context { shared: &self.shared, batch: &mut self.batch, out: &mut self.out };
+        let mut cx = Context {
+            shared: &self.shared,
+            batch: &mut self.batch,
+            out: &mut self.out,
+            crossings: &mut self.crossings,
+        };
         let closed = guarded(|| leg.close(&mut cx));
         let (pair, stats) = leg.dismantle();
         self.ports.release(pair, Instant::now());
@@ -312,11 +368,19 @@ impl Worker {
     }
 
     fn remove_panicked(&mut self, id: LegId) {
+        self.detach(id);
+        self.placement.forget(id);
         if let Some(leg) = self.legs.remove(id) {
             let (pair, stats) = leg.dismantle();
             self.ports.release(pair, Instant::now());
             self.out.push(Event::LegPanicked { leg: id, stats });
         }
+    }
+
+    /// The leg was to be made, and does not exist.
+    fn fail_to_make(&mut self, leg: LegId, fault: MediaFault) {
+        self.placement.forget(leg);
+        self.fail(leg, fault);
     }
 
     fn fail(&mut self, leg: LegId, fault: MediaFault) {

@@ -116,7 +116,9 @@ impl AudioLeg {
     ) -> Result<Bytes, AudioError> {
         let (leg, codecs, srtp) = (self.leg, self.board.codecs.clone(), self.srtp);
         self.command(match self.stage {
-            Stage::Unbound | Stage::Closed => media::Command::Answer { leg, offer, codecs, srtp },
+            Stage::Unbound | Stage::Closed => {
+                media::Command::Answer { leg, offer, codecs, srtp, beside: None }
+            }
             Stage::Bound => media::Command::Reoffered { leg, sdp: offer },
         })?;
         self.description(meanwhile).await
@@ -128,7 +130,7 @@ impl AudioLeg {
         meanwhile: &mut impl FnMut(media::Event),
     ) -> Result<Bytes, AudioError> {
         let (leg, codecs, srtp) = (self.leg, self.board.codecs.clone(), self.srtp);
-        self.command(media::Command::Offer { leg, codecs, dtmf: true, srtp })?;
+        self.command(media::Command::Offer { leg, codecs, dtmf: true, srtp, beside: None })?;
         self.description(meanwhile).await
     }
 
@@ -137,11 +139,11 @@ impl AudioLeg {
         self.command(media::Command::Remote { leg: self.leg, sdp })
     }
 
-    /// Plays once; `PlayFinished` follows.
-    pub fn play(&mut self, clips: Arc<[Clip]>) -> Result<PlayId, AudioError> {
+    /// Plays so many times without a gap; `PlayFinished` follows.
+    pub fn play(&mut self, clips: Arc<[Clip]>, times: u8) -> Result<PlayId, AudioError> {
         self.plays += 1;
         let play = PlayId(self.plays);
-        self.command(media::Command::Play { leg: self.leg, play, clips, times: 1 })?;
+        self.command(media::Command::Play { leg: self.leg, play, clips, times })?;
         Ok(play)
     }
 
@@ -244,6 +246,8 @@ fn leg_of(event: &media::Event) -> LegId {
         | media::Event::Digit { leg, .. }
         | media::Event::DigitsSent { leg }
         | media::Event::Flow { leg, .. }
+        | media::Event::Bridged { leg, .. }
+        | media::Event::Quiet { leg, .. }
         | media::Event::RecordingStarted { leg, .. }
         | media::Event::RecordingFailed { leg, .. }
         | media::Event::RecordingDone { leg, .. }

@@ -71,6 +71,47 @@ pub(crate) enum LegTimer {
     Session,
 }
 
+/// A timer that fires later than this says that the process stood still, not that a peer was silent: what came meanwhile
+/// has not been read yet. So long it has to be read, before anything is concluded or sent again.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+const READ_FIRST: Duration = Duration::from_millis(500);
+
+/// What a timer does for which a peer's silence is the reason; limits first, so that nothing is sent again for what they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Silence {
+    Ends,
+    SendsAgain,
+}
+
+impl TimerKey {
+    fn silence(&self) -> Option<Silence> {
+        match self {
+            TimerKey::Client(_, ClientTimer::Resend) => Some(Silence::SendsAgain),
+            TimerKey::Client(_, ClientTimer::GiveUp | ClientTimer::Forget)
+            | TimerKey::Server(_, ServerTimer::Forget)
+            | TimerKey::Leg(
+                _,
+                LegTimer::Patience
+                | LegTimer::CancelLimit
+                | LegTimer::AckLimit
+                | LegTimer::PrackLimit
+                | LegTimer::Session,
+            )
+            | TimerKey::Probe(_)
+            | TimerKey::Binding(_) => Some(Silence::Ends),
+            // Responses of ours may go again at any time, and the rest waits for nobody.
+            TimerKey::Server(_, ServerTimer::Resend)
+            | TimerKey::Leg(
+                _,
+                LegTimer::ResendAnswer | LegTimer::ResendProvisional | LegTimer::RetryOffer,
+            )
+            | TimerKey::Registration(_)
+            | TimerKey::Unanswered(_)
+            | TimerKey::Undecided(_) => None,
+        }
+    }
+}
+
 /// A deadline that can be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TimerHandle(Instant, u64);
@@ -79,6 +120,9 @@ pub(crate) struct TimerHandle(Instant, u64);
 pub(crate) struct Timers {
     due: BTreeMap<TimerHandle, TimerKey>,
     count: u64,
+    /// Came due while the process stood still, and fires at `held_until`.
+    held: BTreeMap<(Silence, TimerHandle), TimerKey>,
+    held_until: Option<Instant>,
 }
 
 impl Timers {
@@ -90,24 +134,53 @@ impl Timers {
     }
 
     pub fn cancel(&mut self, handle: TimerHandle) {
-        self.due.remove(&handle);
+        if self.due.remove(&handle).is_none() && !self.held.is_empty() {
+            self.held.remove(&(Silence::Ends, handle));
+            self.held.remove(&(Silence::SendsAgain, handle));
+        }
     }
 
     pub fn earliest(&self) -> Option<Instant> {
-        self.due.first_key_value().map(|(handle, _)| handle.0)
+        let due = self.due.first_key_value().map(|(handle, _)| handle.0);
+        let held = self.held_until.filter(|_| !self.held.is_empty());
+        [due, held].into_iter().flatten().min()
     }
 
     /// The next deadline that is not after `now`, with the time at which it was due.
     pub fn pop(&mut self, now: Instant) -> Option<(Instant, TimerKey)> {
-        let entry = self.due.first_entry()?;
-        if entry.key().0 > now {
-            return None;
+        if let Some(until) = self.held_until
+            && until <= now
+        {
+            if late(until, now) {
+                self.held_until = Some(now + READ_FIRST);
+            } else if let Some((_, key)) = self.held.pop_first() {
+                return Some((until, key));
+            } else {
+                self.held_until = None;
+            }
         }
-        let at = entry.key().0;
-        Some((at, entry.remove()))
+        loop {
+            let entry = self.due.first_entry()?;
+            let handle = *entry.key();
+            if handle.0 > now {
+                return None;
+            }
+            let key = entry.remove();
+            match key.silence().filter(|_| late(handle.0, now)) {
+                Some(silence) => {
+                    self.held_until.get_or_insert(now + READ_FIRST);
+                    self.held.insert((silence, handle), key);
+                }
+                None => return Some((handle.0, key)),
+            }
+        }
     }
 
     pub fn len(&self) -> usize {
-        self.due.len()
+        self.due.len() + self.held.len()
     }
+}
+
+fn late(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) > STOOD_STILL
 }

@@ -36,7 +36,7 @@ impl Endings {
     /// What a restart makes of a call of two parties: what was up is hung up, every INVITE that may be
     /// out is taken back. Nobody is dialled.
     pub fn after_restart(found: Unfinished, now: Now, out: &mut Effects) -> (Draft, Endings) {
-        let Unfinished { intent, ringing_ms, recorded, legs } = found;
+        let Unfinished { intent, ringing_ms, recorded, legs, .. } = found;
         let serial = intent.serial;
         let mut draft = Draft::new(intent);
         draft.recorded = recorded;

@@ -36,7 +36,13 @@ fn inbound(world: &World) -> FoundLeg {
 
 fn unfinished(world: &World, order: Order, legs: Vec<FoundLeg>) -> Input {
     let intent = intent(77, world.now.unix_ms - 4_000, order);
-    Input::Recovered(Box::new(Unfinished { intent, ringing_ms: None, recorded: false, legs }))
+    Input::Recovered(Box::new(Unfinished {
+        intent,
+        ringing_ms: None,
+        recorded: false,
+        cancelled: false,
+        legs,
+    }))
 }
 
 /// Ends every leg that was told to end; the record.

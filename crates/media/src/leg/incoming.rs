@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use rtp_types::RtpPacket;
 
-use super::{Context, Leg};
+use super::{Context, Leg, Told};
 use crate::batch::{self, Datagram};
 use crate::codec::{Codec, FRAME};
 use crate::command::Arrival;
+use crate::crossing::{Cargo, Packet};
 use crate::event::Event;
 use crate::rtp::digits::Pressed;
 use crate::rtp::playout::Playout;
@@ -19,11 +20,13 @@ use crate::srtp::Refused;
 const BATCHES: usize = 4;
 
 impl Leg {
-    pub(super) fn receive_rtp(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn receive_rtp(&mut self, cx: &mut Context<'_>) {
         for _ in 0..BATCHES {
             let count = cx.batch.receive(&self.pair.rtp);
+            self.note_taken(count);
             for index in 0..count {
-                self.datagram(&cx.batch.datagram(index), cx.out);
+                let told = &mut Told { out: &mut *cx.out, crossings: &mut *cx.crossings };
+                self.datagram(&cx.batch.datagram(index), told);
             }
             if count < batch::SIZE {
                 return;
@@ -44,25 +47,25 @@ impl Leg {
     }
 
     /// Decrypts where the leg is encrypted: nothing below sees a packet that has not proven itself.
-    pub(crate) fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
-        let Some(protection) = self.secrecy.protection() else { return self.rtp(datagram, out) };
+    pub(crate) fn datagram(&mut self, datagram: &Datagram<'_>, told: &mut Told<'_>) {
+        let Some(protection) = self.secrecy.protection() else { return self.rtp(datagram, told) };
         if !self.source.may_admit(datagram.from) {
             self.counters.foreign_packets += 1;
             return;
         }
         let mut clear = [0; batch::LONGEST];
         match protection.open_rtp(datagram.bytes, &mut clear) {
-            Ok(length) => self.rtp(&Datagram { bytes: &clear[..length], ..*datagram }, out),
+            Ok(length) => self.rtp(&Datagram { bytes: &clear[..length], ..*datagram }, told),
             Err(refused) => self.refuse(refused, datagram.from),
         }
     }
 
-    fn rtp(&mut self, datagram: &Datagram<'_>, out: &mut Vec<Event>) {
+    fn rtp(&mut self, datagram: &Datagram<'_>, told: &mut Told<'_>) {
         let (Ok(packet), Some(agreement)) = (RtpPacket::parse(datagram.bytes), self.agreement())
         else {
             return self.drop_invalid(datagram.from);
         };
-        let codec = agreement.codec;
+        let (codec, receives) = (agreement.codec, agreement.direction.receives());
         // Before the source is judged: what was not agreed must not prove anybody.
         let Some(kind) = agreement.incoming(packet.payload_type()) else {
             return self.drop_invalid(datagram.from);
@@ -83,18 +86,29 @@ impl Leg {
         };
         let received = self.reception.packet(head, payload.len(), clock, datagram.arrived);
         if received.new_stream {
-            self.restart_stream(out);
+            self.restart_stream(told);
         }
-        match kind {
-            FormatKind::Audio(codec) => self.audio(head, codec, payload, received),
+        let onward = Packet { head, marker: packet.marker_bit(), new_stream: received.new_stream };
+        let cargo = match kind {
+            FormatKind::Audio(codec) => {
+                self.audio(head, codec, payload, received);
+                Cargo::Audio { packet: onward, codec }
+            }
             FormatKind::TelephoneEvent(clock) => {
                 // Some count in the audio's clock whatever their SDP says; only Opus makes that a difference, and there
                 // the SDP is right.
                 let clock = if codec == Codec::Opus { clock } else { codec.clock() };
                 let pressed = self.digits.packet(head.timestamp, payload, clock);
-                pressed.into_iter().flatten().for_each(|pressed| self.tell_digit(pressed, out));
+                pressed.into_iter().flatten().for_each(|pressed| self.tell_digit(pressed, told));
+                Cargo::Event { packet: onward, codec, clock }
             }
-            FormatKind::ComfortNoise | FormatKind::Unknown => {}
+            FormatKind::ComfortNoise | FormatKind::Unknown => Cargo::LeftOut(onward),
+        };
+        // Whoever holds the call and sends all the same is not heard.
+        if let Some(to) = self.heard_by().filter(|_| receives)
+            && !told.crossings.push(self.id, to, cargo, payload)
+        {
+            self.drop_invalid(datagram.from);
         }
     }
 
@@ -141,14 +155,19 @@ impl Leg {
         }
     }
 
-    pub(super) fn tell_digit(&self, pressed: Pressed, out: &mut Vec<Event>) {
-        let duration_ms = pressed.duration.as_millis() as u32;
-        out.push(Event::Digit { leg: self.id, digit: pressed.digit, duration_ms });
+    pub(super) fn tell_digit(&self, pressed: Pressed, told: &mut Told<'_>) {
+        let Pressed { digit, duration } = pressed;
+        let duration_ms = duration.as_millis() as u32;
+        told.out.push(Event::Digit { leg: self.id, digit, duration_ms });
+        if let Some(to) = self.heard_by() {
+            // Where there is no room, so many packets have come that a key is the least of what is lost.
+            told.crossings.push(self.id, to, Cargo::Key(digit), &[]);
+        }
     }
 
-    fn restart_stream(&mut self, out: &mut Vec<Event>) {
+    fn restart_stream(&mut self, told: &mut Told<'_>) {
         if let Some(pressed) = self.digits.restart() {
-            self.tell_digit(pressed, out);
+            self.tell_digit(pressed, told);
         }
         if let Some(playout) = &mut self.hearing.playout {
             playout.restart();

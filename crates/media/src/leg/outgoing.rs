@@ -8,6 +8,7 @@ use audio_codec_algorithms::encode_alaw;
 use super::{Context, Hearing, Leg, Session, Shared, Tick};
 use crate::clip::{self, ALAW_SILENCE};
 use crate::codec::FRAME;
+use crate::recorder::Recording;
 use crate::rtp::rtcp::Sent;
 use crate::rtp::stream::LONGEST;
 use crate::voice::{Around, Next};
@@ -33,7 +34,8 @@ impl Leg {
             self.stream.mark();
         }
         for _ in 0..missed.min(MOST_MADE_UP) {
-            self.hearing.hear(&[ALAW_SILENCE; FRAME]);
+            let said = self.bridge.pull().map(|frame| frame.map(encode_alaw));
+            self.hearing.hear(&said.unwrap_or([ALAW_SILENCE; FRAME]));
         }
     }
 
@@ -45,28 +47,33 @@ impl Leg {
     }
 
     fn say(&mut self, tick: Tick, said: &mut [u8; FRAME], cx: &mut Context<'_>) {
+        let other = self.bridge.pull();
         let Session::Agreed { agreement, .. } = &self.session else { return };
         let step = agreement.codec.frame_ticks();
-        let sends = agreement.direction.sends() && agreement.remote.is_some();
-        let Some(destination) = self.source.destination().filter(|_| sends) else {
+        let Some(sending) = self.sending() else {
+            self.bridge.interrupt();
             self.stream.advance(step);
             self.stream.mark();
             return;
         };
+        if self.hears().is_some() && self.voice.is_silent() {
+            return self.say_the_other(sending, tick, other, said);
+        }
+        self.bridge.interrupt();
         let next = self.voice.next(&mut Around {
             now: tick.due,
-            codec: agreement.codec,
-            events: agreement.events,
+            codec: sending.codec,
+            events: sending.events,
             timestamp: self.stream.timestamp(),
             preparer: &cx.shared.preparer,
             inbox: &cx.shared.inbox,
             out: cx.out,
         });
-        let payload_type = agreement.payload_type;
+        let payload_type = sending.payload_type;
         let mut packet = [0u8; LONGEST];
         let length = match next {
             Next::Silence => {
-                self.stream.audio(payload_type, clip::silence(agreement.codec), &mut packet)
+                self.stream.audio(payload_type, clip::silence(sending.codec), &mut packet)
             }
             Next::Clip { clip, frame } => {
                 if self.hearing.recording.is_some()
@@ -74,7 +81,7 @@ impl Leg {
                 {
                     said.copy_from_slice(alaw);
                 }
-                let payload = clip.payload(agreement.codec, frame).unwrap_or_default();
+                let payload = clip.payload(sending.codec, frame).unwrap_or_default();
                 self.stream.audio(payload_type, payload, &mut packet)
             }
             Next::Key { payload_type, start, first, payload } => {
@@ -82,23 +89,29 @@ impl Leg {
             }
         };
         self.stream.advance(step);
-        let protected = match self.secrecy.protection() {
-            None => Some(length),
-            Some(protection) => protection.outbound().protect_rtp(&mut packet, length),
-        };
-        match protected {
-            Some(protected) => {
-                let payload = length.saturating_sub(12);
-                self.transmit(&packet[..protected], payload, tick.due, destination);
-            }
-            None => self.counters.send_errors += 1,
-        }
+        self.protect_and_send(&mut packet, length, Some(tick.due), sending.destination);
     }
 
-    fn transmit(&mut self, packet: &[u8], payload: usize, due: Instant, destination: SocketAddr) {
-        self.counters.late_ticks += u64::from(due.elapsed() > LATE);
-        match self.pair.rtp.send_to(packet, destination) {
-            Ok(_) => self.stream.sent(payload),
+    /// Sends the packet of `length` bytes at the start of `packet`, encrypted where the leg is. `due`: when it should have
+    /// left, where it has a time of its own.
+    pub(super) fn protect_and_send(
+        &mut self,
+        packet: &mut [u8; LONGEST],
+        length: usize,
+        due: Option<Instant>,
+        destination: SocketAddr,
+    ) {
+        let protected = match self.secrecy.protection() {
+            None => Some(length),
+            Some(protection) => protection.outbound().protect_rtp(packet, length),
+        };
+        let Some(protected) = protected else {
+            self.counters.send_errors += 1;
+            return;
+        };
+        self.counters.late_ticks += u64::from(due.is_some_and(|due| due.elapsed() > LATE));
+        match self.pair.rtp.send_to(&packet[..protected], destination) {
+            Ok(_) => self.stream.sent(length.saturating_sub(12)),
             // No route, or the interface is full: the next packet is the retry.
             Err(_) => self.counters.send_errors += 1,
         }
@@ -139,6 +152,11 @@ impl Leg {
 }
 
 impl Hearing {
+    /// Whether somebody records what is said as well.
+    pub(super) fn records_both(&self) -> bool {
+        self.recording.as_ref().is_some_and(Recording::takes_both)
+    }
+
     /// 20 ms of what was received, and beside it what was said.
     pub(super) fn hear(&mut self, said: &[u8; FRAME]) {
         let Some(playout) = &mut self.playout else { return };

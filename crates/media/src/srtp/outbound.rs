@@ -4,10 +4,11 @@ use super::keys::MasterKey;
 use super::transform::{ENCRYPTED, Index, Session};
 use super::{OVERHEAD, rtcp_ssrc, rtp_header, rtp_names};
 
-/// The context of what we send: one stream, whose sequence numbers only go up.
+/// The context of what we send: one stream. Numbers may come out of order and with gaps, as those of audio that is passed on
+/// do, but never twice: whoever numbers the packets sees to that.
 pub struct Outbound {
     session: Session,
-    /// Index of the last RTP packet.
+    /// Highest index of an RTP packet.
     last: Option<u64>,
     next_rtcp: u32,
 }
@@ -31,10 +32,10 @@ impl Outbound {
         let (sequence, ssrc) = rtp_names(packet);
         let index = match self.last {
             None => u64::from(sequence),
-            Some(last) => following(last, sequence)?,
+            Some(highest) => nearest(highest, sequence)?,
         };
         let tag = self.session.rtp.seal(Index::Rtp(index), ssrc, clear, packet);
-        self.last = Some(index);
+        self.last = self.last.max(Some(index));
         let end = length + tag.bytes().len();
         buffer[length..end].copy_from_slice(tag.bytes());
         Some(end)
@@ -53,8 +54,10 @@ impl Outbound {
     }
 }
 
-/// The index of the next packet; `None` after 2^48, when the key is worn out.
-fn following(last: u64, sequence: u16) -> Option<u64> {
-    let index = last + u64::from(sequence.wrapping_sub(last as u16));
+/// The index of a packet whose number is within half a turn of the highest one (RFC 3711 §3.3.1). `None` after 2^48, when
+/// the key is worn out, and before the stream's beginning.
+fn nearest(highest: u64, sequence: u16) -> Option<u64> {
+    let step = sequence.wrapping_sub(highest as u16).cast_signed();
+    let index = highest.checked_add_signed(i64::from(step))?;
     (index < 1 << 48).then_some(index)
 }

@@ -128,6 +128,7 @@ fn hold_pauses_the_clip_and_resume_goes_on() {
         offer: peer.sdp("8", ""),
         codecs: vec![Codec::Pcma],
         srtp: Srtp::Off,
+        beside: None,
     });
     let (first, _) = world.answered(A);
     world.negotiated(A);
@@ -181,9 +182,21 @@ fn digits_go_out_as_events_and_are_each_told_once() {
 fn digits_are_tones_where_the_far_side_takes_no_events() {
     let mut world = World::new(Config::default());
     let ear = Ear::new(Duration::from_secs(10));
-    world.send(Command::Offer { leg: A, codecs: vec![Codec::G722], dtmf: false, srtp: Srtp::Off });
+    world.send(Command::Offer {
+        leg: A,
+        codecs: vec![Codec::G722],
+        dtmf: false,
+        srtp: Srtp::Off,
+        beside: None,
+    });
     let (offer, _) = world.offered(A);
-    world.send(Command::Answer { leg: B, offer, codecs: vec![Codec::G722], srtp: Srtp::Off });
+    world.send(Command::Answer {
+        leg: B,
+        offer,
+        codecs: vec![Codec::G722],
+        srtp: Srtp::Off,
+        beside: None,
+    });
     let (sdp, _) = world.answered(B);
     world.send(Command::Remote { leg: A, sdp });
     world.negotiated(A);
@@ -224,6 +237,7 @@ fn what_cannot_be_done_is_told_and_changes_nothing() {
         offer: peer.sdp("8", ""),
         codecs: vec![Codec::Pcma],
         srtp: Srtp::Off,
+        beside: None,
     });
     assert_eq!(world.failed(A), MediaFault::LegExists);
     world.send(Command::Answer {
@@ -231,6 +245,7 @@ fn what_cannot_be_done_is_told_and_changes_nothing() {
         offer: peer.sdp("8", ""),
         codecs: vec![Codec::Opus],
         srtp: Srtp::Off,
+        beside: None,
     });
     assert_eq!(world.failed(B), MediaFault::NoCommonCodec);
     world.send(Command::Remote { leg: A, sdp: peer.sdp("8", "") });

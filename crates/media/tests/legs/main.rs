@@ -1,6 +1,7 @@
 //! Legs from outside: real sockets on loopback, foreign judges, strangers, recordings.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking")]
 
+mod bridges;
 mod calls;
 mod clips;
 mod foreign;

@@ -31,7 +31,13 @@ fn outcome(
 fn answer_to(offer: &str) -> Result<(String, Event), MediaFault> {
     let mut world = World::new(Config::default());
     let offer = Bytes::copy_from_slice(offer.as_bytes());
-    world.send(Command::Answer { leg: A, offer, codecs: Codec::ALL.to_vec(), srtp: Srtp::Off });
+    world.send(Command::Answer {
+        leg: A,
+        offer,
+        codecs: Codec::ALL.to_vec(),
+        srtp: Srtp::Off,
+        beside: None,
+    });
     let sdp = world.wait("Answered or Failed", |event| match event {
         Event::Answered { sdp, .. } => Some(Ok(String::from_utf8(sdp.to_vec()).unwrap())),
         Event::Failed { fault, .. } => Some(Err(fault.clone())),

@@ -133,7 +133,13 @@ fn two_legs_that_require_or_allow_it_talk_encrypted_with_each_other() {
             .collect();
         let expected = [Suite::AesCm128HmacSha1, Suite::AesCm256HmacSha1, Suite::AeadAes128Gcm];
         assert_eq!(suites, expected);
-        world.send(Command::Answer { leg: B, offer, codecs: vec![Codec::Pcma], srtp });
+        world.send(Command::Answer {
+            leg: B,
+            offer,
+            codecs: vec![Codec::Pcma],
+            srtp,
+            beside: None,
+        });
         let (answer, _) = world.answered(B);
         assert!(text(&answer).contains(&format!(" {profile} 8 101\r\n")), "{answer:?}");
         assert_eq!(text(&answer).matches("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:").count(), 1);
@@ -167,7 +173,7 @@ fn every_suite_is_taken_and_its_audio_and_reports_understood() {
         let line = CryptoLine::new(9, MasterKey::random(suite));
         let offer = secure(&peer, &format!("{}|2^31|1:4", line.value()));
         let (codecs, srtp) = (vec![Codec::Pcma], Srtp::Optional);
-        world.send(Command::Answer { leg: A, offer, codecs, srtp });
+        world.send(Command::Answer { leg: A, offer, codecs, srtp, beside: None });
         let (answer, port) = world.answered(A);
         assert_eq!(secured(&world.negotiated(A)), Some(suite));
         let answer = sdp::parse_for(Srtp::Required, &answer).unwrap().audio;
@@ -201,7 +207,7 @@ fn fault_of(srtp: Srtp, sdp: impl Fn(&Peer) -> Bytes, answers: bool) -> Result<b
         world.send(Command::Remote { leg: A, sdp: sdp(&peer) });
     } else {
         let (offer, codecs) = (sdp(&peer), vec![Codec::Pcma]);
-        world.send(Command::Answer { leg: A, offer, codecs, srtp });
+        world.send(Command::Answer { leg: A, offer, codecs, srtp, beside: None });
     }
     world.wait("Negotiated or Failed", |event| match event {
         Event::Negotiated { srtp, .. } => Some(Ok(srtp.is_some())),

@@ -40,9 +40,16 @@ fn a_stranger_gets_nothing_and_is_not_recorded() {
             codecs: vec![Codec::Pcma],
             dtmf: true,
             srtp: Srtp::Off,
+            beside: None,
         });
         let (offer, port) = world.offered(A);
-        world.send(Command::Answer { leg: B, offer, codecs: vec![Codec::Pcma], srtp: Srtp::Off });
+        world.send(Command::Answer {
+            leg: B,
+            offer,
+            codecs: vec![Codec::Pcma],
+            srtp: Srtp::Off,
+            beside: None,
+        });
         let (answer, _) = world.answered(B);
         world.send(Command::Remote { leg: A, sdp: answer });
         world.send(Command::Listen { leg: A, sink: ear.sink() });
@@ -136,11 +143,23 @@ fn the_port_of_a_closed_leg_is_not_given_to_the_next_call() {
     assert_eq!(world.media.capacity().legs, 1);
     let (_, port) = world.offer(A, &[Codec::Pcma]);
     assert_eq!(port, *range.start());
-    world.send(Command::Offer { leg: B, codecs: vec![Codec::Pcma], dtmf: true, srtp: Srtp::Off });
+    world.send(Command::Offer {
+        leg: B,
+        codecs: vec![Codec::Pcma],
+        dtmf: true,
+        srtp: Srtp::Off,
+        beside: None,
+    });
     assert_eq!(world.failed(B), MediaFault::NoPort);
     // In one go, so that no time passes between the two.
     world.send(Command::Close { leg: A });
-    world.send(Command::Offer { leg: B, codecs: vec![Codec::Pcma], dtmf: true, srtp: Srtp::Off });
+    world.send(Command::Offer {
+        leg: B,
+        codecs: vec![Codec::Pcma],
+        dtmf: true,
+        srtp: Srtp::Off,
+        beside: None,
+    });
     assert_eq!(world.failed(B), MediaFault::NoPort, "less than two seconds after its last call");
     assert!(UdpSocket::bind(("127.0.0.1", port)).is_err(), "it stays bound meanwhile");
 }
@@ -176,7 +195,13 @@ fn a_far_side_that_keeps_sending_reaches_none_of_two_hundred_new_calls() {
         }
         asked += 1;
         let leg = LegId(asked);
-        world.send(Command::Offer { leg, codecs: vec![Codec::Pcma], dtmf: true, srtp: Srtp::Off });
+        world.send(Command::Offer {
+            leg,
+            codecs: vec![Codec::Pcma],
+            dtmf: true,
+            srtp: Srtp::Off,
+            beside: None,
+        });
         let offered = world.wait("Offered or Failed", |event| match event {
             Event::Offered { leg: of, port, .. } if *of == leg => Some(Some(*port)),
             Event::Failed { leg: of, fault: MediaFault::NoPort } if *of == leg => Some(None),

@@ -2,7 +2,8 @@
 //! and speech, and a desk that answers for the engine and keeps what it was asked.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -28,11 +29,16 @@ use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage::Room;
-use crate::tenants::{PrefixRoute, Tenant, TenantSettings, Tenants};
+use crate::tenants::{
+    NewSoftphone, NumberBindings, PrefixRoute, Softphones, Tenant, TenantSettings, Tenants,
+    TrialDays,
+};
 use crate::voices::{NewTemplate, Upload, VoiceLibrary};
 
 pub const TENANT: TenantId = TenantId(1);
 pub const OTHER: TenantId = TenantId(2);
+/// As page 000 prints it.
+pub const SIP_ADDRESS: &str = "10.137.203.215:5063";
 pub const SECRET: &str = "a secret of sixteen and more";
 pub const OPERATOR_KEY: &str = "an operator's key of 32 and more characters";
 
@@ -135,6 +141,9 @@ impl World {
         };
         tokio::spawn(desk.answer(asks));
         let access = Arc::new(access);
+        let softphones = Softphones::new(store.clone(), "offhook".into());
+        let bindings = NumberBindings::new(store.clone());
+        let trial_days = Arc::new(TrialDays::new(store.clone()));
         let at = directory.path().to_path_buf();
         let app = App {
             vault: Vault::new(Arc::clone(&access), store.clone(), at, true),
@@ -147,6 +156,10 @@ impl World {
             tenants,
             voices: Arc::new(voices),
             speaker: Speaker::open(speech, tls).unwrap(),
+            softphones,
+            bindings,
+            trial_days,
+            sip_address: Arc::new(OnceLock::from(SIP_ADDRESS.parse::<SocketAddr>().unwrap())),
             doorbell: watch::Sender::new(0),
         };
         let router = super::router(app.clone());
@@ -217,6 +230,20 @@ impl World {
             audio: wav(),
         };
         self.app.voices.add_recording_as(TENANT, id.into(), upload, unix_ms()).await.unwrap();
+    }
+
+    /// A softphone of the tenant.
+    pub async fn softphone(&self, number: &str) {
+        let password = format!("password of {number}");
+        let new = NewSoftphone::new(number.into(), password, String::new(), false).unwrap();
+        let sealer = &self.app.access.sealer;
+        self.app.softphones.put(TENANT, new, false, sealer).await.unwrap();
+    }
+
+    /// Takes the SIP listener away.
+    pub fn unlisted(&mut self) {
+        self.app.sip_address = Arc::default();
+        self.router = super::router(self.app.clone());
     }
 
     /// A stored template's id.

@@ -47,7 +47,12 @@ impl Ports {
             | Command::Record { .. }
             | Command::StopRecording { .. }
             | Command::SendDigits { .. }
-            | Command::Listen { .. } => panic!("no call of this world asks for this"),
+            | Command::Listen { .. }
+            | Command::Bridge { .. }
+            | Command::Forward { .. }
+            | Command::Unbridge { .. }
+            | Command::Ringback { .. }
+            | Command::Watch { .. } => panic!("no call of this world asks for this"),
         }
     }
 

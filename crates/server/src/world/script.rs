@@ -55,8 +55,8 @@ pub fn script(dice: &mut Dice) -> Agenda<Blow> {
     }
     if dice.percent(40) {
         let at = some_time(dice);
-        // Shorter than the transactions of the far side, which do not wait for a process that stands still.
-        let longest = if dice.percent(20) { 25_000 } else { 4_000 };
+        // Also longer than the transactions of the far side, which do not wait for a process that stands still.
+        let longest = if dice.percent(20) { 60_000 } else { 4_000 };
         blows.put(at, Blow::Pause(Duration::from_millis(dice.below(longest))));
     }
     if dice.percent(30) {

@@ -25,6 +25,7 @@ mod redirects;
 mod registration;
 mod reliable_provisionals;
 mod session_timer;
+mod standstill;
 mod storm;
 mod strangers;
 mod timeouts;

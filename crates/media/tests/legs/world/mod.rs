@@ -65,7 +65,7 @@ impl World {
     }
 
     pub fn offer_srtp(&mut self, leg: LegId, codecs: &[Codec], srtp: Srtp) -> (Bytes, u16) {
-        self.send(Command::Offer { leg, codecs: codecs.to_vec(), dtmf: true, srtp });
+        self.send(Command::Offer { leg, codecs: codecs.to_vec(), dtmf: true, srtp, beside: None });
         self.offered(leg)
     }
 
@@ -123,7 +123,7 @@ impl World {
 
     pub fn pair_srtp(&mut self, a: LegId, b: LegId, codec: Codec, srtp: Srtp) {
         let (offer, _) = self.offer_srtp(a, &[codec], srtp);
-        self.send(Command::Answer { leg: b, offer, codecs: vec![codec], srtp });
+        self.send(Command::Answer { leg: b, offer, codecs: vec![codec], srtp, beside: None });
         let (sdp, _) = self.answered(b);
         self.send(Command::Remote { leg: a, sdp });
         self.negotiated(a);

@@ -19,7 +19,13 @@ impl Driver {
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.dialling = Some(self.admission.dialling());
         }
-        self.tell_media(media::Command::Offer { leg: to_media(leg), codecs, dtmf: true, srtp });
+        self.tell_media(media::Command::Offer {
+            leg: to_media(leg),
+            codecs,
+            dtmf: true,
+            srtp,
+            beside: None,
+        });
     }
 
     pub(in crate::driver) fn resume(

@@ -59,7 +59,10 @@ impl Driver {
             }
             Event::Closed { leg, stats } => self.closed(of_media(leg), Some(&stats)),
             Event::LegPanicked { leg, stats } => self.panicked(of_media(leg), &stats),
-            Event::PlayStopped { .. } | Event::DigitsSent { .. } => {}
+            Event::PlayStopped { .. }
+            | Event::DigitsSent { .. }
+            | Event::Bridged { .. }
+            | Event::Quiet { .. } => {}
         }
     }
 

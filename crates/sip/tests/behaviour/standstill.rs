@@ -1,0 +1,99 @@
+//! The process stands still, as on a machine that swaps, while the far side goes on: what came meanwhile is read before
+//! anything is sent again or given up.
+
+use std::time::Duration;
+
+use sip::*;
+
+use crate::world::*;
+
+/// Longer than the far side's transactions live (64·T1).
+const LONG: Duration = Duration::from_secs(36);
+
+/// Nothing runs for so long; then the timers are looked at first, as they may be.
+fn stands_still(solo: &mut Solo, time: Duration) {
+    solo.now += time;
+    solo.command(Command::HoldRefusals);
+    assert!(solo.core.wake_at().is_none_or(|next| next > solo.now));
+}
+
+#[test]
+fn no_copy_of_an_invite_leaves_before_its_answer_is_read() {
+    for still in [Duration::from_secs(2), LONG] {
+        let mut solo = Solo::new(Policy::default());
+        let sent = solo.dial(invite(1));
+        stands_still(&mut solo, still);
+        assert_eq!(solo.sent_kinds(), [""; 0]);
+        solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
+        assert_eq!(solo.said(), ["answered answer"]);
+        solo.pass(Duration::from_secs(1));
+        assert_eq!(solo.sent_kinds(), [""; 0]);
+        solo.command(Command::Acknowledge { leg: LegId(1), body: None });
+        assert_eq!(solo.sent_kinds(), ["ACK"]);
+    }
+}
+
+#[test]
+fn where_nothing_came_the_invite_is_sent_again_or_given_up() {
+    let mut solo = Solo::new(Policy::default());
+    solo.dial(invite(1));
+    stands_still(&mut solo, Duration::from_secs(10));
+    solo.pass(Duration::from_millis(499));
+    assert_eq!(solo.sent_kinds(), [""; 0]);
+    solo.pass(Duration::from_millis(1));
+    assert_eq!(solo.sent_kinds(), ["INVITE"]);
+    solo.pass(Duration::from_millis(999));
+    assert_eq!(solo.sent_kinds(), [""; 0]);
+    solo.pass(Duration::from_millis(1));
+    assert_eq!(solo.sent_kinds(), ["INVITE"], "the interval has doubled");
+
+    let mut solo = Solo::new(Policy::default());
+    solo.dial(invite(1));
+    stands_still(&mut solo, LONG);
+    solo.pass(Duration::from_millis(500));
+    assert_eq!(solo.sent_kinds(), [""; 0], "to a far side that has forgotten it, it would be new");
+    assert_eq!(solo.said(), ["ended by Timeout(NoResponse)"]);
+    solo.assert_empty();
+}
+
+#[test]
+fn who_stands_still_again_reads_first_again() {
+    let mut solo = Solo::new(Policy::default());
+    let sent = solo.dial(invite(1));
+    stands_still(&mut solo, Duration::from_secs(10));
+    stands_still(&mut solo, Duration::from_secs(15));
+    assert_eq!(solo.sent_kinds(), [""; 0]);
+    solo.receive(&reply(&sent, 180, "b", "", ""));
+    solo.pass(Duration::from_secs(60));
+    assert_eq!((solo.sent_kinds(), solo.said()), (vec![], vec!["180".to_owned()]));
+}
+
+#[test]
+fn what_answers_our_cancel_meanwhile_is_heard() {
+    let mut solo = Solo::new(Policy::default());
+    let sent = solo.dial(invite(1));
+    solo.receive(&reply(&sent, 180, "b", "", ""));
+    solo.hang_up(1);
+    let cancel = solo.one();
+    solo.said();
+    stands_still(&mut solo, LONG);
+    // Somebody picked up as we cancelled: whoever gives the call up now leaves that phone in it.
+    solo.receive(&reply(&cancel, 200, "b", "", ""));
+    solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
+    assert_eq!(solo.sent_kinds(), ["ACK", "BYE"]);
+}
+
+#[test]
+fn a_copy_of_a_request_of_the_far_side_that_waited_is_still_a_copy() {
+    let mut solo = Solo::new(open());
+    let incoming = request(&Outside::default());
+    solo.receive(&incoming);
+    let Some(Event::Incoming { leg, .. }) = solo.events.pop_back() else {
+        panic!("no call came in")
+    };
+    solo.command(Command::Refuse { leg, status: 486, reason: None, headers: vec![] });
+    solo.sent();
+    stands_still(&mut solo, LONG);
+    solo.receive(&incoming);
+    assert!(!solo.said().iter().any(|said| said.starts_with("incoming")), "nobody rings twice");
+}
