@@ -73,6 +73,61 @@ pub fn via_contact(data: &[u8]) {
     finish(solo);
 }
 
+/// Contact, Expires, User-Agent and To of a phone that has shown its password, a line each.
+pub fn register(data: &[u8]) {
+    let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    let names = ["Contact", "Expires", "User-Agent", "To"];
+    let headers: Vec<(&str, Vec<u8>)> =
+        names.into_iter().zip(&lines).map(|(name, line)| (name, one_line(line))).collect();
+    let policy = Policy { accept_register: AcceptRegister::Phones, ..Policy::default() };
+    let login = DigestUser::from_password("200", &policy.phones.realm, PASSWORD);
+    let mut solo = Solo::new(policy);
+    let user = "200".to_owned();
+    solo.command(Command::SetUser { user: user.clone(), login: Some(login) });
+    let (to, others) = headers.split_at(headers.len().min(3));
+    let whole = with_headers(&logged_in(&mut solo), to);
+    let mut message = text(&whole);
+    if let [(_, to)] = others {
+        message = message.replace("To: <sip:200@192.0.2.1>", &format!("To: {}", text(to)));
+    }
+    solo.receive(&message);
+    let challenged = solo.wire.iter().any(|answer| answer.bytes.starts_with(b"SIP/2.0 401 "));
+    assert!(!challenged, "it has shown its password");
+    for event in solo.events.drain(..) {
+        if let Event::Bound { bindings, .. } = event {
+            assert!(bindings.len() <= 5);
+            assert!(bindings.iter().all(|binding| binding.destination.addr == addr(THEIRS)));
+            bindings.iter().for_each(|binding| assert_plain(&binding.uri.to_string()));
+        }
+    }
+    solo.command(Command::SetUser { user, login: None });
+    solo.events.clear();
+    finish(solo);
+}
+
+/// A REGISTER without a Contact that answers the challenge of `solo`: our own client's.
+fn logged_in(solo: &mut Solo) -> String {
+    let mut phone = Solo::new(Policy::default());
+    phone.command(Command::Register(Box::new(Registration {
+        id: RegistrationId(1),
+        registrar: Destination::new(addr(OURS), Transport::Udp),
+        aor: Uri::parse("sip:200@192.0.2.1").expect("it is a URI"),
+        contact_user: "200".to_owned(),
+        credentials: Some(Credentials {
+            username: "200".to_owned(),
+            password: PASSWORD.to_owned(),
+            realm: None,
+        }),
+        expires: 600,
+    })));
+    solo.receive(&phone.one());
+    phone.receive_from(OURS, &solo.one());
+    let register = phone.one();
+    let lines = register.split("\r\n");
+    let kept = lines.filter(|line| !line.starts_with("Contact") && !line.starts_with("Expires"));
+    kept.collect::<Vec<_>>().join("\r\n")
+}
+
 /// Two bytes are an instruction: commands of ours, messages of the far side, time.
 pub fn transaction_program(data: &[u8]) {
     let mut machine = Machine::new();

@@ -231,33 +231,40 @@ impl Engine {
         let route = &found.intent.order.route;
         let Some(trunk) = dialled.or_else(|| route.trunks().next().cloned()) else { return };
         self.backlog.adopt(tenant, &trunk, now.since_start);
-        let undialled = found.legs.is_empty();
+        let (undialled, cancelled) = (found.legs.is_empty(), found.cancelled);
         let mut effects = Effects::new(self.last_leg);
         let room = Room::recover(found, now, &mut effects);
         self.insert(serial, room, trunk.clone(), None);
         self.apply(serial, effects, now);
-        if undialled {
+        if cancelled {
+            self.run(serial, CallInput::Cancel, now);
+        } else if undialled {
             self.run(serial, CallInput::Start(trunk), now);
         }
     }
 
     fn cancel(&mut self, ticket: Ticket, tenant: TenantId, serial: Serial, now: Now) {
-        match self.cancel_live(tenant, serial, now) {
-            Some(reply) => self.gate.now(Action::Reply { ticket, reply }),
+        match self.intent(serial).map(|intent| intent.tenant) {
+            Some(owner) if owner == tenant => self.cancel_live(ticket, serial, now),
+            Some(_) => self.gate.now(Action::Reply { ticket, reply: Reply::NotFound }),
             None => {
                 self.ask(Claim::One { tenant, serial }, Asked::Cancel { ticket, tenant, serial });
             }
         }
     }
 
-    /// `None` where the call is not here.
-    fn cancel_live(&mut self, tenant: TenantId, serial: Serial, now: Now) -> Option<Reply> {
-        let owner = self.intent(serial)?.tenant;
-        if owner != tenant {
-            return Some(Reply::NotFound);
-        }
+    /// It is hung up at once. The reply promises that it is not dialled any more, also after a crash.
+    fn cancel_live(&mut self, ticket: Ticket, serial: Serial, now: Now) {
         self.run(serial, CallInput::Cancel, now);
-        Some(Reply::Cancelled)
+        if self.mode == Mode::Broken {
+            return self.refuse(ticket, Refusal::Stopping);
+        }
+        if self.calls.contains_key(&serial) {
+            self.flush_intent(serial, now);
+            self.gate.now(Action::Write(Write::Cancelled { serial }));
+        }
+        let reply = Action::Reply { ticket, reply: Reply::Cancelled };
+        self.gate.reply_after(self.gate.open_batch(), reply);
     }
 
     fn ask(&mut self, what: Claim, asked: Asked) {
@@ -292,8 +299,11 @@ impl Engine {
             Some(Asked::Cancel { ticket, tenant, serial }) => {
                 let Some(intent) = calls.into_iter().next() else {
                     // It may have been claimed to start just before.
-                    let reply = self.cancel_live(tenant, serial, now).unwrap_or(Reply::NotFound);
-                    return self.gate.now(Action::Reply { ticket, reply });
+                    let started = self.intent(serial).is_some_and(|intent| intent.tenant == tenant);
+                    if started {
+                        return self.cancel_live(ticket, serial, now);
+                    }
+                    return self.gate.now(Action::Reply { ticket, reply: Reply::NotFound });
                 };
                 self.end_waiting(intent, Outcome::Cancelled, now);
                 let reply = Action::Reply { ticket, reply: Reply::Cancelled };

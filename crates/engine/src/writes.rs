@@ -13,6 +13,9 @@ pub enum Write {
     Attempt(Box<Attempt>),
     /// The 2xx's dialog; on disk before the ACK leaves, or before our own 2xx to a caller.
     Answered { serial: Serial, leg: LegId, at_ms: i64, dialog: Vec<u8> },
+    /// A tenant cancelled a call that had been started, and it is not over yet: whatever a restart finds of it, it is
+    /// not dialled.
+    Cancelled { serial: Serial },
     /// `callback`: the address that this event is delivered to, at least once.
     Event { event: Event, callback: Option<String> },
     /// The call is over: its record. Removes the intent, its attempts and its place in the backlog.
@@ -46,6 +49,8 @@ pub struct Unfinished {
     pub ringing_ms: Option<i64>,
     /// A recording of it was begun.
     pub recorded: bool,
+    /// Its tenant was told that it ends: [`Write::Cancelled`].
+    pub cancelled: bool,
     /// By the numbers of their attempts, a leg that came from outside first. What became of the
     /// earlier legs of a side, over trunks that failed it, is not known either. None: it was
     /// never dialled, and waits for its caller.

@@ -1,6 +1,7 @@
 //! What every handler gets.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use store::Store;
 use tokio::sync::watch;
@@ -12,7 +13,7 @@ use crate::config::Config;
 use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::Speaker;
-use crate::tenants::Tenants;
+use crate::tenants::{NumberBindings, Softphones, Tenant, Tenants, TrialDays};
 use crate::voices::VoiceLibrary;
 
 /// The state of the server that interfaces use. Cheap to clone.
@@ -24,12 +25,25 @@ pub struct App {
     pub config: Arc<Config>,
     pub access: Arc<Access>,
     pub tenants: Tenants,
+    pub softphones: Softphones,
+    pub bindings: NumberBindings,
+    pub trial_days: Arc<TrialDays>,
+    /// Where SIP over UDP is reached from outside; set when the listener is bound.
+    pub sip_address: Arc<OnceLock<SocketAddr>>,
     pub voices: Arc<VoiceLibrary>,
     pub speaker: Speaker,
     pub vault: Vault,
     pub new_prefixes: Arc<NewPrefixes>,
     /// Changes whenever events have been committed: wakes long polls, and is never the truth.
     pub doorbell: watch::Sender<u64>,
+}
+
+impl App {
+    /// Where a tenant's phones and apps find the server.
+    pub fn sip_service_address(&self, tenant: &Tenant) -> Option<SocketAddr> {
+        let own = tenant.settings.sip_service_address.as_deref();
+        own.and_then(|text| text.parse().ok()).or_else(|| self.sip_address.get().copied())
+    }
 }
 
 /// The wall clock, ms since 1970.

@@ -273,6 +273,7 @@ fn config(data: &Path, receiver: &CallbackReceiver, secret: &str) -> Result<Conf
         access_codes: vec![ACCESS_CODE.into()],
         callback_shared_key: None,
         suspended: false,
+        softphones: Vec::new(),
         settings: TenantSettings {
             routes: vec![PrefixRoute { prefix: String::new(), route: sim.into() }],
             trust: crate::callbacks::trust::TrustList(vec![trust]),

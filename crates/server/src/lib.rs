@@ -146,8 +146,8 @@ fn failed(error: &ServeError) -> ExitCode {
 fn first_run_text(first: &tenants::FirstRun) -> String {
     format!(
         "A tenant was made for this first start. Keep its secret, it is shown only now.\n  \
-         app key     {}\n  app secret  {}",
-        first.app_key, first.app_secret
+         app key     {}\n  app secret  {}\n  softphone   66666666, password {}",
+        first.app_key, first.app_secret, first.softphone_password
     )
 }
 

@@ -35,7 +35,7 @@ use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage;
-use crate::tenants::{FirstRun, Provisioner};
+use crate::tenants::{FirstRun, NumberBindings, Provisioner, Softphones, TrialDays};
 use crate::voices::VoiceLibrary;
 use interfaces::Interfaces;
 use lines::{Driven, Lines};
@@ -90,6 +90,8 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         access: &app.access,
         voices: &app.voices,
         speaker: &app.speaker,
+        softphones: &app.softphones,
+        bindings: &app.bindings,
     };
     // What may fail for reasons of the machine comes before a first run's secret is made.
     let (happenings, happened) = Happenings::channel();
@@ -253,6 +255,7 @@ async fn open_app(
     let speaker =
         Speaker::open(settings, tls::client_config(config.callbacks.extra_ca.as_deref())?)?;
     let access = Arc::new(access);
+    let softphones = Softphones::new(store.clone(), config.sip.realm.clone());
     let (directory, encrypt) = (config.data_directory.clone(), config.recordings.encrypt);
     Ok(App {
         store: store.clone(),
@@ -263,6 +266,10 @@ async fn open_app(
         config: Arc::new(config),
         access,
         tenants: Default::default(),
+        softphones,
+        bindings: NumberBindings::new(store.clone()),
+        trial_days: Arc::new(TrialDays::new(store.clone())),
+        sip_address: Arc::default(),
         voices: Arc::new(voices),
         speaker,
         doorbell,

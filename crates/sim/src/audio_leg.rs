@@ -139,11 +139,11 @@ impl AudioLeg {
         self.command(media::Command::Remote { leg: self.leg, sdp })
     }
 
-    /// Plays once; `PlayFinished` follows.
-    pub fn play(&mut self, clips: Arc<[Clip]>) -> Result<PlayId, AudioError> {
+    /// Plays so many times without a gap; `PlayFinished` follows.
+    pub fn play(&mut self, clips: Arc<[Clip]>, times: u8) -> Result<PlayId, AudioError> {
         self.plays += 1;
         let play = PlayId(self.plays);
-        self.command(media::Command::Play { leg: self.leg, play, clips, times: 1 })?;
+        self.command(media::Command::Play { leg: self.leg, play, clips, times })?;
         Ok(play)
     }
 

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Behaviour {
     /// Rings for `ring` (zero: does not ring), then answers.
     Answer { ring: Duration },
+    /// Rings for `ring`, answers, plays a tone of so many Hz, and hangs up after `talk`; `None`: never.
+    Tone { ring: Duration, hz: u16, talk: Option<Duration> },
     /// Answers at once and hangs up `talk` later.
     HangUp { talk: Duration },
     /// Answers at once and presses `digits` after `wait` (RFC 4733).

@@ -244,7 +244,7 @@ fn start_wire(
 ) -> Result<(SocketAddr, mpsc::Sender<Order>), CarrierError> {
     let (judge, listener) = (Arc::clone(exchange), Arc::clone(exchange));
     let (orders, orders_out) = wire::orders();
-    let line = Line::Udp(orders.clone());
+    let line = Line::Wire(orders.clone());
     let started = wire::start(
         WireConfig {
             bind: config.sip_udp,
@@ -280,7 +280,7 @@ async fn start_streams(
         tls: sip::TlsSettings { server, ..sip::TlsSettings::default() },
     })
     .await?;
-    let (line, exchange) = (Line::Tcp(endpoint.clone()), Arc::clone(exchange));
+    let (line, exchange) = (Line::Endpoint(endpoint.clone()), Arc::clone(exchange));
     let pump = tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             exchange.event(&line, event);

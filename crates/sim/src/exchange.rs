@@ -25,45 +25,46 @@ const MAILBOX: usize = 64;
 /// Where a leg lives, and how to command it.
 #[derive(Clone, Debug)]
 pub(crate) enum Line {
-    Udp(mpsc::Sender<Order>),
-    Tcp(sip::Endpoint),
+    /// The carrier's network of datagrams, in which they can be lost and overtaken.
+    Wire(mpsc::Sender<Order>),
+    Endpoint(sip::Endpoint),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum LineName {
-    Udp,
-    Tcp,
+    Wire,
+    Endpoint,
 }
 
 impl Line {
     fn name(&self) -> LineName {
         match self {
-            Line::Udp(_) => LineName::Udp,
-            Line::Tcp(_) => LineName::Tcp,
+            Line::Wire(_) => LineName::Wire,
+            Line::Endpoint(_) => LineName::Endpoint,
         }
     }
 
     /// `false` where the line is overloaded or closed.
     pub fn command(&self, command: Command) -> bool {
         match self {
-            Line::Udp(wire) => wire.try_send(Order::Sip(command)).is_ok(),
-            Line::Tcp(endpoint) => endpoint.command(command).is_ok(),
+            Line::Wire(wire) => wire.try_send(Order::Sip(command)).is_ok(),
+            Line::Endpoint(endpoint) => endpoint.command(command).is_ok(),
         }
     }
 
-    /// `false` where the line cannot: only datagrams can be overtaken.
+    /// `false` where the line cannot: on a stream nothing is overtaken.
     pub fn answer_on_cancel(&self, leg: LegId, call_id: String, body: Option<Body>) -> bool {
         match self {
-            Line::Udp(wire) => wire.try_send(Order::AnswerOnCancel { leg, call_id, body }).is_ok(),
-            Line::Tcp(_) => false,
+            Line::Wire(wire) => wire.try_send(Order::AnswerOnCancel { leg, call_id, body }).is_ok(),
+            Line::Endpoint(_) => false,
         }
     }
 
     /// `false` where the line cannot: a stream delivers.
     pub fn swallow(&self, call_id: String) -> bool {
         match self {
-            Line::Udp(wire) => wire.try_send(Order::Swallow { call_id }).is_ok(),
-            Line::Tcp(_) => false,
+            Line::Wire(wire) => wire.try_send(Order::Swallow { call_id }).is_ok(),
+            Line::Endpoint(_) => false,
         }
     }
 }
@@ -77,6 +78,11 @@ pub(crate) enum Notice {
     Offered(Option<Bytes>),
     /// The answer to a re-INVITE of ours; `None`: refused, or without a description.
     OfferAnswered(Option<Bytes>),
+    /// 101 to 199 to an INVITE of ours.
+    Progress(u16, Option<Bytes>),
+    /// 200 to an INVITE of ours.
+    Answered(Option<Bytes>),
+    Info(Body),
     Ended(End),
     /// The carrier shuts down: hang up.
     Closing,
@@ -192,22 +198,43 @@ impl Exchange {
             }
             Event::OfferRefused { leg, .. } => self.tell(line, leg, Notice::OfferAnswered(None)),
             Event::Ended { leg, end } => self.tell(line, leg, Notice::Ended(end)),
-            // `Ended` follows the first; an INFO has been answered by the core.
-            Event::NoAck { .. } | Event::Info { .. } => {}
-            // Its lines answer at once and keep no books of phones.
-            Event::Answering { .. } | Event::Refreshed { .. } | Event::Bound { .. } => {}
-            // The carrier dials and registers nowhere.
-            Event::Prepared { .. }
-            | Event::Challenged { .. }
-            | Event::Retried { .. }
+            Event::Info { leg, body } => {
+                if let Some(body) = body {
+                    self.tell(line, leg, Notice::Info(body));
+                }
+            }
+            // What phones dial by themselves; the carrier dials nowhere.
+            Event::Prepared { leg, .. }
+            | Event::Challenged { leg, .. }
+            | Event::Retried { leg, .. } => self.order(line, Command::Send { leg }),
+            Event::Provisional { leg, status, body } => {
+                self.tell(line, leg, Notice::Progress(status, body.map(|body| body.bytes)));
+            }
+            Event::Answered { leg, body, .. } => {
+                self.order(line, Command::Acknowledge { leg, body: None });
+                self.tell(line, leg, Notice::Answered(body.map(|body| body.bytes)));
+            }
+            // `Ended` follows the first; its lines answer at once and keep no books of phones; what
+            // registers is heard by whoever made it do so.
+            Event::NoAck { .. }
+            | Event::Answering { .. }
+            | Event::Refreshed { .. }
+            | Event::Bound { .. }
             | Event::Trying { .. }
-            | Event::Provisional { .. }
-            | Event::Answered { .. }
             | Event::Registered { .. }
             | Event::RegistrationFailed { .. }
             | Event::Probed { .. }
             | Event::Unregistered { .. } => {}
         }
+    }
+
+    /// A phone of its own making dials: what happens to its leg.
+    pub fn open(&self, line: &Line, leg: LegId) -> mpsc::Receiver<Notice> {
+        let (notify, notices) = mpsc::channel(MAILBOX);
+        let mut calls = lock(&self.calls);
+        calls.insert((line.name(), leg), notify);
+        self.live.send_replace(calls.len());
+        notices
     }
 
     /// The phone's task has ended: nothing of its leg interests anybody any more.
@@ -247,12 +274,7 @@ impl Exchange {
     }
 
     fn ring(self: &Arc<Self>, line: &Line, leg: LegId, call: Box<IncomingCall>) {
-        let (notify, notices) = mpsc::channel(MAILBOX);
-        {
-            let mut calls = lock(&self.calls);
-            calls.insert((line.name(), leg), notify);
-            self.live.send_replace(calls.len());
-        }
+        let notices = self.open(line, leg);
         let invite_at = self.ledger.phone_rung(&call.call_id, Moment::now());
         let part = self.part_of(&call.request_user);
         let phone = Phone::new(Arc::clone(self), line.clone(), leg, call, notices, invite_at);
@@ -283,7 +305,11 @@ impl Exchange {
         if matches!(outcome, Outcome::Registered) {
             self.ledger.registered();
         }
-        if !line.command(response) {
+        self.order(line, response);
+    }
+
+    fn order(&self, line: &Line, command: Command) {
+        if !line.command(command) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

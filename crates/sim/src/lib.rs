@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test says by panicking"))]
 
+mod app_phone;
 mod audio_leg;
 mod babble;
 pub mod behaviour;
@@ -17,6 +18,7 @@ pub mod callbacks;
 mod carrier;
 pub mod client;
 pub mod control;
+mod desk;
 mod exchange;
 mod fork;
 mod ledger;
@@ -30,18 +32,22 @@ mod report;
 mod script;
 mod sdp_edit;
 mod sniff;
+mod softphone;
 mod sounds;
 mod wire;
 
+pub use app_phone::{AppPhone, AppPhoneConfig};
 pub use behaviour::Behaviour;
 pub use callbacks::{Answer, Callback, CallbackReceiver, Callbacks};
 pub use carrier::{Carrier, CarrierConfig, CarrierError, Digest, KeepAudio, Observer, TlsLine};
 pub use client::{Client, ClientError, Reply};
 pub use control::{Sim, SimError, SimOptions, run};
+pub use desk::DialError;
 pub use fork::ForkReport;
 pub use moment::{Moment, process_cpu_time};
 pub use phone::{Over, Phone};
 pub use recogniser::{Recognised, Recogniser, UNKNOWN};
 pub use registrar::Binding;
-pub use report::{CallReport, EndedBy, Heard, RtpReport, Totals};
+pub use report::{CallReport, EndedBy, Heard, RtpReport, Totals, tone_time};
 pub use script::Acting;
+pub use softphone::{Softphone, SoftphoneConfig};

@@ -8,7 +8,7 @@ use crate::random::Random;
 /// One row of the table of reserved numbers.
 #[derive(Debug)]
 pub struct Reserved {
-    /// The number; a trailing `s` for each digit of seconds, `d…` for one to six digits to press, `ccc` for a status
+    /// The number; a trailing `s` for each digit of seconds, `h` for each of a frequency in Hz, `d…` for one to six digits to press, `ccc` for a status
     /// from 400 to 699, `x` for any digit.
     pub pattern: &'static str,
     /// What happens, in one sentence.
@@ -68,6 +68,7 @@ pub const RESERVED: &[Reserved] = &[
         to: digits.to_owned(),
     }),
     row("1020", "no response at all (over UDP; over TCP as 1010)", |_| Behaviour::Dead),
+    row("1021hhhh", "answers at once, plays a tone of hhhh Hz until the call is over", tone),
     row("1480", "rings until the caller gives up", |_| Behaviour::NoAnswer),
     row(
         "1ccc",
@@ -123,6 +124,11 @@ fn answer_soon(_: &str) -> Behaviour {
     Behaviour::Answer { ring: Duration::from_millis(200) }
 }
 
+fn tone(hz: &str) -> Behaviour {
+    let hz = hz.parse().expect("the pattern admits four digits");
+    Behaviour::Tone { ring: Duration::ZERO, hz, talk: None }
+}
+
 fn press(wait: Duration, digits: &str) -> Behaviour {
     Behaviour::Press { wait, digits: digits.to_owned() }
 }
@@ -158,6 +164,7 @@ mod tests {
         check("100702", Behaviour::EarlyMedia { ring: s(2) });
         check("101707", Behaviour::Overloaded { retry_after: s(7) });
         check("10188899", Behaviour::Redirect { to: "8899".into() });
+        check("10210440", Behaviour::Tone { ring: s(0), hz: 440, talk: None });
         check("1480", Behaviour::NoAnswer);
         check("1486", Behaviour::Refuse { ring: s(0), status: 486 });
         check("1603", Behaviour::Refuse { ring: s(0), status: 603 });

@@ -14,6 +14,7 @@
 //! Between the steps the phone does what phones do by themselves: it answers re-INVITEs, notes digits, and learns that
 //! the caller has hung up, which ends the sequence with [`Over`].
 
+mod dialling;
 mod finish;
 mod negotiation;
 
@@ -46,15 +47,22 @@ pub struct Phone {
     call: Box<IncomingCall>,
     notices: mpsc::Receiver<Notice>,
     audio: AudioLeg,
+    side: Side,
     stage: Stage,
     log: Log,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Called,
+    Caller,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Nothing said, or ringing.
     Early,
-    /// 200 sent.
+    /// 200 sent, or received.
     Answered,
     Over,
 }
@@ -69,7 +77,14 @@ enum Happening {
     Confirmed,
     /// The caller's answer to our re-INVITE; `None`: refused.
     OfferAnswered(Option<Bytes>),
+    /// A provisional response to our INVITE.
+    Progress(u16),
+    /// 200 to our INVITE.
+    Answered,
 }
+
+/// A clear tone, well below the loudest there is.
+const TONE_PEAK: i16 = 8_000;
 
 #[derive(PartialEq)]
 enum Played {
@@ -94,7 +109,8 @@ impl Phone {
     ) -> Phone {
         let audio = exchange.audio_leg();
         let log = Log::new(invite_at);
-        Phone { exchange, line, leg, call, notices, audio, stage: Stage::Early, log }
+        let (side, stage) = (Side::Called, Stage::Early);
+        Phone { exchange, line, leg, call, notices, audio, side, stage, log }
     }
 
     /// The caller's number: user part of From.
@@ -179,19 +195,38 @@ impl Phone {
 
     /// Plays a clip to its end.
     pub async fn play(&mut self, clip: &Clip) -> Result<(), Over> {
-        self.play_until(clip, None).await.map(drop)
+        self.play_until(clip, 1, None).await.map(drop)
     }
 
     /// Repeats a clip until the time is up.
     pub async fn play_for(&mut self, clip: &Clip, time: Duration) -> Result<(), Over> {
         let until = Instant::now() + time;
-        while self.play_until(clip, Some(until)).await? == Played::Whole {}
+        while self.play_until(clip, 1, Some(until)).await? == Played::Whole {}
         self.wait(until - Instant::now()).await
     }
 
-    async fn play_until(&mut self, clip: &Clip, until: Option<Instant>) -> Result<Played, Over> {
+    /// Plays a tone of so many Hz for so long.
+    pub async fn tone_for(&mut self, hz: u16, time: Duration) -> Result<(), Over> {
+        let until = Instant::now() + time;
+        // A whole number of waves in a second: repeated, it is one tone.
+        let second = media::tone::sine(f32::from(hz), 1000, TONE_PEAK);
+        match Clip::from_pcm(&second, media::tone::RATE) {
+            Ok(clip) => {
+                while self.play_until(&clip, u8::MAX, Some(until)).await? == Played::Whole {}
+            }
+            Err(error) => self.log.fault_text(&error.to_string()),
+        }
+        self.wait(until - Instant::now()).await
+    }
+
+    async fn play_until(
+        &mut self,
+        clip: &Clip,
+        times: u8,
+        until: Option<Instant>,
+    ) -> Result<Played, Over> {
         let clips: Arc<[Clip]> = Arc::from([clip.clone()]);
-        let play = match self.audio.play(clips) {
+        let play = match self.audio.play(clips, times) {
             Ok(play) => play,
             Err(error) => {
                 self.log.fault(&error);
@@ -210,6 +245,8 @@ impl Phone {
                     Happening::Media(_)
                     | Happening::Nothing
                     | Happening::Confirmed
+                    | Happening::Progress(_)
+                    | Happening::Answered
                     | Happening::OfferAnswered(_),
                 ) => {}
                 None => {
@@ -238,9 +275,25 @@ impl Phone {
                 Happening::Media(_)
                 | Happening::Nothing
                 | Happening::Confirmed
+                | Happening::Progress(_)
+                | Happening::Answered
                 | Happening::OfferAnswered(_) => {}
             }
         }
+    }
+
+    /// Sends INFO with this body; the far side answers it by itself.
+    pub fn info(&mut self, content_type: &str, text: &str) -> Result<(), Over> {
+        let bytes = text.to_owned().into();
+        let body = Body { content_type: content_type.to_owned(), bytes };
+        self.sip(Command::Info { leg: self.leg, body })
+    }
+
+    /// Presses a digit as old phones do: by INFO (`application/dtmf-relay`).
+    pub fn press_by_info(&mut self, digit: char) -> Result<(), Over> {
+        self.info("application/dtmf-relay", &format!("Signal={digit}\r\nDuration=160\r\n"))?;
+        self.log.digits_sent.push(digit);
+        Ok(())
     }
 
     /// The next digit that the caller presses, also one that came while the phone did something else.
@@ -328,9 +381,7 @@ impl Phone {
     async fn noticed(&mut self, notice: Notice) -> Result<Happening, Over> {
         match notice {
             Notice::Confirmed(sdp) => {
-                if let Some(sdp) = sdp {
-                    self.remote(sdp);
-                }
+                self.described_by(sdp);
                 Ok(Happening::Confirmed)
             }
             Notice::Offered(offer) => {
@@ -338,8 +389,24 @@ impl Phone {
                 Ok(Happening::Nothing)
             }
             Notice::OfferAnswered(sdp) => Ok(Happening::OfferAnswered(sdp)),
+            Notice::Progress(status, sdp) => {
+                self.described_by(sdp);
+                Ok(Happening::Progress(status))
+            }
+            Notice::Answered(sdp) => {
+                self.described_by(sdp);
+                self.answered();
+                Ok(Happening::Answered)
+            }
+            Notice::Info(body) => {
+                self.log.info(&body);
+                Ok(Happening::Nothing)
+            }
             Notice::Ended(end) => {
-                let by = finish::ended_by(&end, self.stage == Stage::Answered);
+                if self.side == Side::Caller {
+                    self.log.status = end.status;
+                }
+                let by = finish::ended_by(&end, self.stage == Stage::Answered, self.side);
                 self.over(by)
             }
             Notice::Closing => {
@@ -347,6 +414,12 @@ impl Phone {
                 self.log.ended_by.get_or_insert(EndedBy::Carrier);
                 Ok(Happening::Nothing)
             }
+        }
+    }
+
+    fn described_by(&mut self, sdp: Option<Bytes>) {
+        if let Some(sdp) = sdp {
+            self.remote(sdp);
         }
     }
 

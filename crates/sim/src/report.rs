@@ -61,8 +61,10 @@ pub enum EndedBy {
     Phone,
     /// The caller sent CANCEL before the phone had answered.
     Cancel,
-    /// The caller hung up an answered call.
+    /// The caller hung up an answered call; where the phone itself had dialled, the far side did.
     Caller,
+    /// The far side refused the call that the phone had dialled.
+    Refused,
     /// A message was not answered in time, or could not be delivered.
     Lost,
     /// The carrier was shut down.
@@ -110,10 +112,28 @@ impl Heard {
         Duration::from_micros(self.samples.len() as u64 * 125)
     }
 
+    /// How long a tone of `hz` is to be heard in it, as [`tone_time`].
+    pub fn tone_time(&self, hz: f32) -> Duration {
+        tone_time(&self.samples, hz)
+    }
+
     /// A WAV file, 16-bit PCM, 8 kHz, mono.
     pub fn to_wav(&self) -> Vec<u8> {
         media::wav::pcm16_file(8_000, &self.samples)
     }
+}
+
+/// For how long a tone of `hz` (150 to 3400) is to be heard in samples at 8 kHz: the 20 ms pieces that it fills and that
+/// are no silence.
+pub fn tone_time(samples: &[i16], hz: f32) -> Duration {
+    const PIECE: usize = 160;
+    /// Root mean square; about −46 dBm0.
+    const AUDIBLE: f32 = 100.0;
+    let holds = |piece: &&[i16]| {
+        media::detect::rms(piece) > AUDIBLE && media::detect::share(piece, hz) > 0.8
+    };
+    let pieces = samples.chunks_exact(PIECE).filter(holds).count();
+    Duration::from_millis(20) * u32::try_from(pieces).unwrap_or(u32::MAX)
 }
 
 impl std::fmt::Debug for Heard {
@@ -143,4 +163,22 @@ pub struct Totals {
     pub events_dropped: u64,
     /// Datagrams that the simulated network lost on purpose.
     pub datagrams_lost: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::tone;
+
+    #[test]
+    fn a_tone_is_found_for_as_long_as_it_lasts_and_no_other() {
+        let half = Duration::from_millis(500);
+        let quiet = tone::sine(440.0, 1000, 50);
+        let heard = [tone::silence(300), tone::sine(440.0, 500, 8_000), quiet].concat();
+        assert_eq!(tone_time(&heard, 440.0), half);
+        assert_eq!(tone_time(&heard, 660.0), Duration::ZERO);
+        let mixed = tone::mix(&[440.0, 660.0], 500, 8_000);
+        assert_eq!(tone_time(&mixed, 440.0), Duration::ZERO, "two at once are neither");
+        assert_eq!(tone_time(&[], 440.0), Duration::ZERO);
+    }
 }

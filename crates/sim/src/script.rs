@@ -23,6 +23,8 @@ pub(crate) enum Part {
 
 const SHORT_RING: Duration = Duration::from_millis(200);
 const ONE_SECOND: Duration = Duration::from_secs(1);
+/// A tone without an end is played in such pieces.
+const TONE_PIECE: Duration = Duration::from_secs(60);
 /// How long a voicemail records.
 const VOICEMAIL_LISTENS: Duration = Duration::from_secs(10);
 
@@ -44,6 +46,19 @@ async fn act(behaviour: &Behaviour, phone: &mut Phone) -> Result<(), Over> {
             phone.ring_for(*ring).await?;
             phone.answer().await?;
             phone.until_over().await
+        }
+        Behaviour::Tone { ring, hz, talk } => {
+            phone.ring_for(*ring).await?;
+            phone.answer().await?;
+            match talk {
+                Some(talk) => {
+                    phone.tone_for(*hz, *talk).await?;
+                    phone.hang_up().await
+                }
+                None => loop {
+                    phone.tone_for(*hz, TONE_PIECE).await?;
+                },
+            }
         }
         Behaviour::HangUp { talk } => {
             phone.answer().await?;
@@ -83,7 +98,7 @@ async fn act(behaviour: &Behaviour, phone: &mut Phone) -> Result<(), Over> {
         Behaviour::Reinvite { after } => {
             phone.answer().await?;
             phone.wait(*after).await?;
-            phone.reinvite(bytes::Bytes::copy_from_slice).await?;
+            phone.resume().await?;
             phone.until_over().await
         }
         Behaviour::Hold => hold(phone).await,
@@ -152,9 +167,9 @@ async fn forked(phone: &mut Phone) -> Result<(), Over> {
 async fn hold(phone: &mut Phone) -> Result<(), Over> {
     phone.answer().await?;
     phone.wait(ONE_SECOND).await?;
-    phone.reinvite(|offer| sdp_edit::with_direction(offer, "sendonly")).await?;
+    phone.hold().await?;
     phone.wait(2 * ONE_SECOND).await?;
-    phone.reinvite(bytes::Bytes::copy_from_slice).await?;
+    phone.resume().await?;
     phone.until_over().await
 }
 

@@ -30,6 +30,18 @@ pub(crate) fn with_foreign_codec(sdp: &[u8]) -> Bytes {
     joined(&lines)
 }
 
+/// With G.729 offered, too, which is payload type 18 for whoever knows it.
+pub(crate) fn with_g729(sdp: &[u8]) -> Bytes {
+    let edited = edit_audio(sdp, |fields| {
+        let dynamic = |field: &String| field.parse::<u8>().is_ok_and(|number| number >= 96);
+        let place = fields.iter().skip(3).position(dynamic).map_or(fields.len(), |at| at + 3);
+        fields.insert(place, "18".to_owned());
+    });
+    let mut lines = lines(&edited);
+    lines.push("a=rtpmap:18 G729/8000".to_owned());
+    joined(&lines)
+}
+
 /// Without the lines that many gateways leave out, with an attribute that nobody knows, and a declined T.38 line.
 pub(crate) fn sparse(sdp: &[u8]) -> Bytes {
     let mut lines = lines(sdp);
@@ -79,6 +91,7 @@ mod tests {
     #[test]
     fn each_edit_changes_what_it_says() {
         check(with_direction(SDP, "sendonly"), &["a=sendonly"], &["sendrecv"]);
+        check(with_g729(SDP), &["m=audio 4000 RTP/AVP 8 18 101", "a=rtpmap:18 G729/8000"], &[]);
         check(with_audio_port(SDP, 9), &["m=audio 9 RTP/AVP 8 101"], &["4000"]);
         check(with_foreign_codec(SDP), &["m=audio 4000 RTP/AVP 97"], &["PCMA"]);
         check(sparse(SDP), &["m=image 0 udptl t38", "a=rtpmap:8 PCMA/8000"], &["s=-", "t=0"]);
@@ -91,6 +104,7 @@ mod tests {
                 with_direction(sdp, "inactive");
                 with_audio_port(sdp, 9);
                 with_foreign_codec(sdp);
+                with_g729(sdp);
                 sparse(sdp);
             }
         }

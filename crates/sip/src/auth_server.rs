@@ -13,6 +13,7 @@ use crate::{
     message::{Request, text},
     nonces::{Nonces, is_equal},
     policy::hex,
+    puzzled::Puzzled,
     random::Random,
 };
 
@@ -28,11 +29,16 @@ pub(crate) trait Directory {
 pub(crate) struct AuthServer {
     nonces: Nonces,
     guesses: Guesses,
+    puzzled: Puzzled,
 }
 
 /// Of one user name from one source; of all names from one source (an office behind one address has
 /// several phones); of everybody.
 const ALLOWED: Allowance = Allowance { login: 10, source: 50, everybody: 1000 };
+
+/// In the order of our preference (RFC 8760 §2.4).
+const ALGORITHMS: [&str; 2] = ["SHA-256", "MD5"];
+const OLD_PHONES: [&str; 1] = ["MD5"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Login {
@@ -43,7 +49,11 @@ pub(crate) enum Login {
 
 impl Default for AuthServer {
     fn default() -> AuthServer {
-        AuthServer { nonces: Nonces::default(), guesses: Guesses::new(ALLOWED) }
+        AuthServer {
+            nonces: Nonces::default(),
+            guesses: Guesses::new(ALLOWED),
+            puzzled: Puzzled::default(),
+        }
     }
 }
 
@@ -58,20 +68,32 @@ impl AuthServer {
         now: Instant,
     ) -> Login {
         let ip = request.source.remote.ip();
-        let given = text(&request.headers, &HeaderName::Authorization)
-            .and_then(|value| Authorization::parse(&value));
+        let Some(given) = text(&request.headers, &HeaderName::Authorization) else {
+            let offer = match self.puzzled.has_sent(request, now) {
+                true => &OLD_PHONES[..],
+                false => &ALGORITHMS,
+            };
+            return self.challenge(directory, ip, (Stale::No, offer), random, now);
+        };
+        let given = Authorization::parse(&given);
         let Some(given) = given.filter(|given| given.realm == directory.realm()) else {
-            return self.challenge(directory, ip, Stale::No, random, now);
+            return self.challenge(directory, ip, (Stale::No, &ALGORITHMS), random, now);
+        };
+        // Whoever took MD5 is not shown again what he may not understand.
+        let offer = match given.algorithm {
+            Algorithm::Md5 => &OLD_PHONES[..],
+            Algorithm::Sha256 => &ALGORITHMS,
         };
         if !self.nonces.is_good(&given.nonce, given.count, ip, random, now) {
-            return self.challenge(directory, ip, Stale::Yes, random, now);
+            return self.challenge(directory, ip, (Stale::Yes, offer), random, now);
         }
         // The work is done for whoever is locked, too: it takes as long, and says as little.
         let is_right = given.is_right(directory.user(&given.username), request);
         if self.is_locked(directory, &given.username, ip, now) || !is_right {
             self.count_failure(directory, given.username, ip, now);
-            return self.challenge(directory, ip, Stale::No, random, now);
+            return self.challenge(directory, ip, (Stale::No, offer), random, now);
         }
+        self.puzzled.logged_in(request);
         self.nonces.use_up(&given.nonce, given.count, now);
         Login::Accepted(given.username)
     }
@@ -80,7 +102,7 @@ impl AuthServer {
         &mut self,
         directory: &impl Directory,
         ip: IpAddr,
-        stale: Stale,
+        (stale, offer): (Stale, &[&str]),
         random: &mut Random,
         now: Instant,
     ) -> Login {
@@ -90,13 +112,13 @@ impl AuthServer {
             Stale::Yes => ", stale=true",
             Stale::No => "",
         };
-        let lines = ["SHA-256", "MD5"].map(|algorithm| {
+        let lines = offer.iter().map(|algorithm| {
             let value = format!(
                 "Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}"
             );
             ("WWW-Authenticate".to_owned(), value)
         });
-        Login::Challenge(lines.into())
+        Login::Challenge(lines.collect())
     }
 
     fn is_locked(&self, directory: &impl Directory, user: &str, ip: IpAddr, now: Instant) -> bool {

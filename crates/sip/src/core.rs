@@ -324,11 +324,11 @@ impl Core {
                 self.legs.insert(id, entry);
             }
             Ok(None) => {
-                self.outside.strangers.settled(id, &mut self.stack);
+                self.outside.strangers.over(id, &mut self.stack);
                 self.stack.remove_dialog(&call_id, &local_tag);
             }
             Err(_) => {
-                self.outside.strangers.settled(id, &mut self.stack);
+                self.outside.strangers.over(id, &mut self.stack);
                 self.stack.counters.panics += 1;
                 self.stack.remove_dialog(&call_id, &local_tag);
                 tracing::error!(leg = id.0, "a broken invariant cost this SIP leg");

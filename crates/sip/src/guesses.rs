@@ -16,7 +16,7 @@ pub(crate) enum Guesser {
 }
 
 /// An address as guesses are counted: of IPv6 the first 64 bits, which one subscriber has to himself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Network(IpAddr);
 
 impl From<IpAddr> for Network {

@@ -64,6 +64,14 @@
 //! # }
 //! ```
 //!
+//! # Phones and strangers
+//! With [`AcceptRegister::Phones`] phones register here ([`Command::SetUsers`]) and
+//! [`Event::Bound`] says where they are reached: [`Command::Prepare`] takes a [`Binding`]'s `uri` and
+//! `destination`. With [`AcceptInvites::Ask`] an INVITE becomes [`Event::Incoming`], and its
+//! [`Origin`] says as whom the far side is known. A number that means nothing is turned away
+//! ([`Command::TurnAway`]); an answer is prepared, put on disk ([`Event::Answering`]) and sent
+//! ([`Command::SendAnswer`]).
+//!
 //! # What never happens here
 //! - Bodies are bytes: nothing in this crate reads SDP.
 //! - No type of the SIP message crate is visible from outside.
@@ -97,6 +105,7 @@ mod outside;
 mod peers;
 mod policy;
 mod probes;
+mod puzzled;
 mod random;
 mod registrar;
 mod registrations;

@@ -24,7 +24,7 @@ pub(crate) struct Strangers {
     guesses: Guesses,
     /// Legs that the caller has not said a word about yet.
     undecided: BTreeMap<LegId, TimerHandle>,
-    /// Where legs of strangers that nobody has answered came from.
+    /// Where legs of strangers came from.
     sources: BTreeMap<LegId, IpAddr>,
 }
 
@@ -95,18 +95,21 @@ impl Strangers {
         }
     }
 
-    /// The leg is over, or answered.
-    pub fn settled(&mut self, leg: LegId, stack: &mut Stack) {
-        self.decided(leg, stack);
+    /// The leg is over. Taken back before the caller could say a word it counts like a wrong number: nobody gets
+    /// more looks at them by being quick.
+    pub fn over(&mut self, leg: LegId, stack: &mut Stack) {
+        if self.undecided.contains_key(&leg) {
+            self.turned_away(leg, stack);
+        }
         self.sources.remove(&leg);
     }
 
     /// The number was a wrong guess.
     pub fn turned_away(&mut self, leg: LegId, stack: &mut Stack) {
-        if let Some(ip) = self.sources.get(&leg).copied() {
+        self.decided(leg, stack);
+        if let Some(ip) = self.sources.remove(&leg) {
             self.guesses.count(Guesser::Everybody, stack.now);
             self.guesses.count(Guesser::Source(ip.into()), stack.now);
         }
-        self.settled(leg, stack);
     }
 }

@@ -105,7 +105,7 @@ pub(crate) async fn unfinished(
 ) -> Result<Vec<Unfinished>, StoreError> {
     let calls = Statement::new(
         "SELECT * FROM intents WHERE kind = $1 OR serial IN (SELECT serial FROM attempts)
-         OR serial IN (SELECT serial FROM answers) ORDER BY serial",
+         OR serial IN (SELECT serial FROM answers) OR started = 2 ORDER BY serial",
     );
     let calls = calls.bind(CallKind::AnonymousCall.name()).fetch_all(connection).await?;
     let attempts = Statement::new("SELECT * FROM attempts").fetch_all(connection).await?;
@@ -117,7 +117,11 @@ pub(crate) async fn unfinished(
     for row in &answers {
         known.answer(decode_answer(row)?);
     }
-    calls.iter().map(|row| Ok(known.found(intents::decode(row)?))).collect()
+    let found = |row: &Row| {
+        let cancelled = row.get::<i64>("started")? == 2;
+        Ok(known.found(intents::decode(row)?, cancelled))
+    };
+    calls.iter().map(found).collect()
 }
 
 /// Removes attempts and answers of calls that are over.
@@ -198,12 +202,15 @@ impl Attempts {
             intent.order.call_kind() == CallKind::AnonymousCall
                 || of(&self.attempts, intent.serial).next().is_some()
                 || of(&self.answers, intent.serial).next().is_some()
+                || intents.cancelled.contains(&intent.serial)
         };
-        calls.filter(unfinished).map(|intent| self.found(intent.clone())).collect()
+        let cancelled = |intent: &Intent| intents.cancelled.contains(&intent.serial);
+        let unfinished = calls.filter(unfinished);
+        unfinished.map(|intent| self.found(intent.clone(), cancelled(intent))).collect()
     }
 
     /// A call with its legs: the one that came from outside, then by the numbers of their attempts.
-    fn found(&self, intent: Intent) -> Unfinished {
+    fn found(&self, intent: Intent, cancelled: bool) -> Unfinished {
         let answer = |leg: LegId| {
             let answer = self.answers.get(&(intent.serial, leg))?;
             Some((answer.dialog.clone(), answer.at_ms))
@@ -220,7 +227,7 @@ impl Attempts {
             answered: answer(attempt.leg),
             attempt: Some(attempt),
         }));
-        Unfinished { intent, ringing_ms: None, recorded: false, legs }
+        Unfinished { intent, ringing_ms: None, recorded: false, cancelled, legs }
     }
 }
 

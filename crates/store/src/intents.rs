@@ -1,6 +1,7 @@
 //! Accepted calls that are not over: the backlog, and those that were started.
 //!
-//! A row is `waiting` until it is claimed, `started` from then on, and goes with the call's record.
+//! A row is `waiting` (`started` is 0) until it is claimed, `started` (1) from then on, and goes with the call's record. A
+//! call that was started and is cancelled says so (2) until it is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,9 @@ pub(crate) static INSERT: MultiRow = MultiRow::new(
        created_ms, queue_deadline_ms, started, body) VALUES {rows}"],
     11,
 );
+/// Neither a claim nor a restart takes it up again.
+pub(crate) static CANCEL: MultiRow =
+    MultiRow::new(&["UPDATE intents SET started = 2 WHERE serial IN (VALUES {rows})"], 1);
 /// What a call that is over leaves behind.
 pub(crate) static DELETE: MultiRow = MultiRow::new(
     &[
@@ -315,6 +319,8 @@ pub(crate) fn state(started: bool) -> IntentState {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Intents {
     pub(crate) rows: BTreeMap<Serial, (Intent, bool)>,
+    /// Of the started ones.
+    pub(crate) cancelled: BTreeSet<Serial>,
     waiting: BTreeSet<(TenantId, Route, Priority, Serial)>,
     deadlines: BTreeSet<(i64, Serial)>,
 }
@@ -328,7 +334,14 @@ impl Intents {
         }
     }
 
+    pub(crate) fn cancel(&mut self, serial: Serial) {
+        if self.rows.contains_key(&serial) {
+            self.cancelled.insert(serial);
+        }
+    }
+
     pub(crate) fn remove(&mut self, serial: Serial) {
+        self.cancelled.remove(&serial);
         if let Some((intent, _)) = self.rows.remove(&serial) {
             self.leave_queue(&intent);
         }
@@ -364,7 +377,8 @@ impl Intents {
     pub(crate) fn return_undialled(&mut self, dialled: impl Fn(Serial) -> bool) -> u64 {
         let mut returned = 0;
         for (serial, (intent, started)) in &mut self.rows {
-            let queues = intent.order.call_kind() != CallKind::AnonymousCall;
+            let queues = intent.order.call_kind() != CallKind::AnonymousCall
+                && !self.cancelled.contains(serial);
             if *started && queues && !dialled(*serial) {
                 *started = false;
                 self.waiting.insert(place(intent));

@@ -9,7 +9,9 @@ use crate::batch::{Batch, Committed};
 use crate::callbacks::{CallbackAttempt, CallbackId};
 use crate::error::CommitError;
 use crate::intents::Claim;
+use crate::number_bindings::NumberBinding;
 use crate::retention::Expired;
+use crate::softphones::Softphone;
 use crate::tenants::Tenant;
 use crate::tokens::Token;
 use crate::voice_recordings::VoiceRecording;
@@ -70,6 +72,16 @@ pub(crate) enum Edit {
         key: String,
         value: Vec<u8>,
     },
+    PutSoftphone(Softphone),
+    RemoveSoftphone {
+        tenant: TenantId,
+        number: String,
+    },
+    PutNumberBinding(NumberBinding),
+    RemoveNumberBinding(NumberBinding),
+    ExpireNumberBindings {
+        now_ms: i64,
+    },
     Expire(Expired),
 }
 
@@ -95,9 +107,9 @@ impl Work {
             Work::Edit(edit) => match &**edit {
                 Edit::Expire(expired) => expired.weight(),
                 Edit::RemoveSecrets { names, .. } => names.len(),
-                Edit::ExpireIdempotency { .. } | Edit::ExpireTokens { .. } => {
-                    EXPIRED_AT_ONCE as usize
-                }
+                Edit::ExpireIdempotency { .. }
+                | Edit::ExpireTokens { .. }
+                | Edit::ExpireNumberBindings { .. } => EXPIRED_AT_ONCE as usize,
                 Edit::ReturnUndialled
                 | Edit::ReplayCallback { .. }
                 | Edit::PutTenant(_)
@@ -106,6 +118,10 @@ impl Work {
                 | Edit::PutVoiceRecording(_)
                 | Edit::UpdateVoiceRecording(_)
                 | Edit::PutVoiceTemplate(_)
+                | Edit::PutSoftphone(_)
+                | Edit::RemoveSoftphone { .. }
+                | Edit::PutNumberBinding(_)
+                | Edit::RemoveNumberBinding(_)
                 | Edit::PutMeta { .. } => 1,
             },
         }
@@ -116,7 +132,10 @@ fn weight(write: &Write) -> usize {
     match write {
         Write::Attempt(attempt) => long(attempt.wire.len() + attempt.media.len()),
         Write::Answered { dialog, .. } => long(dialog.len()),
-        Write::Accepted { .. } | Write::Event { .. } | Write::Ended(_) => 1,
+        Write::Accepted { .. }
+        | Write::Cancelled { .. }
+        | Write::Event { .. }
+        | Write::Ended(_) => 1,
     }
 }
 

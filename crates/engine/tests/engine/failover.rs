@@ -212,6 +212,7 @@ fn after_a_restart_earlier_legs_are_taken_back_and_nothing_is_tried_again() {
         intent,
         ringing_ms: None,
         recorded: false,
+        cancelled: false,
         legs: vec![found(attempt(5, "backup")), found(attempt(6, "carrier"))],
     })));
     assert_eq!(world.wants(), ["abandon 5", "fetch"]);

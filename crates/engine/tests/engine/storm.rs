@@ -140,10 +140,12 @@ impl Storm {
             self.accepted.insert(intent.serial);
             self.dialogs.extend(answered.is_some().then_some(attempt.leg));
             self.attempts.insert(attempt.leg);
+            let cancelled = self.random.chance(5);
             let found = Unfinished {
                 intent,
                 ringing_ms: None,
                 recorded: false,
+                cancelled,
                 legs: vec![FoundLeg { leg: attempt.leg, attempt: Some(attempt), answered }],
             };
             self.input(Input::Recovered(Box::new(found)));
@@ -268,7 +270,7 @@ impl Storm {
             Write::Answered { leg, .. } => {
                 self.dialogs.insert(leg);
             }
-            Write::Event { .. } => {}
+            Write::Event { .. } | Write::Cancelled { .. } => {}
             Write::Ended(cdr) => {
                 assert!(self.records.insert(cdr.intent.serial), "a second record");
                 assert!(self.accepted.contains(&cdr.intent.serial), "a record of no call");

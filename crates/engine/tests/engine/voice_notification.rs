@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::world::{World, ended, intent, order, request};
-use engine::Reply;
 use engine::action::{FetchFault, Input, LegInput, PlayId};
 use engine::cdr::{Cause, Outcome};
 use engine::intent::OrderKind;
 use engine::vocabulary::{LegId, Side};
-use engine::writes::{Attempt, FoundLeg, Unfinished};
+use engine::writes::{Attempt, FoundLeg, Unfinished, Write};
+use engine::{Refusal, Reply};
 
 const NOTHING: [&str; 0] = [];
 
@@ -192,7 +192,7 @@ fn cancel_ends_it_in_every_state() {
         let mut world = World::new();
         let serial = reach(&mut world);
         let ticket = world.cancel(serial);
-        assert_eq!(world.wants(), ["hang up 1"]);
+        assert_eq!(world.commit(), ["hang up 1"]);
         assert!(world.replies.contains(&(ticket, Reply::Cancelled)));
         world.leg(1, ended(Cause::HungUp));
         let record = world.record();
@@ -217,6 +217,7 @@ fn found(world: &World, age_ms: i64, answered: bool) -> Unfinished {
         intent,
         ringing_ms: None,
         recorded: answered,
+        cancelled: false,
         legs: vec![FoundLeg {
             leg: attempt.leg,
             attempt: Some(attempt),
@@ -287,4 +288,71 @@ fn after_a_restart_a_call_that_was_up_is_hung_up_and_reported() {
     let record = world.record();
     assert_eq!((record.outcome, record.release_reason()), (Outcome::Interrupted, "998"));
     assert!(record.recorded, "what was recorded until then can be fetched");
+}
+
+#[test]
+fn a_cancellation_is_answered_once_it_is_on_disk() {
+    let mut world = World::new();
+    let serial = world.ringing(order());
+    let ticket = world.cancel(serial);
+    assert_eq!(world.wants(), ["hang up 1"], "at once");
+    let answered = |world: &World| world.replies.contains(&(ticket, Reply::Cancelled));
+    assert!(!answered(&world));
+    world.commit();
+    assert!(answered(&world));
+    assert!(world.disk.contains(&Write::Cancelled { serial }));
+}
+
+#[test]
+fn a_cancellation_that_finds_the_call_unwritten_follows_its_intent() {
+    let mut world = World::new();
+    world.accept(request(order()));
+    let serial = world.fetching().expect("a fetch");
+    world.input(Input::Fetched { serial, result: Ok(()) });
+    world.cancel(serial);
+    assert_eq!(world.commit(), ["open 1 to 8899 as 2222201", "hang up 1"]);
+    let place = |wanted: fn(&Write) -> bool| world.disk.iter().position(wanted);
+    let accepted = place(|write| matches!(write, Write::Accepted { .. }));
+    let cancelled = place(|write| matches!(write, Write::Cancelled { .. }));
+    assert!(accepted.is_some() && accepted < cancelled, "{:?}", world.disk);
+}
+
+#[test]
+fn a_cancellation_that_cannot_be_written_is_not_promised() {
+    let mut world = World::new();
+    let serial = world.ringing(order());
+    let before = world.cancel(serial);
+    world.wants();
+    world.input(Input::CommitFailed);
+    let after = world.cancel(serial);
+    world.wants();
+    for ticket in [before, after] {
+        assert!(world.replies.contains(&(ticket, Reply::Refused(Refusal::Stopping))));
+    }
+}
+
+#[test]
+fn after_a_restart_a_cancelled_call_is_never_dialled() {
+    // Whether it was never dialled, its INVITE is young or old, or it was up.
+    for (age_ms, answered, dialled, wants, outcome) in [
+        (5_000, false, false, &[][..], Outcome::Cancelled),
+        (5_000, false, true, &["fetch", "abandon 5"], Outcome::Unknown),
+        (60_000, false, true, &["abandon 5"], Outcome::Unknown),
+        (5_000, true, true, &["hang up stored 5"], Outcome::Interrupted),
+    ] {
+        let mut world = World::new();
+        let mut unfinished = found(&world, age_ms, answered);
+        let serial = unfinished.intent.serial;
+        unfinished.cancelled = true;
+        if !dialled {
+            unfinished.legs.clear();
+        }
+        world.input(Input::Recovered(Box::new(unfinished)));
+        assert_eq!(world.wants(), wants);
+        world.input(Input::Fetched { serial, result: Ok(()) });
+        assert_eq!(world.wants(), [""; 0], "the clips make no difference");
+        world.leg(5, ended(Cause::HungUp));
+        let record = world.record();
+        assert_eq!((record.outcome, record.release_reason()), (outcome, "998"));
+    }
 }

@@ -44,7 +44,7 @@ pub struct Https {
 
 /// `[sip]`: the listeners towards trunks. Nothing is open to the network that is not needed: where
 /// every trunk is simulated the default is a free port of the loopback interface.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sip {
     /// `OFFHOOK__SIP__UDP`; default `0.0.0.0:5060`, or `127.0.0.1:0` (see above).
@@ -64,10 +64,32 @@ pub struct Sip {
     /// `OFFHOOK__SIP__PUBLIC_ADDRESS`: goes into Via and Contact in place of the bound address.
     #[serde(deserialize_with = "some_ip_address")]
     pub public_address: Option<IpAddr>,
+    /// `OFFHOOK__SIP__REALM`: what softphones are challenged with; default `offhook`. Where it changes, phones that
+    /// keep a hash in place of the password have to be told it anew.
+    pub realm: String,
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Sip {
+            udp: None,
+            tcp: None,
+            tls: None,
+            certificate: None,
+            key: None,
+            public_address: None,
+            realm: "offhook".to_owned(),
+        }
+    }
 }
 
 impl Sip {
     pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let quotable = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
+        if self.realm.is_empty() || self.realm.len() > 128 || !self.realm.chars().all(quotable) {
+            let what = "must be 1 to 128 ASCII characters without blanks, quotes and backslashes";
+            return Err(("sip.realm".into(), what.into()));
+        }
         let missing = match (&self.tls, &self.certificate, &self.key) {
             (None, None, None) | (Some(_), Some(_), Some(_)) => return Ok(()),
             (None, ..) => "tls",

@@ -5,11 +5,19 @@ use engine::vocabulary::TenantId;
 use serde::Deserialize;
 
 use super::{Secret, Trunk};
-use crate::tenants::TenantSettings;
+use crate::tenants::{NewSoftphone, SoftphoneError, TenantSettings};
 
 /// The keys of `[[tenant]]` that say who it is; all others are its settings.
-pub(super) const IDENTITY: [&str; 7] =
-    ["id", "name", "app_key", "app_secret", "access_codes", "callback_shared_key", "suspended"];
+pub(super) const IDENTITY: [&str; 8] = [
+    "id",
+    "name",
+    "app_key",
+    "app_secret",
+    "access_codes",
+    "callback_shared_key",
+    "suspended",
+    "softphones",
+];
 
 /// A tenant as the file gives it: who it is beside the keys of [`TenantSettings`].
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -30,8 +38,33 @@ pub struct TenantInFile {
     /// All its requests are answered with 401; default false.
     #[serde(default)]
     pub suspended: bool,
+    /// Numbers that its people register as; those of an earlier file that are not here any more go.
+    #[serde(default)]
+    pub softphones: Vec<SoftphoneInFile>,
     #[serde(default)]
     pub settings: TenantSettings,
+}
+
+/// One entry of `softphones`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SoftphoneInFile {
+    /// 1 to 32 digits; no other softphone of any tenant has it.
+    pub number: String,
+    /// Or `password_file`; 8 characters or more.
+    pub password: Secret,
+    #[serde(default)]
+    pub remark: String,
+    /// It may neither register nor take calls; default false.
+    #[serde(default)]
+    pub suspended: bool,
+}
+
+impl SoftphoneInFile {
+    pub fn checked(&self) -> Result<NewSoftphone, SoftphoneError> {
+        let password = self.password.reveal().to_owned();
+        NewSoftphone::new(self.number.clone(), password, self.remark.clone(), self.suspended)
+    }
 }
 
 impl TenantInFile {
@@ -54,6 +87,15 @@ impl TenantInFile {
                 return Err(("access_codes".into(), format!("`{code}` is not 1 to 32 digits")));
             }
         }
+        for (index, softphone) in self.softphones.iter().enumerate() {
+            let key = format!("softphones[{index}]");
+            if let Err(error) = softphone.checked() {
+                return Err((key, error.to_string()));
+            }
+            if self.softphones[..index].iter().any(|other| other.number == softphone.number) {
+                return Err((key, format!("`{}` stands twice", softphone.number)));
+            }
+        }
         self.settings.check(|name| trunks.iter().any(|trunk| trunk.name == *name))
     }
 
@@ -65,8 +107,19 @@ impl TenantInFile {
         if self.app_key == other.app_key {
             return Some(("app_key", "is the key of two tenants".into()));
         }
-        let shared = self.access_codes.iter().find(|code| other.access_codes.contains(code))?;
-        Some(("access_codes", format!("`{shared}` belongs to two tenants")))
+        let of_two = |key, shared: &str| Some((key, format!("`{shared}` belongs to two tenants")));
+        let shared = self.access_codes.iter().find(|code| other.access_codes.contains(code));
+        if let Some(shared) = shared {
+            return of_two("access_codes", shared);
+        }
+        let is_others = |number: &&String| other.settings.ita.numbers.contains(number);
+        if let Some(shared) = self.settings.ita.numbers.iter().find(is_others) {
+            return of_two("ita.numbers", shared);
+        }
+        let is_others = |phone: &&SoftphoneInFile| {
+            other.softphones.iter().any(|other| other.number == phone.number)
+        };
+        of_two("softphones", &self.softphones.iter().find(is_others)?.number)
     }
 }
 

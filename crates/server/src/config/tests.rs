@@ -112,6 +112,33 @@ fn the_example_of_the_documentation_is_read() {
 }
 
 #[test]
+fn what_two_legs_need_is_read_and_judged() {
+    let example = include_str!("../../../../docs/offhook.toml");
+    let own = example.lines().skip_while(|line| !line.starts_with("# bidirectional_call"));
+    let own = own.take_while(|line| !line.starts_with("     "));
+    let written: String = own.map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+    let written = written.replace(",\n  restricted", ", restricted");
+    let trust = "trust = [\"hooks.example.com\", \"127.0.0.1:8800 private\"]";
+    let with = |more: &str| read(&FULL.replace(trust, &format!("{trust}\n{more}")));
+    let tenant = with(&written).unwrap().tenants.remove(0);
+    assert_eq!(tenant.settings.ita.balance_minutes, Some(5000));
+    assert_eq!(tenant.settings.anonymous_call.access_code.as_deref(), Some("17908"));
+    let phones = "softphones = [{ number = \"66666666\", password_file = \"password.txt\" }]";
+    let tenant = with(phones).unwrap().tenants.remove(0);
+    assert_eq!(tenant.softphones[0].password.reveal(), "0123 from a file");
+    for (key, wrong) in [
+        ("tenant[0].softphones[0]", "softphones = [{ number = \"6x\", password = \"password\" }]"),
+        ("tenant[0].ita.numbers", "ita = { numbers = [\"+1\"] }"),
+        ("tenant[0].anonymous_call.code_lifetime_s", "anonymous_call = { code_lifetime_s = 61 }"),
+        ("tenant[0].sip_service_address", "sip_service_address = \"sip.example.com\""),
+        ("tenant[0].connection_callback_url", "connection_callback_url = \"http://evil.example/\""),
+    ] {
+        assert_eq!(with(wrong).unwrap_err().key, key, "{wrong}");
+    }
+    assert_eq!(read("[sip]\nrealm = \"a b\"").unwrap_err().key, "sip.realm");
+}
+
+#[test]
 fn without_a_file_there_is_a_simulated_trunk_on_loopback() {
     let config = Config::read(None, []).unwrap();
     assert_eq!(config.http.bind.to_string(), "127.0.0.1:8088");

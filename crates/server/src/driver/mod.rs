@@ -465,11 +465,14 @@ impl Driver {
             (Waiting::Cancel(asker), Reply::Cancelled) => {
                 let _ = asker.send(Ok(()));
             }
+            (Waiting::Cancel(asker), Reply::Refused(_)) => {
+                let _ = asker.send(Err(CancelError::Stopping));
+            }
             (Waiting::Cancel(asker), Reply::NotFound) => {
                 let _ = asker.send(Err(CancelError::NotFound));
             }
             (Waiting::Acceptance(_), Reply::Cancelled | Reply::NotFound)
-            | (Waiting::Cancel(_), Reply::Accepted { .. } | Reply::Refused(_)) => {
+            | (Waiting::Cancel(_), Reply::Accepted { .. }) => {
                 unreachable!("the engine answers an order as what it is")
             }
         }

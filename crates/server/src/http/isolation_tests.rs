@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use store::{CallbackAttempt, CallbackNext, CallbackResult, VoiceStatus};
 
 use super::testing::{Got, OPERATOR_KEY, TENANT, World, settings, wav};
+use super::tests::{ANONYMOUS, CALL_V1, CALL_V3};
 use crate::app::unix_ms;
-use crate::tenants::TenantSettings;
+use crate::tenants::{Pair, TenantSettings};
 use crate::voices::Found;
 
 const T0: i64 = 1_700_000_000_000;
@@ -66,9 +67,13 @@ const fn probe(
 
 const CREATE_V2: &str = super::tests::CREATE_V2;
 const NEW: &str = "/v1/voice_notifications";
+const NEW_CALL: &str = "/v1/bidirectional_calls";
+const PHONES_V1: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryPhone";
+const PHONES_V2: &str = "/apiaccess/CC-Management/v2/mobileAgent/queryPhone";
+const CALLED_INFO: &str = "/apiaccess/CC-Management/v1/mobileAgent/getCalledInfo";
 const NO_BODY: fn(&Theirs) -> Value = |_| json!({});
 
-static PROBES: [Probe; 46] = [
+static PROBES: [Probe; 61] = [
     probe("POST", super::tests::TOKEN, super::tests::TOKEN, |_| login(), Refused(403, "")),
     probe(
         "POST",
@@ -254,6 +259,82 @@ static PROBES: [Probe; 46] = [
     probe("GET", "/v1/docs/{file}", "/v1/docs/swagger-initializer.js", NO_BODY, Open),
     probe("GET", "/healthz", "/healthz", NO_BODY, Open),
     probe("GET", "/readyz", "/readyz", NO_BODY, Open),
+    probe(
+        "POST",
+        CALL_V3,
+        CALL_V3,
+        |_| json!({"softPhone": "66666666", "called": "8899"}),
+        Refused(200, "8"),
+    ),
+    probe(
+        "POST",
+        CALL_V1,
+        CALL_V1,
+        |_| json!({"caller": "88", "called": "8899", "callerPresent": SHOWN}),
+        Refused(200, "5"),
+    ),
+    probe(
+        "POST",
+        CALL_V1,
+        CALL_V1,
+        |_| json!({"caller": "88", "called": "8899", "callBackUrl": format!("http://{HOST}/")}),
+        Refused(200, "9"),
+    ),
+    probe(
+        "POST",
+        NEW_CALL,
+        NEW_CALL,
+        |_| json!({"caller": "88", "called": "8899", "caller_shown": SHOWN}),
+        Refused(422, "caller_shown"),
+    ),
+    // The second tenant has no anonymous calls; without the header that the page wants it is nobody.
+    probe("POST", ANONYMOUS, ANONYMOUS, |_| json!({"called": NUMBER}), Refused(403, "")),
+    probe(
+        "POST",
+        "/v1/anonymous_calls",
+        "/v1/anonymous_calls",
+        |_| json!({"called": NUMBER, "caller_shown": SHOWN}),
+        Refused(422, "service_off"),
+    ),
+    probe("POST", PHONES_V1, PHONES_V1, NO_BODY, Refused(200, "2")),
+    probe("POST", PHONES_V2, PHONES_V2, NO_BODY, Refused(200, "2")),
+    probe(
+        "POST",
+        CALLED_INFO,
+        CALLED_INFO,
+        |_| json!({"called": "100", "caller": "1"}),
+        Refused(200, "5"),
+    ),
+    probe("GET", "/v1/softphones", "/v1/softphones", NO_BODY, Nothing),
+    probe(
+        "PUT",
+        "/v1/softphones/{number}",
+        "/v1/softphones/66666666",
+        |_| json!({"password": "mine from now on"}),
+        Refused(409, "taken"),
+    ),
+    probe(
+        "DELETE",
+        "/v1/softphones/{number}",
+        "/v1/softphones/66666666",
+        NO_BODY,
+        Refused(404, "not_found"),
+    ),
+    probe("GET", "/v1/number_bindings", "/v1/number_bindings", NO_BODY, Nothing),
+    probe(
+        "POST",
+        "/v1/number_bindings",
+        "/v1/number_bindings",
+        |_| json!({"a": NUMBER, "b": SHOWN}),
+        Refused(409, "exhausted"),
+    ),
+    probe(
+        "POST",
+        "/v1/number_bindings/end",
+        "/v1/number_bindings/end",
+        |_| json!({"a": NUMBER, "b": SHOWN}),
+        Refused(404, "not_found"),
+    ),
     // Last: from then on the stranger has a recording of that name itself.
     probe("POST", super::tests::UPLOAD, super::tests::UPLOAD, |_| upload(), Own(200)),
 ];
@@ -324,7 +405,14 @@ async fn world() -> (World, Theirs) {
     };
     world.app.store.callback_attempt(attempt).await.expect("stored");
     let key = world.app.access.create_api_key(TENANT).await.expect("a key").token;
-    world.reset(|tenant| tenant.access_codes = vec![SHOWN.into()]);
+    world.softphone("66666666").await;
+    let pair = Pair { tenant: TENANT, a: NUMBER, b: SHOWN };
+    let pool = ["13800000000".to_owned()];
+    world.app.bindings.bind(pair, &pool, unix_ms() + 60_000, unix_ms()).await.expect("bound");
+    world.reset(|tenant| {
+        tenant.access_codes = vec![SHOWN.into()];
+        tenant.settings.called_marks = [("100".to_owned(), NUMBER.to_owned())].into();
+    });
     (world, Theirs { template, key })
 }
 
@@ -385,6 +473,8 @@ async fn everything_is_still_there(world: &World, theirs: &Theirs) {
         ("/v1/events", SHOWN),
         ("/v1/recordings", FILE),
         ("/v1/tenant", "key-1"),
+        ("/v1/softphones", "66666666"),
+        ("/v1/number_bindings", NUMBER),
     ] {
         let got = world.get(path).await;
         assert!(got.status == 200 && got.text.contains(canary), "{path}: {}", got.text);

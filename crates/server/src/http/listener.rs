@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -49,6 +49,18 @@ impl Scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
         }
+    }
+}
+
+/// Where a request came from, as the listener saw it: behind a proxy that is the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source(pub Option<IpAddr>);
+
+impl<S: Sync> FromRequestParts<S> for Source {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or(Source(None)))
     }
 }
 
@@ -185,10 +197,11 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
+    let source = Source(stream.peer_addr().ok().map(|peer| peer.ip()));
     match tls {
-        None => requests(stream, Scheme::Http, router, stop).await,
+        None => requests(stream, Scheme::Http, source, router, stop).await,
         Some(tls) => match tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => requests(stream, Scheme::Https, router, stop).await,
+            Ok(Ok(stream)) => requests(stream, Scheme::Https, source, router, stop).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
@@ -199,6 +212,7 @@ async fn connection(
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     scheme: Scheme,
+    source: Source,
     router: Router,
     stop: watch::Receiver<bool>,
 ) {
@@ -206,6 +220,7 @@ async fn requests(
         hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let mut request = collapse_slashes(request.map(axum::body::Body::new));
             request.extensions_mut().insert(scheme);
+            request.extensions_mut().insert(source);
             router.clone().oneshot(request)
         });
     let mut http = hyper::server::conn::http1::Builder::new();

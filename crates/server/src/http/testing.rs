@@ -2,7 +2,9 @@
 //! and speech, and a desk that answers for the engine and keeps what it was asked.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -28,11 +30,16 @@ use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
 use crate::speech::speaker::{Speaker, SpeakerSettings};
 use crate::storage::Room;
-use crate::tenants::{PrefixRoute, Tenant, TenantSettings, Tenants};
+use crate::tenants::{
+    NewSoftphone, NumberBindings, PrefixRoute, Softphones, Tenant, TenantSettings, Tenants,
+    TrialDays,
+};
 use crate::voices::{NewTemplate, Upload, VoiceLibrary};
 
 pub const TENANT: TenantId = TenantId(1);
 pub const OTHER: TenantId = TenantId(2);
+/// As page 000 prints it.
+pub const SIP_ADDRESS: &str = "10.137.203.215:5063";
 pub const SECRET: &str = "a secret of sixteen and more";
 pub const OPERATOR_KEY: &str = "an operator's key of 32 and more characters";
 
@@ -47,6 +54,10 @@ pub struct World {
     /// What the desk answers next; without any it accepts.
     pub answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
     pub limited: Limited,
+    /// Whether calls are taken.
+    pub ready: Arc<AtomicBool>,
+    /// Whether the desk leaves new calls unanswered.
+    pub silent: Arc<AtomicBool>,
     /// How far calls have come that the desk has.
     pub progress: Arc<Mutex<BTreeMap<Serial, Progress>>>,
     _directory: TempDir,
@@ -124,14 +135,16 @@ impl World {
         let config = Config { data_directory: directory.path().to_path_buf(), ..Config::default() };
         let room = watch::Sender::new(Room::Enough);
         let (calls, asks, ready) = Calls::channel(store.clone(), room.subscribe(), 16);
-        ready.store(true, std::sync::atomic::Ordering::Relaxed);
+        ready.store(true, Ordering::Relaxed);
         let (asked, answers) = (Arc::default(), Arc::default());
         let (limited, progress) = (Limited::default(), Arc::default());
+        let silent = Arc::default();
         let desk = Desk {
             asked: Arc::clone(&asked),
             answers: Arc::clone(&answers),
             limited: Arc::clone(&limited),
             progress: Arc::clone(&progress),
+            silent: Arc::clone(&silent),
         };
         tokio::spawn(desk.answer(asks));
         let access = Arc::new(access);
@@ -139,6 +152,9 @@ impl World {
         let app = App {
             vault: Vault::new(Arc::clone(&access), store.clone(), at, true),
             new_prefixes: Arc::new(NewPrefixes::new(store.clone(), 3)),
+            softphones: Softphones::new(store.clone(), "offhook".into()),
+            bindings: NumberBindings::new(store.clone()),
+            trial_days: Arc::new(TrialDays::new(store.clone())),
             store,
             calls,
             admission: Admission::new(Duration::from_secs(1)),
@@ -147,6 +163,7 @@ impl World {
             tenants,
             voices: Arc::new(voices),
             speaker: Speaker::open(speech, tls).unwrap(),
+            sip_address: Arc::new(OnceLock::from(SIP_ADDRESS.parse::<SocketAddr>().unwrap())),
             doorbell: watch::Sender::new(0),
         };
         let router = super::router(app.clone());
@@ -159,6 +176,8 @@ impl World {
             asked,
             answers,
             limited,
+            ready,
+            silent,
             progress,
             _directory: directory,
         }
@@ -217,6 +236,20 @@ impl World {
             audio: wav(),
         };
         self.app.voices.add_recording_as(TENANT, id.into(), upload, unix_ms()).await.unwrap();
+    }
+
+    /// A softphone of the tenant.
+    pub async fn softphone(&self, number: &str) {
+        let password = format!("password of {number}");
+        let new = NewSoftphone::new(number.into(), password, String::new(), false).unwrap();
+        let sealer = &self.app.access.sealer;
+        self.app.softphones.put(TENANT, new, false, sealer).await.unwrap();
+    }
+
+    /// Takes the SIP listener away.
+    pub fn unlisted(&mut self) {
+        self.app.sip_address = Arc::default();
+        self.router = super::router(self.app.clone());
     }
 
     /// A stored template's id.
@@ -286,15 +319,21 @@ struct Desk {
     answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
     limited: Limited,
     progress: Arc<Mutex<BTreeMap<Serial, Progress>>>,
+    silent: Arc<AtomicBool>,
 }
 
 impl Desk {
     async fn answer(self, mut asks: tokio::sync::mpsc::Receiver<Ask>) {
+        let mut unanswered = Vec::new();
         while let Some(ask) = asks.recv().await {
             match ask {
                 Ask::Accept(request, reply) => {
                     self.asked.lock().unwrap().push(*request);
                     let serial = Serial(1_308_434_073_450_058_757);
+                    if self.silent.load(Ordering::Relaxed) {
+                        unanswered.push(reply);
+                        continue;
+                    }
                     let planned = self.answers.lock().unwrap().pop_front();
                     let _ = reply.send(planned.unwrap_or(Ok(Accepted { serial, replayed: false })));
                 }

@@ -15,6 +15,9 @@ pub const CREATE_V1: &str = "/apiaccess/rest/voiceNotification/v1/createVoiceNot
 pub const QUERY: &str = "/apiaccess/rest/voiceNotification/v1/queryVoiceNotificationRecording";
 pub const UPLOAD: &str = "/apiaccess/rest/cc-management/v1/importVoiceFile/upload";
 pub const TEMPLATE: &str = "/apiaccess/rest/cc-management/v1/createVoiceTemplate";
+pub const CALL_V3: &str = "/apiaccess/CC-Management/v3/mobileAgent/createCall";
+pub const CALL_V1: &str = "/apiaccess/CC-Management/v1/mobileAgent/createCall";
+pub const ANONYMOUS: &str = "/apiaccess/ccmessaging/v1/mobileagent/createcall";
 pub const RECORDS: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryCallDetailRecord";
 pub const ADDRESS: &str = "/apiaccess/CC-Management/v1/mobileAgent/getRecordingAddress";
 

@@ -5,29 +5,25 @@ mod refused;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
-use engine::intent::{Idempotency, IdempotencyKey, Order};
-use engine::vocabulary::{CallKind, TenantId};
+use engine::intent::Order;
+use engine::vocabulary::CallKind;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub use order::{Entry, Field, PlaylistWish, TenantView, Wish, judge};
+pub use order::{Entry, PlaylistWish, TenantView, Wish, judge};
 pub use refused::Refused;
 
 use super::auth::ApiTenant;
 use super::body::{ApiBody, CALL_BODY};
+use super::ordering::{
+    BUSY_RETRY_S, BUSY_TEXT, Field, idempotency, place, queue_text, quota_text, request,
+};
 use super::wire::{Reply, WireError, WrongType, number_field, object, text_field};
-use crate::access::sha256;
-use crate::app::{App, unix_ms};
-use crate::calls::{Accepted, Quota, Refusal, Request};
+use crate::app::App;
+use crate::calls::Refusal;
 use crate::tenants::Tenant;
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Characters of an `Idempotency-Key`.
-const MAX_KEY: usize = 255;
-/// Seconds that a client is asked to wait when the server has too much to do.
-pub const BUSY_RETRY_S: u32 = 1;
 
 /// The reply, in the printed order of its keys.
 #[derive(Serialize)]
@@ -77,7 +73,8 @@ async fn create(
         return Err(WireError::Unauthorised("the voice notification service is switched off"));
     }
     let object = object(body)?;
-    let idempotency = idempotency(tenant.id, headers, body).map_err(WireError::BadRequest)?;
+    let kind = CallKind::VoiceNotification;
+    let idempotency = idempotency(tenant.id, kind, headers, body).map_err(WireError::BadRequest)?;
     let order = match judged(app, tenant, wish(&object)) {
         Ok(order) => order,
         Err(refused) => return Ok(refusal(refused.code(), refused.to_string())),
@@ -89,10 +86,9 @@ async fn create(
             result: Some(Created { call_serial_no: accepted.serial.to_string() }),
         })
         .into_response()),
-        Err(Refusal::QueueFull { retry_after_s }) => Ok(later(
-            &format!("too many calls wait; try again in {retry_after_s} s"),
-            retry_after_s,
-        )),
+        Err(Refusal::QueueFull { retry_after_s }) => {
+            Ok(later(&queue_text(retry_after_s), retry_after_s))
+        }
         Err(Refusal::DailyLimit { quota, retry_after_s }) => {
             Ok(later(&quota_text(quota, retry_after_s), retry_after_s))
         }
@@ -114,62 +110,6 @@ pub fn judged(app: &App, tenant: &Tenant, wish: Wish) -> Result<Order, Refused> 
     app.voices.read(tenant.id, |shelf| judge(wish, TenantView { tenant, defaults, fraud, shelf }))
 }
 
-/// An order with what the engine limits and remembers it by.
-pub fn request(
-    app: &App,
-    tenant: &Tenant,
-    idempotency: Option<Idempotency>,
-    order: Order,
-) -> Request {
-    Request {
-        tenant: tenant.id,
-        limits: tenant.settings.limits(&app.config.defaults),
-        idempotency,
-        queue_timeout: tenant.settings.queue_timeout(&app.config.defaults),
-        order,
-    }
-}
-
-/// Hands an order in and keeps an eye on where its tenant calls.
-pub async fn place(app: &App, request: Request) -> Result<Accepted, Refusal> {
-    let (tenant, called) = (request.tenant, request.order.called.clone());
-    let accepted = app.calls.accept(request).await?;
-    if !accepted.replayed {
-        match app.new_prefixes.note(tenant, accepted.serial, &called, unix_ms()).await {
-            Ok(true) => app.doorbell.send_modify(|count| *count += 1),
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "where a tenant calls could not be stored"),
-        }
-    }
-    Ok(accepted)
-}
-
-/// What a client is told whose tenant has used up its day.
-pub fn quota_text(quota: Quota, retry_after_s: u32) -> String {
-    let what = match quota {
-        Quota::Calls => "calls",
-        Quota::Minutes => "minutes",
-    };
-    format!("the tenant's {what} of today are used up; its day is over in {retry_after_s} s")
-}
-
-/// The `Idempotency-Key` of a request, with the hash of the body as it came.
-pub fn idempotency(
-    tenant: TenantId,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<Option<Idempotency>, String> {
-    let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = value.to_str().ok().map(str::trim);
-    match key.filter(|key| !key.is_empty() && key.len() <= MAX_KEY) {
-        Some(key) => Ok(Some(Idempotency {
-            key: IdempotencyKey { tenant, kind: CallKind::VoiceNotification, key: key.to_owned() },
-            body_sha256: sha256(body),
-        })),
-        None => Err(format!("Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters")),
-    }
-}
-
 /// Refused: HTTP 200, and a code that tells what to change.
 fn refusal(code: u32, ret_msg: String) -> Response {
     Reply(Answer { ret_msg, ret_code: code.to_string(), result: None }).into_response()
@@ -177,7 +117,7 @@ fn refusal(code: u32, ret_msg: String) -> Response {
 
 /// The server itself has no time: nothing was looked at.
 fn too_busy() -> Response {
-    later("the server has too much to do; try again in a moment", BUSY_RETRY_S)
+    later(BUSY_TEXT, BUSY_RETRY_S)
 }
 
 fn later(ret_msg: &str, retry_after_s: u32) -> Response {

@@ -27,6 +27,9 @@ pub fn start(app: &App, happenings: Happenings, mut stop: watch::Receiver<bool>)
                     happenings.tell(Happening::DiskFailed(why.clone()));
                 }
             }
+            if let Err(error) = app.bindings.expire(now_ms).await {
+                tracing::warn!(%error, "old bindings of virtual numbers could not be deleted");
+            }
             if let Err(error) = app.store.expire_idempotency(now_ms).await {
                 tracing::warn!(%error, "old idempotency keys could not be deleted");
             }

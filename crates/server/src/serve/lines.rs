@@ -49,6 +49,9 @@ impl Lines {
         }
         let tls = certificates::sip_tls(config)?;
         let (sip, sip_events) = network::start_sip(config, &tls, store, &found).await?;
+        if let Some(address) = network::sip_service_address(config, &sip) {
+            app.sip_address.get_or_init(|| address);
+        }
         let media = network::start_media(config, happenings.clone())?;
         let carriers = simulated::start_carriers(config).await?;
         let trunks = network::resolve_trunks(config, &carriers, &tls, happenings).await?;

@@ -52,6 +52,14 @@ pub async fn start_sip(
     Ok((endpoint, events))
 }
 
+/// Where phones and apps find SIP over UDP.
+pub fn sip_service_address(config: &Config, endpoint: &sip::Endpoint) -> Option<SocketAddr> {
+    let bound = endpoint.local_addresses();
+    let (_, bound) = bound.into_iter().find(|(kind, _)| *kind == sip::Transport::Udp)?;
+    let public = public_address(config.sip.public_address, bound.ip());
+    Some(SocketAddr::new(public.unwrap_or(bound.ip()), bound.port()))
+}
+
 fn endpoint(
     config: &Config,
     tls: &sip::TlsSettings,

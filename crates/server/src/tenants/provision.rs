@@ -4,7 +4,10 @@
 use engine::vocabulary::TenantId;
 use store::{Store, StoreError, VoiceStatus};
 
-use super::{BadSettings, PrefixRoute, Tenant, TenantSettings, Tenants};
+use super::{
+    Anonymous, BadSettings, NewSoftphone, NumberBindings, PrefixRoute, SoftphoneError, Softphones,
+    Tenant, TenantSettings, Tenants,
+};
 use crate::access::{Access, SealError, random_hex, sha256};
 use crate::config::{Config, TenantInFile};
 use crate::speech::engines::SpeechError;
@@ -22,6 +25,7 @@ const FIRST_ACCESS_CODES: [&str; 2] = ["2222201", "95599"];
 const FIRST_PREFIXES: [&str; 9] = ["0", "1", "2", "3", "4", "5", "7", "8", "9"];
 /// The port of the printed callback address; a receiver on this machine may take it.
 const FIRST_TRUST: [&str; 2] = ["127.0.0.1:8800 private", "localhost:8800 private"];
+const FIRST_SOFTPHONE: &str = "66666666";
 const FIRST_RECORDING: &str = "100001";
 const FIRST_RECORDING_TEXT: &str = "Hello. This is a voice notification from off hook. \
     If you can hear this, your first call has worked. Good bye.";
@@ -31,6 +35,8 @@ const FIRST_RECORDING_TEXT: &str = "Hello. This is a voice notification from off
 pub struct FirstRun {
     pub app_key: String,
     pub app_secret: String,
+    /// Of softphone 66666666.
+    pub softphone_password: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +49,10 @@ pub enum ProvisionError {
     Settings(#[from] BadSettings),
     #[error(transparent)]
     Seal(#[from] SealError),
+    #[error("[[tenant]] {id}: softphone `{number}`: {source}")]
+    Softphone { id: u32, number: String, source: SoftphoneError },
+    #[error("the softphones could not be read: {0}")]
+    Softphones(#[from] SoftphoneError),
     #[error("the first recording could not be stored: {0}")]
     Voice(#[from] VoiceError),
     #[error("the first recording could not be spoken: {0}")]
@@ -58,16 +68,20 @@ pub struct Provisioner<'a> {
     pub access: &'a Access,
     pub voices: &'a VoiceLibrary,
     pub speaker: &'a Speaker,
+    pub softphones: &'a Softphones,
+    pub bindings: &'a NumberBindings,
 }
 
 impl Provisioner<'_> {
-    /// Fills `tenants` and the voice library. The first run's key and secret, where it was one: to
+    /// Fills `tenants`, the voice library, softphones and bindings. The first run's key and secret, where it was one: to
     /// be printed once.
     pub async fn run(
         &self,
         tenants: &Tenants,
         now_ms: i64,
     ) -> Result<Option<FirstRun>, ProvisionError> {
+        self.softphones.load(&self.access.sealer).await?;
+        self.bindings.load().await?;
         for tenant in &self.config.tenants {
             self.apply(tenant).await?;
         }
@@ -103,6 +117,24 @@ impl Provisioner<'_> {
                 self.access.sealer.seal(id, CALLBACK_SHARED_KEY, key.reveal().as_bytes())?;
             self.store.put_secret(id, CALLBACK_SHARED_KEY, sealed).await?;
         }
+        self.apply_softphones(tenant).await
+    }
+
+    async fn apply_softphones(&self, tenant: &TenantInFile) -> Result<(), ProvisionError> {
+        let id = tenant.tenant_id();
+        let written: Vec<&str> = tenant.softphones.iter().map(|phone| &*phone.number).collect();
+        self.softphones.keep_of_file(id, &written).await?;
+        for softphone in &tenant.softphones {
+            let put = async {
+                let new = softphone.checked()?;
+                self.softphones.put(id, new, true, &self.access.sealer).await
+            };
+            put.await.map_err(|source| ProvisionError::Softphone {
+                id: tenant.id,
+                number: softphone.number.clone(),
+                source,
+            })?;
+        }
         Ok(())
     }
 
@@ -112,7 +144,12 @@ impl Provisioner<'_> {
         if self.voices.read(FIRST_TENANT, |shelf| shelf.find(FIRST_RECORDING).is_none()) {
             self.first_recording(now_ms).await?;
         }
-        let first = FirstRun { app_key: random_hex::<16>()?, app_secret: random_hex::<16>()? };
+        let first = FirstRun {
+            app_key: random_hex::<16>()?,
+            app_secret: random_hex::<16>()?,
+            softphone_password: random_hex::<8>()?,
+        };
+        self.first_softphone(&first).await?;
         let settings = self.first_settings();
         let tenant = Tenant {
             id: FIRST_TENANT,
@@ -130,6 +167,13 @@ impl Provisioner<'_> {
         Ok(first)
     }
 
+    async fn first_softphone(&self, first: &FirstRun) -> Result<(), SoftphoneError> {
+        let (number, password) = (FIRST_SOFTPHONE.to_owned(), first.softphone_password.clone());
+        let new = NewSoftphone::new(number, password, "made at the first start".to_owned(), false)?;
+        self.softphones.put(FIRST_TENANT, new, false, &self.access.sealer).await?;
+        Ok(())
+    }
+
     fn first_settings(&self) -> TenantSettings {
         let trunks = &self.config.trunks;
         let sim = trunks.iter().find(|trunk| &*trunk.name.0 == "sim").or(trunks.first());
@@ -144,6 +188,7 @@ impl Provisioner<'_> {
         TenantSettings {
             routes: FIRST_PREFIXES.into_iter().filter_map(route).collect(),
             trust: crate::callbacks::trust::TrustList(trusted.to_vec()),
+            anonymous_call: Anonymous { enabled: true, ..Anonymous::default() },
             ..TenantSettings::default()
         }
     }

@@ -14,6 +14,7 @@ use crate::callbacks::trust::{TrustList, parse_callback_url};
 use crate::config::{Defaults, Fraud};
 
 use super::routes::PrefixRoute;
+use super::two_legs::{Anonymous, Bidirectional, Ita, check_service_address};
 
 /// A tenant's settings; what is absent takes the process's default (`[defaults]`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,18 @@ use super::routes::PrefixRoute;
 pub struct TenantSettings {
     /// Whether the voice notification interfaces are on; off: HTTP 401. Default true.
     pub voice_notification: bool,
+    /// Which bidirectional call it has; default `aicc`.
+    pub bidirectional_call: Bidirectional,
+    #[serde(skip_serializing_if = "Ita::is_default")]
+    pub ita: Ita,
+    #[serde(skip_serializing_if = "Anonymous::is_default")]
+    pub anonymous_call: Anonymous,
+    /// Where its phones and apps find the server, `ip:port`; default the SIP listener's public address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sip_service_address: Option<String>,
+    /// What `getCalledInfo` says of a number: the number that stands behind it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub called_marks: BTreeMap<String, String>,
     /// Which trunks carry which numbers: the longest prefix wins; a number without one is refused.
     pub routes: Vec<PrefixRoute>,
     /// Follow a carrier that sends a call on (3xx) to a number that these settings let the tenant call.
@@ -30,6 +43,9 @@ pub struct TenantSettings {
     /// Where release callbacks go when a request names no `callBackUrl`; needs its entry in `trust`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_callback_url: Option<String>,
+    /// Where it is told that the two parties of a call are connected; needs its entry in `trust`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_callback_url: Option<String>,
     /// How callbacks are signed where a shared key is set; default `hmac_sha256`.
     pub signature: SignatureKind,
     /// The zone of its days and of the times in callbacks: `UTC` (default) or an offset such as `+08:00`.
@@ -72,6 +88,10 @@ pub struct TenantSettings {
     /// A trial tenant may call only these numbers (return code 16); absent: no trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial_numbers: Option<Vec<String>>,
+    /// The agent-side numbers of a trial tenant's bidirectional calls (return code 16), of which it may make ten a day
+    /// (21); absent: those it may call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial_agents: Option<Vec<String>>,
     /// Who approves uploaded recordings; default `automatic`.
     pub review: Review,
     /// The speech engine per language (`en`, `zh`), by its name in `[speech]`.
@@ -82,10 +102,16 @@ impl Default for TenantSettings {
     fn default() -> Self {
         TenantSettings {
             voice_notification: true,
+            bidirectional_call: Bidirectional::default(),
+            ita: Ita::default(),
+            anonymous_call: Anonymous::default(),
+            sip_service_address: None,
+            called_marks: BTreeMap::new(),
             routes: Vec::new(),
             redirects: false,
             trust: TrustList::default(),
             default_callback_url: None,
+            connection_callback_url: None,
             signature: SignatureKind::HmacSha256,
             time_zone: TimeZone(UtcOffset::UTC),
             calls_per_second: None,
@@ -102,6 +128,7 @@ impl Default for TenantSettings {
             record: false,
             caller_transparency: false,
             trial_numbers: None,
+            trial_agents: None,
             review: Review::Automatic,
             speech: BTreeMap::new(),
         }
@@ -200,6 +227,29 @@ impl TenantSettings {
         if on_trial.is_some_and(|list| !list.iter().any(|number| number == called)) {
             return Err(Barred::Trial);
         }
+        self.may_reach(called, fraud)
+    }
+
+    /// The same for the manager's side of a call, where a list of its own says whom a trial rings.
+    pub fn may_be_agent(&self, number: &str, fraud: &Fraud) -> Result<Route, Barred> {
+        match self.is_trial_agent(number) {
+            Some(true) => self.may_reach(number, fraud),
+            Some(false) => Err(Barred::Trial),
+            None => self.may_call(number, fraud),
+        }
+    }
+
+    /// Whether a trial tenant's list of agent-side numbers has it; `None`: there is no list.
+    pub fn is_trial_agent(&self, number: &str) -> Option<bool> {
+        let list = self.trial_agents.as_ref()?;
+        Some(list.iter().any(|listed| listed == number))
+    }
+
+    pub fn is_on_trial(&self) -> bool {
+        self.trial_numbers.is_some() || self.trial_agents.is_some()
+    }
+
+    fn may_reach(&self, called: &str, fraud: &Fraud) -> Result<Route, Barred> {
         if fraud.is_premium(called) && !self.premium {
             return Err(Barred::Premium);
         }
@@ -270,10 +320,31 @@ impl TenantSettings {
             }
         }
         self.retention.check()?;
-        if let Some(url) = &self.default_callback_url {
-            let refused = |what: String| ("default_callback_url".to_owned(), what);
+        self.check_two_legs()?;
+        let urls = [
+            ("default_callback_url", &self.default_callback_url),
+            ("connection_callback_url", &self.connection_callback_url),
+        ];
+        for (key, url) in urls {
+            let Some(url) = url else { continue };
+            let refused = |what: String| (key.to_owned(), what);
             let url = parse_callback_url(url).map_err(|error| refused(error.to_string()))?;
             self.trust.permits(&url).map_err(|error| refused(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn check_two_legs(&self) -> Result<(), (String, String)> {
+        self.ita.check()?;
+        self.anonymous_call.check()?;
+        let address = self.sip_service_address.as_deref();
+        address.map_or(Ok(()), check_service_address)?;
+        let marks = self.called_marks.iter().flat_map(|(mark, number)| [mark, number]);
+        for number in marks.chain(self.trial_agents.iter().flatten()) {
+            if number.is_empty() || number.len() > 32 {
+                let what = format!("`{number}` is not 1 to 32 characters");
+                return Err(("called_marks and trial_agents".into(), what));
+            }
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! `kill -9` in each state of a call, and what the next start makes of it.
 
+use std::time::Duration;
+
 use engine::writes::Write;
-use sim::{CarrierConfig, EndedBy};
+use sim::{Behaviour, CarrierConfig, EndedBy};
 use store::{Store, StoreConfig};
 
 use crate::support::{Launch, PATIENCE, Setting, World, tone};
@@ -46,6 +48,21 @@ async fn a_call_that_rings_goes_on_by_the_same_invite() {
     world.reaches(&serial, "call.dialling").await;
     let world = restart(world);
     resolved(&world, &serial, "played", "1").await;
+}
+
+/// The phone says nothing at all, so that the call is still there when the process dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_that_was_answered_holds_after_a_crash() {
+    let world = World::start().await;
+    let serial = world.call("1020").await;
+    world.reaches(&serial, "call.dialling").await;
+    assert_eq!(world.client.cancel(&serial).await.expect("a reply").status, 202);
+    let world = restart(world);
+    world.carrier.behave("1020", Behaviour::Answer { ring: Duration::ZERO });
+    resolved(&world, &serial, "unknown", "998").await;
+    let timeline = world.client.timeline(&serial).await.expect("a timeline").to_string();
+    assert!(timeline.contains("the INVITE that was out is cancelled"), "{timeline}");
+    assert!(!timeline.contains("the INVITE that was out is sent again"), "{timeline}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,7 +64,7 @@ const UNKNOWN: &[&str] = &["unknown"];
 const INTERRUPTED: &[&str] = &["interrupted"];
 /// A matter of milliseconds: whether the INVITE was in the same commit as the intent.
 const PLAYED_OR_UNKNOWN: &[&str] = &["played", "unknown"];
-/// The cancellation itself is not on disk: the INVITE is sent again, for a phone that rings on, or has stopped.
+/// The cancellation may not be on disk: the INVITE is sent again, for a phone that rings on, or has stopped.
 const TAKEN_BACK: &[&str] = &["cancelled", "no_answer", "unknown", "failed"];
 
 fn deaths() -> Vec<Death> {
@@ -162,6 +162,8 @@ fn cancelled() -> Vec<Death> {
     let cancelled = |place, outcomes| death(Trunk::Udp, Course::Cancelled, place, outcomes);
     vec![
         cancelled("hang_up_before", TAKEN_BACK),
+        cancelled("cancelled_before_commit", TAKEN_BACK),
+        cancelled("cancelled_after_commit", UNKNOWN),
         cancelled("cancel_after", TAKEN_BACK),
         cancelled("ended_before_commit", TAKEN_BACK),
         cancelled("ended_after_commit", &["cancelled"]),

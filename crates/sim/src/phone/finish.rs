@@ -9,7 +9,7 @@ use media::Stats;
 use sip::End;
 use tokio::sync::watch;
 
-use super::{Phone, Stage};
+use super::{Phone, Side, Stage};
 use crate::audio_leg::AudioError;
 use crate::fork::ForkReport;
 use crate::{CallReport, EndedBy, Heard, Moment, RtpReport};
@@ -90,6 +90,23 @@ impl Log {
         }
     }
 
+    /// A digit that came by INFO, in one of the two forms that are in use.
+    pub fn info(&mut self, body: &sip::Body) {
+        let text = String::from_utf8_lossy(&body.bytes);
+        let digit = match body.content_type.as_str() {
+            "application/dtmf-relay" => text.lines().find_map(|line| {
+                let (name, value) = line.split_once('=')?;
+                let is_signal = name.trim().eq_ignore_ascii_case("signal");
+                is_signal.then(|| value.trim().chars().next()).flatten()
+            }),
+            "application/dtmf" => text.trim().chars().next(),
+            _ => None,
+        };
+        if self.digits_heard.len() < MAX_DIGITS {
+            self.digits_heard.extend(digit);
+        }
+    }
+
     pub fn next_digit(&mut self) -> Option<char> {
         let digit = self.digits_heard.chars().nth(self.digits_taken)?;
         self.digits_taken += 1;
@@ -116,10 +133,11 @@ async fn fate(mut second: watch::Receiver<ForkReport>) -> ForkReport {
 }
 
 /// Who ended the call, by what SIP says and whether our 200 had left.
-pub(super) fn ended_by(end: &End, answered: bool) -> EndedBy {
+pub(super) fn ended_by(end: &End, answered: bool, side: Side) -> EndedBy {
     match end.by {
         sip::EndedBy::Us => EndedBy::Phone,
         sip::EndedBy::Peer if answered => EndedBy::Caller,
+        sip::EndedBy::Peer if side == Side::Caller => EndedBy::Refused,
         sip::EndedBy::Peer => EndedBy::Cancel,
         sip::EndedBy::Timeout(_) | sip::EndedBy::Transport | sip::EndedBy::Core => EndedBy::Lost,
     }
@@ -127,7 +145,12 @@ pub(super) fn ended_by(end: &End, answered: bool) -> EndedBy {
 
 impl Phone {
     /// Ends the call where it is not over, lets go of the audio, and reports.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(self) {
+        self.end().await;
+    }
+
+    /// The same for a phone that a person holds in his hand, who wants to see the report.
+    pub async fn end(mut self) -> CallReport {
         let ended_early = self.stage == Stage::Over;
         let ended_at = Moment::now();
         if !ended_early && self.hang_up_within_limit().await.is_err() {
@@ -144,7 +167,8 @@ impl Phone {
         };
         let report =
             CallReport { second_answer, ..self.report(ended_at, &stats.unwrap_or_default()) };
-        self.exchange.ledger().ended(report);
+        self.exchange.ledger().ended(report.clone());
+        report
     }
 
     async fn hang_up_within_limit(&mut self) -> Result<(), tokio::time::error::Elapsed> {

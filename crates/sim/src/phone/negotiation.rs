@@ -5,6 +5,7 @@ use sip::{Body, Command};
 
 use super::{Happening, Over, Phone};
 use crate::audio_leg::AudioError;
+use crate::sdp_edit;
 
 impl Phone {
     /// Offers the session anew in a re-INVITE; whether the caller took it. `edit` changes the offer.
@@ -28,9 +29,23 @@ impl Phone {
                     return Ok(true);
                 }
                 Happening::OfferAnswered(None) => return Ok(false),
-                Happening::Nothing | Happening::Media(_) | Happening::Confirmed => {}
+                Happening::Nothing
+                | Happening::Media(_)
+                | Happening::Confirmed
+                | Happening::Progress(_)
+                | Happening::Answered => {}
             }
         }
+    }
+
+    /// Puts the far side on hold; whether it took that.
+    pub async fn hold(&mut self) -> Result<bool, Over> {
+        self.reinvite(|offer| sdp_edit::with_direction(offer, "sendonly")).await
+    }
+
+    /// Takes the call back.
+    pub async fn resume(&mut self) -> Result<bool, Over> {
+        self.reinvite(Bytes::copy_from_slice).await
     }
 
     /// Our session description: the answer to the INVITE's offer, or an offer where it had none.

@@ -12,7 +12,7 @@ use sip::{
     Address, Body, Command, Credentials, Destination, End, Endpoint, HangUpCause, Invite, LegId,
     Transport, Uri,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Whatever a test waits for comes long before this.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -25,6 +25,8 @@ pub struct Caller {
     next: AtomicU64,
     pub credentials: Option<Credentials>,
     pub codecs: Vec<Codec>,
+    /// Where the phone that changed last is reached.
+    pub bound: watch::Receiver<Vec<sip::Binding>>,
 }
 
 /// One call of a [`Caller`].
@@ -45,13 +47,27 @@ impl Caller {
     }
 
     pub async fn trusting(tls: sip::TlsSettings) -> Caller {
+        Caller::with(tls, sip::Policy::default()).await
+    }
+
+    /// At which the phone `user` can register.
+    pub async fn with_phone(tls: sip::TlsSettings, user: &str, password: &str) -> Caller {
+        let accept_register = sip::AcceptRegister::Phones;
+        let policy = sip::Policy { accept_register, ..sip::Policy::default() };
+        let login = Some(sip::DigestUser::from_password(user, &policy.phones.realm, password));
+        let caller = Caller::with(tls, policy).await;
+        caller.endpoint.command(Command::SetUser { user: user.to_owned(), login }).unwrap();
+        caller
+    }
+
+    async fn with(tls: sip::TlsSettings, policy: sip::Policy) -> Caller {
         let bind = "127.0.0.1:0".parse().unwrap();
         let listener = |transport| sip::Listener { transport, bind, public_address: None };
         let (endpoint, mut events) = Endpoint::start(sip::EndpointConfig {
             listeners: [Transport::Udp, Transport::Tcp, Transport::Tls].map(listener).to_vec(),
             limits: sip::Limits::default(),
             tls,
-            policy: sip::Policy::default(),
+            policy,
             user_agent: None,
             seed: std::process::id().into(),
         })
@@ -59,8 +75,12 @@ impl Caller {
         .unwrap();
         let sip_legs: Arc<Mutex<HashMap<LegId, mpsc::Sender<sip::Event>>>> = Arc::default();
         let by_leg = Arc::clone(&sip_legs);
+        let (told, bound) = watch::channel(Vec::new());
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
+                if let sip::Event::Bound { bindings, .. } = &event {
+                    told.send_replace(bindings.clone());
+                }
                 if let Some(leg) = leg_of(&event)
                     && let Some(call) = by_leg.lock().unwrap().get(&leg)
                 {
@@ -79,7 +99,19 @@ impl Caller {
         };
         let media = media::start(media::Config::default(), Box::new(sink)).unwrap();
         let (next, codecs) = (AtomicU64::new(1), Codec::ALL.to_vec());
-        Caller { endpoint, media, sip_legs, media_legs, next, credentials: None, codecs }
+        Caller { endpoint, media, sip_legs, media_legs, next, credentials: None, codecs, bound }
+    }
+
+    pub fn address(&self, transport: Transport) -> SocketAddr {
+        let addresses = self.endpoint.local_addresses();
+        addresses.iter().find(|(kind, _)| *kind == transport).unwrap().1
+    }
+
+    /// Calls a phone that has registered here.
+    pub async fn dial_phone(&self, phone: &sip::Binding) -> Call {
+        let mut call = self.call();
+        let offer = call.offer(self.codecs.clone()).await;
+        self.invite(call, phone.destination, phone.uri.user(), Some(offer)).await
     }
 
     pub async fn dial(&self, to: SocketAddr, number: &str) -> Call {

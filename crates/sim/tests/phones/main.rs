@@ -7,3 +7,4 @@ mod control_port;
 mod foreign;
 mod heard;
 mod reserved_numbers;
+mod softphones;

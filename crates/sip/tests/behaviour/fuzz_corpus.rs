@@ -33,6 +33,11 @@ fn vias_and_contacts() {
 }
 
 #[test]
+fn registers_of_phones() {
+    replay("register", signalling::register);
+}
+
+#[test]
 fn programs_of_commands_messages_and_time() {
     replay("transaction_program", signalling::transaction_program);
 }

@@ -160,6 +160,22 @@ fn thirty_thousand_guessed_codes_reach_the_caller_no_more_often_than_allowed() {
     assert_eq!(solo.sent_kinds(), ["100"], "five minutes later a stranger is heard again");
 }
 
+#[test]
+fn who_takes_his_guess_back_at_once_has_guessed_all_the_same() {
+    let mut solo = switchboard();
+    let mut shown = 0;
+    for guess in 0..100 {
+        let uri = format!("sip:17908{guess:04}@192.0.2.1");
+        let call = format!("guess{guess}");
+        let invite = Outside { uri: &uri, call_id: &call, branch: &call, ..Outside::default() };
+        let invite = request(&invite);
+        solo.receive(&invite);
+        solo.receive(&invite.replace("INVITE", "CANCEL"));
+        shown += solo.said().iter().filter(|said| said.starts_with("incoming")).count();
+    }
+    assert_eq!(shown, 20);
+}
+
 /// Instructions cannot be counted here, so the clock has to do: medians of alternating samples, and
 /// a bound that only work of another kind (a hash more or less) would pass.
 #[test]

@@ -94,7 +94,8 @@ impl Phone {
         let answer = solo.one();
         if kind(&answer) == "401" {
             let offered = all_headers(&answer, "WWW-Authenticate");
-            self.challenge = Some((offered[self.algorithm].to_owned(), 0));
+            let taken = offered.get(self.algorithm).unwrap_or(&offered[0]);
+            self.challenge = Some(((*taken).to_owned(), 0));
         }
         answer
     }

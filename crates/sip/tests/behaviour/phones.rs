@@ -30,6 +30,32 @@ fn a_phone_registers_with_either_algorithm_and_is_reached_where_it_came_from() {
 }
 
 #[test]
+fn a_phone_that_gives_up_over_sha_256_is_offered_md5_alone() {
+    let offered = |answer: &str| all_headers(answer, "WWW-Authenticate").len();
+    let mut solo = switchboard();
+    // One that is not known for it comes again without a password.
+    let mut phone = Phone::new("66666666", HERE);
+    let first = phone.message("REGISTER", "sip:192.0.2.1", "");
+    for _ in 0..2 {
+        solo.receive_from(HERE, &first);
+        assert_eq!(offered(&solo.one()), 2, "a copy is no second try");
+    }
+    solo.pass(Duration::from_secs(30));
+    assert_eq!(offered(&phone.say(&mut solo, "REGISTER", "sip:192.0.2.1", "")), 1);
+    assert_eq!(kind(&phone.bind(&mut solo, "")), "200");
+    // One that understood is offered both each time.
+    let mut other = Phone::new("66666667", THERE);
+    for _ in 0..3 {
+        other.challenge = None;
+        assert_eq!(offered(&other.say(&mut solo, "REGISTER", "sip:192.0.2.1", "")), 2);
+        assert_eq!(kind(&other.bind(&mut solo, "")), "200");
+    }
+    let known = "User-Agent: baresip v1.0.0 (x86_64/linux)\r\n";
+    let mut baresip = Phone::new("66666667", "198.51.100.9:5060");
+    assert_eq!(offered(&baresip.say(&mut solo, "REGISTER", "sip:192.0.2.1", known)), 1);
+}
+
+#[test]
 fn a_phone_behind_nat_is_called_and_spoken_to_at_its_own_source_address() {
     let mut solo = switchboard();
     let mut phone = Phone::new("66666666", "10.0.0.7:40000");

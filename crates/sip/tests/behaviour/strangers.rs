@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use sip::*;
 use sipx_sip::auth::{self, Challenge};
 
+use crate::phone::switchboard;
 use crate::world::*;
 
 /// The method; what anybody gets by default; what the three get where a password is asked for.
@@ -93,6 +94,26 @@ fn where_passwords_are_asked_for_only_the_right_one_opens_and_only_invite_and_re
             let message = from_outside(method, &login.unwrap_or_default());
             assert_eq!(what_becomes_of(&mut solo, &message), expected, "{method} {password:?}");
         }
+    }
+}
+
+/// The same where the caller of the core decides and phones register: a stranger gets through with digits, for they may
+/// be the code of a task, and with nothing else.
+#[test]
+fn where_the_caller_decides_only_a_number_of_digits_gets_before_it() {
+    for (method, by_default, _) in TABLE {
+        let expected = match method {
+            "INVITE" => "100",
+            "REGISTER" => "401",
+            _ => by_default,
+        };
+        let message = from_outside(method, "");
+        assert_eq!(what_becomes_of(&mut switchboard(), &message), expected, "{method}");
+        let expected = if method == "INVITE" { "404" } else { expected };
+        let message = message.replace("sip:100@192.0.2.1:5060 ", "sip:alice@192.0.2.1:5060 ");
+        let mut solo = switchboard();
+        assert_eq!(what_becomes_of(&mut solo, &message), expected, "{method} for a name");
+        assert_eq!((solo.said(), solo.core.load()), (Vec::new(), (0, 0, 0)), "{method}");
     }
 }
 

@@ -25,6 +25,11 @@ impl Party {
     }
 
     pub async fn with_tls(limits: Limits, tls: TlsSettings) -> Party {
+        let policy = Policy { accept_invites: AcceptInvites::Open, ..Policy::default() };
+        Party::with_policy(limits, tls, policy).await
+    }
+
+    pub async fn with_policy(limits: Limits, tls: TlsSettings, policy: Policy) -> Party {
         let listener = |transport| Listener {
             transport,
             bind: "127.0.0.1:0".parse().unwrap(),
@@ -38,7 +43,7 @@ impl Party {
             ],
             limits,
             tls,
-            policy: Policy { accept_invites: AcceptInvites::Open, ..Policy::default() },
+            policy,
             user_agent: None,
             seed: LEGS.fetch_add(1, Ordering::Relaxed),
         };

@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod baresip;
 mod calls;
 mod hostile;
 mod large;

@@ -14,7 +14,10 @@ use crate::error::CommitError;
 use crate::events::{Events, Positions};
 use crate::idempotency::{self, IdempotencyKeys};
 use crate::intents::Intents;
+use crate::ita_usage::{self, Talked};
+use crate::number_bindings::{NumberBinding, Numbers};
 use crate::retention::{Expired, Expiry};
+use crate::softphones::{self, Softphone};
 use crate::tenants::Tenant;
 use crate::timelines;
 use crate::tokens::Token;
@@ -38,6 +41,9 @@ pub(crate) struct Tables {
     pub(crate) secrets: BTreeMap<(TenantId, String), Vec<u8>>,
     pub(crate) voice_recordings: BTreeMap<(TenantId, String), VoiceRecording>,
     pub(crate) voice_templates: BTreeMap<(TenantId, String), VoiceTemplate>,
+    pub(crate) ita_talked: Talked,
+    pub(crate) softphones: BTreeMap<String, Softphone>,
+    pub(crate) number_bindings: BTreeMap<Numbers, NumberBinding>,
     pub(crate) meta: BTreeMap<String, Vec<u8>>,
 }
 
@@ -85,7 +91,10 @@ impl Tables {
                         return Err(conflict("a call has its record"));
                     }
                 }
-                Write::Attempt(_) | Write::Answered { .. } | Write::Event { .. } => {}
+                Write::Attempt(_)
+                | Write::Answered { .. }
+                | Write::Cancelled { .. }
+                | Write::Event { .. } => {}
             }
         }
         Ok(())
@@ -109,6 +118,7 @@ impl Tables {
                     at_ms: *at_ms,
                     dialog: dialog.clone(),
                 }),
+                Write::Cancelled { serial } => self.intents.cancel(*serial),
                 Write::Event { event, callback } => {
                     let place = self.positions.next(event.tenant);
                     self.events.insert(place, event);
@@ -118,6 +128,7 @@ impl Tables {
                     committed.positions.push(place);
                 }
                 Write::Ended(cdr) => {
+                    ita_usage::add(&mut self.ita_talked, cdr);
                     self.cdrs.insert(cdr);
                     ended.push(cdr.intent.serial);
                 }
@@ -165,8 +176,37 @@ impl Tables {
                 self.meta.insert(key.clone(), value.clone());
                 Ok(1)
             }
+            Edit::PutSoftphone(softphone) => self.put_softphone(softphone),
+            Edit::RemoveSoftphone { tenant, number } => {
+                let own = self.softphones.get(number).is_some_and(|phone| phone.tenant == *tenant);
+                Ok(u64::from(own && self.softphones.remove(number).is_some()))
+            }
+            Edit::PutNumberBinding(binding) => {
+                self.number_bindings.insert(binding.numbers(), binding.clone());
+                Ok(1)
+            }
+            Edit::RemoveNumberBinding(binding) => {
+                let numbers = binding.numbers();
+                let found = self.number_bindings.get(&numbers);
+                let own = found.is_some_and(|found| found.tenant == binding.tenant);
+                Ok(u64::from(own && self.number_bindings.remove(&numbers).is_some()))
+            }
+            Edit::ExpireNumberBindings { now_ms } => {
+                let before = self.number_bindings.len();
+                self.number_bindings.retain(|_, binding| binding.expires_ms > *now_ms);
+                Ok((before - self.number_bindings.len()) as u64)
+            }
             Edit::Expire(expired) => Ok(self.expire(expired)),
         }
+    }
+
+    fn put_softphone(&mut self, softphone: &Softphone) -> Result<u64, CommitError> {
+        let found = self.softphones.get(&softphone.number);
+        if found.is_some_and(|found| found.tenant != softphone.tenant) {
+            return Err(conflict(softphones::TAKEN));
+        }
+        self.softphones.insert(softphone.number.clone(), softphone.clone());
+        Ok(1)
     }
 
     fn expire(&mut self, expired: &Expired) -> u64 {

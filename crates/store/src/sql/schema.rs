@@ -20,7 +20,12 @@ pub(crate) const MIGRATIONS: &[&[&str]] = &[
         crate::voice_templates::SCHEMA,
         crate::meta::SCHEMA,
     ],
-    &[crate::attempts::TWO_LEGS],
+    &[
+        crate::attempts::TWO_LEGS,
+        crate::softphones::SCHEMA,
+        crate::number_bindings::SCHEMA,
+        crate::ita_usage::SCHEMA,
+    ],
 ];
 
 /// What a database of version `found` still needs, each with the version that it leads to.

@@ -20,11 +20,15 @@ use crate::error::ApplyError;
 use crate::events::{self, EventRow, Positions};
 use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
+use crate::ita_usage::{self, Talked};
 use crate::sql::Connection;
 use crate::sql::multi_row::{Bind, Values};
 use crate::timelines::{self, TimelineRow};
 use crate::work::{Edit, Outcome, Work};
-use crate::{meta, retention, secrets, tenants, tokens, voice_recordings, voice_templates};
+use crate::{
+    meta, number_bindings, retention, secrets, softphones, tenants, tokens, voice_recordings,
+    voice_templates,
+};
 
 /// Applies work inside an open transaction, in order; one outcome each.
 pub(super) async fn apply(
@@ -75,7 +79,9 @@ struct Rows {
     callback_attempts: Vec<CallbackAttempt>,
     /// Callbacks that `callback_attempts` is about: one statement advances each once.
     attempted: BTreeSet<CallbackId>,
-    ended: Vec<EndedRow>,
+    cancelled: Vec<SerialRow>,
+    ended: Vec<SerialRow>,
+    ita_talked: Talked,
 }
 
 impl Rows {
@@ -98,13 +104,15 @@ impl Rows {
                     let answer = Answer { serial, leg, at_ms, dialog: dialog.clone() };
                     self.answers.insert(leg, answer);
                 }
+                Write::Cancelled { serial } => self.cancelled.push(SerialRow(*serial)),
                 Write::Event { event, callback } => {
                     let place = positions.next(event.tenant);
                     self.event(place, event, callback.as_deref(), record_of(batch, event));
                     committed.positions.push(place);
                 }
                 Write::Ended(cdr) => {
-                    self.ended.push(EndedRow(cdr.intent.serial));
+                    ita_usage::add(&mut self.ita_talked, cdr);
+                    self.ended.push(SerialRow(cdr.intent.serial));
                     self.cdrs.push(CdrRow((**cdr).clone()));
                 }
             }
@@ -134,6 +142,7 @@ impl Rows {
     async fn flush(&mut self, connection: &mut Connection<'_>) -> Result<(), ApplyError> {
         let rows = std::mem::take(self);
         intents::INSERT.execute(connection, rows.intents).await?;
+        intents::CANCEL.execute(connection, rows.cancelled).await?;
         idempotency::insert(connection, rows.idempotency).await?;
         let attempts = rows.attempts.into_values().map(AttemptRow).collect::<Vec<_>>();
         attempts::INSERT.execute(connection, attempts).await?;
@@ -145,6 +154,7 @@ impl Rows {
         let timelines = rows.timelines.into_values().collect::<Vec<_>>();
         timelines::INSERT.execute(connection, timelines).await?;
         callbacks::rows::insert_attempts(connection, rows.callback_attempts).await?;
+        ita_usage::put(connection, rows.ita_talked).await?;
         intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
     }
@@ -158,13 +168,14 @@ fn record_of<'a>(batch: &'a Batch, event: &Event) -> Option<&'a Cdr> {
         | Write::Accepted { .. }
         | Write::Attempt(_)
         | Write::Answered { .. }
+        | Write::Cancelled { .. }
         | Write::Event { .. } => None,
     })
 }
 
-struct EndedRow(Serial);
+struct SerialRow(Serial);
 
-impl Bind for EndedRow {
+impl Bind for SerialRow {
     fn bind(self, to: &mut Values) {
         to.push(self.0.0);
     }
@@ -195,6 +206,13 @@ async fn edit(connection: &mut Connection<'_>, edit: &Edit) -> Result<u64, Apply
         }
         Edit::PutVoiceTemplate(template) => voice_templates::insert(connection, template).await,
         Edit::PutMeta { key, value } => meta::put(connection, key, value).await,
+        Edit::PutSoftphone(softphone) => softphones::put(connection, softphone).await,
+        Edit::RemoveSoftphone { tenant, number } => {
+            softphones::remove(connection, *tenant, number).await
+        }
+        Edit::PutNumberBinding(binding) => number_bindings::put(connection, binding).await,
+        Edit::RemoveNumberBinding(binding) => number_bindings::remove(connection, binding).await,
+        Edit::ExpireNumberBindings { now_ms } => number_bindings::expire(connection, *now_ms).await,
         Edit::Expire(expiry) => retention::expire(connection, expiry).await,
     }
 }

@@ -21,4 +21,5 @@ mod outage;
 mod proxy;
 mod recovery;
 mod retention;
+mod two_legs;
 mod voice;

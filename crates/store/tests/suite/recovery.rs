@@ -18,6 +18,7 @@ on_every_store!(
     both_legs_of_a_call_are_found_with_their_sides_and_dialogs,
     a_code_that_nobody_used_never_waits_in_the_queue,
     claimed_and_never_dialled_waits_again,
+    what_was_cancelled_is_found_and_never_waits_again,
     an_attempt_of_an_ended_call_is_no_call,
     positions_go_on_after_a_restart,
     an_empty_store_has_nothing_to_recover,
@@ -58,6 +59,7 @@ async fn a_dialled_call_is_unfinished_with_the_last_attempt_of_each_leg(fixture:
         intent: intent(1),
         ringing_ms: None,
         recorded: false,
+        cancelled: false,
         legs: vec![dialled(with_credentials), dialled(over_another_trunk)],
     };
     assert_eq!(recovery.unfinished_started, [unfinished]);
@@ -129,6 +131,33 @@ async fn a_code_that_nobody_used_never_waits_in_the_queue(fixture: Fixture) {
     let [unused, used] = &recovery.unfinished_started[..] else { panic!("{recovery:?}") };
     assert_eq!((&unused.intent, &unused.legs[..]), (&expecting(1), &[][..]));
     assert_eq!(used.legs, [inbound, dialled(attempt(2, 1))], "who came from outside is first");
+}
+
+async fn what_was_cancelled_is_found_and_never_waits_again(fixture: Fixture) {
+    let store = &fixture.store;
+    let cancelled = |serial| Write::Cancelled { serial: Serial(serial) };
+    let dialled = Write::Attempt(Box::new(attempt(2, 1)));
+    let writes = vec![started(intent(1)), cancelled(1), started(intent(2)), dialled];
+    store.submit(writes).await.unwrap();
+    store
+        .submit(vec![cancelled(2), cancelled(9), accepted(intent(3)), started(intent(4))])
+        .await
+        .unwrap();
+    store.submit(vec![cancelled(4), ended(cdr(intent(4)))]).await.unwrap();
+    let claim = Claim::One { tenant: TENANT, serial: Serial(1) };
+    assert_eq!(store.claim(claim).await.unwrap(), [], "it is started");
+    let fixture = fixture.crash().await;
+
+    let recovery = fixture.store.recover().await.unwrap();
+    let found = |unfinished: &Unfinished| {
+        let Unfinished { intent, cancelled, legs, .. } = unfinished;
+        (intent.serial.0, *cancelled, legs.len())
+    };
+    let found: Vec<_> = recovery.unfinished_started.iter().map(found).collect();
+    assert_eq!(found, [(1, true, 0), (2, true, 1)]);
+    assert_eq!(recovery.waiting, [(TENANT, Route::from("carrier"), 1)]);
+    let state = fixture.store.intent(Serial(1)).await.unwrap().map(|(_, state)| state);
+    assert_eq!(state, Some(IntentState::Started));
 }
 
 async fn claimed_and_never_dialled_waits_again(fixture: Fixture) {

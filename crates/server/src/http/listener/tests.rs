@@ -163,7 +163,8 @@ async fn a_stop_closes_idle_connections_and_takes_no_new_ones() {
 async fn then_silence(world: &World, sent: String) -> (String, u64) {
     let (mut peer, server) = tokio::io::duplex(64 * 1024);
     let (_stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(requests(server, Scheme::Http, world.router.clone(), stopped));
+    let task =
+        tokio::spawn(requests(server, Scheme::Http, Source(None), world.router.clone(), stopped));
     peer.write_all(sent.as_bytes()).await.unwrap();
     let begun = tokio::time::Instant::now();
     let mut reply = Vec::new();

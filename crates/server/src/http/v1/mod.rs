@@ -1,15 +1,19 @@
 //! `/v1`: the product's own surface. JSON in, JSON out, errors as problem documents (RFC 9457),
 //! serial numbers as strings, times as ms since 1970.
 
+mod anonymous_calls;
 mod api_keys;
+mod bidirectional_calls;
 mod callbacks;
 mod calls;
 mod docs;
 mod events;
 mod health;
 mod metrics;
+mod number_bindings;
 mod problem;
 mod recordings;
+mod softphones;
 mod tenants;
 mod timeline;
 pub mod voice_notifications;
@@ -46,6 +50,8 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 pub fn router() -> Router<App> {
     let (router, document) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(voice_notifications::create))
+        .routes(routes!(bidirectional_calls::create))
+        .routes(routes!(anonymous_calls::create))
         .routes(routes!(calls::list))
         .routes(routes!(calls::show))
         .routes(routes!(calls::cancel))
@@ -58,6 +64,12 @@ pub fn router() -> Router<App> {
         .routes(routes!(recordings::submit))
         .routes(routes!(recordings::approve))
         .routes(routes!(recordings::reject))
+        .routes(routes!(softphones::list))
+        .routes(routes!(softphones::put))
+        .routes(routes!(softphones::remove))
+        .routes(routes!(number_bindings::list))
+        .routes(routes!(number_bindings::create))
+        .routes(routes!(number_bindings::end))
         .routes(routes!(api_keys::create))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(tenants::own))

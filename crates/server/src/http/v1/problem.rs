@@ -6,6 +6,9 @@ use serde::Serialize;
 use store::StoreError;
 use utoipa::ToSchema;
 
+use crate::calls::{Quota, Refusal};
+use crate::http::ordering::{BUSY_RETRY_S, BUSY_TEXT, quota_text};
+
 /// An error: what it is (`code`, stable), and what to do about it (`detail`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
@@ -98,8 +101,42 @@ impl Problem {
         Problem { retry_after_s: Some(retry_after_s), ..problem }
     }
 
+    /// The server itself has no time.
+    pub fn busy() -> Problem {
+        Problem::unavailable("busy", BUSY_TEXT, BUSY_RETRY_S)
+    }
+
     pub fn stopping() -> Problem {
         Problem::unavailable("stopping", "the server takes no calls now", 5)
+    }
+}
+
+/// Why a call is not started.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        match refusal {
+            Refusal::QueueFull { retry_after_s } => {
+                Problem::unavailable("queue_full", "too many calls wait", retry_after_s)
+            }
+            Refusal::DailyLimit { quota, retry_after_s } => {
+                let code = match quota {
+                    Quota::Calls => "calls_per_day",
+                    Quota::Minutes => "minutes_per_day",
+                };
+                Problem::quota(code, quota_text(quota, retry_after_s), retry_after_s)
+            }
+            Refusal::Duplicate => {
+                Problem::conflict("duplicate", "a call with this caller and called is not finished")
+            }
+            Refusal::KeyReused => Problem::unprocessable(
+                "key_reused",
+                "this Idempotency-Key came before with another body",
+            ),
+            Refusal::CodeTaken => {
+                Problem::unavailable("code_taken", "no free code was found; try again", 1)
+            }
+            Refusal::Stopping => Problem::stopping(),
+        }
     }
 }
 

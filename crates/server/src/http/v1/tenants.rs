@@ -167,8 +167,17 @@ fn check(app: &App, id: TenantId, wanted: &NewTenant) -> Result<(), Problem> {
             return Err(refused(format!("access_codes: `{code}` belongs to another tenant")));
         }
     }
+    let numbers = &wanted.settings.ita.numbers;
+    let has = |other: &Tenant| other.id != id && overlap(&other.settings.ita.numbers, numbers);
+    if app.tenants.all().iter().any(|other| has(other)) {
+        return Err(refused("ita.numbers: a number belongs to another tenant".to_owned()));
+    }
     let is_trunk = |name: &_| app.config.trunks.iter().any(|trunk| trunk.name == *name);
     wanted.settings.check(is_trunk).map_err(|(key, what)| refused(format!("{key}: {what}")))
+}
+
+fn overlap(numbers: &[String], others: &[String]) -> bool {
+    numbers.iter().any(|number| others.contains(number))
 }
 
 fn no_random(error: SealError) -> Problem {

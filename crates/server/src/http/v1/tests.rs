@@ -400,3 +400,118 @@ async fn metrics_are_for_the_operator_and_in_the_text_format() {
     let tasks = got.text.lines().find_map(|line| line.strip_prefix("offhook_tasks "));
     assert!(tasks.is_some_and(|tasks| tasks.parse::<u64>().unwrap() > 0), "{}", got.text);
 }
+
+#[tokio::test]
+async fn softphones_are_made_changed_and_removed() {
+    let world = World::new().await;
+    let bearer = format!("Bearer {}", world.token);
+    let headers = [("authorization", &*bearer)];
+    let put = async |number: &str, body: Value| {
+        world
+            .send(Method::PUT, &format!("/v1/softphones/{number}"), &headers, body.to_string())
+            .await
+    };
+    let made = put("66666666", json!({"remark": "Ann's"})).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let password = made.json()["password"].as_str().unwrap().to_owned();
+    assert_eq!((password.len(), &made.json()["registrar"]), (16, &json!("10.137.203.215:5063")));
+    let changed = put("66666666", json!({"suspended": true})).await;
+    assert_eq!((changed.status.as_u16(), &changed.json()["password"]), (200, &json!(password)));
+    assert_eq!(changed.json()["softphone"]["remark"], "Ann's", "what is absent stays");
+    let listed = world.get("/v1/softphones").await;
+    assert_eq!(
+        listed.json(),
+        json!([{"number": "66666666", "remark": "Ann's", "suspended": true, "from_file": false}])
+    );
+    for (code, number, body) in [
+        ("number", "+66", json!({})),
+        ("password", "1", json!({"password": "short"})),
+        ("remark", "1", json!({"remark": "x".repeat(129)})),
+    ] {
+        let refused = put(number, body).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (422, &json!(code)));
+    }
+    let path = "/v1/softphones/66666666";
+    assert_eq!(world.send(Method::DELETE, path, &headers, "").await.status, 204);
+    assert_eq!(world.send(Method::DELETE, path, &headers, "").await.status, 404);
+    assert_eq!(world.get("/v1/softphones").await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn two_parties_are_bound_and_parted() {
+    let world = World::new().await;
+    world.reset(|tenant| tenant.settings.ita.numbers = vec!["13800000000".into()]);
+    let path = "/v1/number_bindings";
+    let bound = world.post(path, json!({"a": "66666666", "b": "88884432"})).await;
+    assert_eq!((bound.status.as_u16(), &bound.json()["number"]), (201, &json!("13800000000")));
+    assert_eq!(world.get(path).await.json(), json!([bound.json()]));
+    let third = world.post(path, json!({"a": "66666666", "b": "8899"})).await;
+    assert_eq!((third.status.as_u16(), &third.json()["code"]), (409, &json!("exhausted")));
+    world.reset(|tenant| tenant.settings.ita.numbers = vec!["13800000001".into()]);
+    let lost = world.post(path, json!({"a": "88884432", "b": "66666666"})).await;
+    assert_eq!((lost.status.as_u16(), &lost.json()["code"]), (409, &json!("inconsistent")));
+    for wrong in [json!({"a": "1", "b": "1"}), json!({"a": "x", "b": "1"})] {
+        assert_eq!(world.post(path, wrong).await.json()["code"], "parties");
+    }
+    let end = async || {
+        let body = json!({"a": "88884432", "b": "66666666"});
+        world.post("/v1/number_bindings/end", body).await.status.as_u16()
+    };
+    assert_eq!((end().await, end().await), (204, 404));
+    assert_eq!(world.get(path).await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn a_bidirectional_call_is_placed_in_words_of_our_own() {
+    let world = World::new().await;
+    world.softphone("66666666").await;
+    let path = "/v1/bidirectional_calls";
+    let body = json!({"caller": "66666666", "called": "88884432", "call_data": "7"});
+    let got = world.post(path, body.clone()).await;
+    assert_eq!(got.status, 201, "{}", got.text);
+    assert_eq!(world.last_asked().order.caller_number(), "66666666");
+    for (code, change) in [
+        ("no_route", json!({"called": "6666614"})),
+        ("caller", json!({"caller": "x"})),
+        ("agent_shown", json!({"agent_shown": "1"})),
+        ("call_data", json!({"call_data": "x".repeat(1025)})),
+    ] {
+        let mut body = body.clone();
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let got = world.post(path, body).await;
+        assert_eq!((got.status.as_u16(), &got.json()["code"]), (422, &json!(code)));
+    }
+    world.answers.lock().unwrap().push_back(Err(Refusal::QueueFull { retry_after_s: 9 }));
+    let full = world.post(path, body.clone()).await;
+    assert_eq!((full.status.as_u16(), full.header("retry-after")), (503, "9"));
+    world.reset(|tenant| tenant.settings.trial_agents = Some(vec!["66666666".into()]));
+    for _ in 0..10 {
+        assert_eq!(world.post(path, body.clone()).await.status, 201);
+    }
+    assert_eq!(world.post(path, body.clone()).await.json()["code"], "trial_day");
+    let off = crate::tenants::Bidirectional::Off;
+    world.reset(|tenant| tenant.settings.bidirectional_call = off);
+    assert_eq!(world.post(path, body).await.json()["code"], "service_off");
+}
+
+#[tokio::test]
+async fn a_code_is_given_in_words_of_our_own() {
+    let world = World::new().await;
+    let path = "/v1/anonymous_calls";
+    let body = json!({"called": "88884432", "caller_shown": "95599"});
+    assert_eq!(world.post(path, body.clone()).await.json()["code"], "service_off");
+    world.reset(|tenant| tenant.settings.anonymous_call.enabled = true);
+    let got = world.post(path, body.clone()).await;
+    assert_eq!(got.status, 201, "{}", got.text);
+    let got = got.json();
+    assert_eq!(got["sip_service_address"], "10.137.203.215:5063");
+    let code = got["access_code"].as_str().unwrap();
+    assert!(code.len() == 18 && code.starts_with("2222201"), "{code}");
+    let left_ms = got["valid_until_ms"].as_i64().unwrap() - unix_ms();
+    assert!((50_000..=60_000).contains(&left_ms), "{left_ms}");
+    let no_route = world.post(path, json!({"called": "6666614"})).await;
+    assert_eq!((no_route.status.as_u16(), &no_route.json()["code"]), (422, &json!("no_route")));
+    world.ready.store(false, std::sync::atomic::Ordering::Relaxed);
+    let starting = world.post(path, body).await;
+    assert_eq!((starting.status.as_u16(), starting.header("retry-after")), (503, "5"));
+}

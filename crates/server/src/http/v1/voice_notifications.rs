@@ -3,17 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use engine::vocabulary::CallKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Problem;
 use crate::app::App;
-use crate::calls::{Quota, Refusal};
+use crate::calls::Accepted;
 use crate::http::auth::V1Tenant;
 use crate::http::body::{CALL_BODY, V1Body};
-use crate::http::voice_notification::{
-    BUSY_RETRY_S, Entry, PlaylistWish, Wish, idempotency, judged, place, quota_text, request,
-};
+use crate::http::ordering::{idempotency, place, request};
+use crate::http::voice_notification::{Entry, PlaylistWish, Wish, judged};
 
 /// A call that plays a list to one number.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -92,43 +92,24 @@ pub async fn create(
     headers: HeaderMap,
     V1Body(body): V1Body<CALL_BODY>,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
-    let Some(_under_way) = app.admission.enter() else {
-        let why = "the server has too much to do; try again in a moment";
-        return Err(Problem::unavailable("busy", why, BUSY_RETRY_S));
-    };
+    let _under_way = app.admission.enter().ok_or_else(Problem::busy)?;
     if !tenant.settings.voice_notification {
         return Err(Problem::unprocessable("service_off", "voice notifications are switched off"));
     }
     let wish = read(&body)?;
-    let idempotency = idempotency(tenant.id, &headers, &body).map_err(Problem::bad_request)?;
+    let kind = CallKind::VoiceNotification;
+    let idempotency =
+        idempotency(tenant.id, kind, &headers, &body).map_err(Problem::bad_request)?;
     let order = judged(&app, &tenant, wish)
         .map_err(|refused| Problem::unprocessable(refused.name(), refused.to_string()))?;
-    match place(&app, request(&app, &tenant, idempotency, order)).await {
-        Ok(accepted) => Ok((
-            StatusCode::CREATED,
-            Json(Created { serial: accepted.serial.to_string(), replayed: accepted.replayed }),
-        )),
-        Err(Refusal::QueueFull { retry_after_s }) => {
-            Err(Problem::unavailable("queue_full", "too many calls wait", retry_after_s))
-        }
-        Err(Refusal::DailyLimit { quota, retry_after_s }) => {
-            let code = match quota {
-                Quota::Calls => "calls_per_day",
-                Quota::Minutes => "minutes_per_day",
-            };
-            Err(Problem::quota(code, quota_text(quota, retry_after_s), retry_after_s))
-        }
-        Err(Refusal::Duplicate) => Err(Problem::conflict(
-            "duplicate",
-            "a call with this caller and called is not finished",
-        )),
-        Err(Refusal::KeyReused) => Err(Problem::unprocessable(
-            "key_reused",
-            "this Idempotency-Key came before with another body",
-        )),
-        // A notification has no code that could be taken.
-        Err(Refusal::Stopping | Refusal::CodeTaken) => Err(Problem::stopping()),
-    }
+    let accepted = place(&app, request(&app, &tenant, idempotency, order)).await?;
+    Ok(created(accepted))
+}
+
+/// 201.
+pub fn created(accepted: Accepted) -> (StatusCode, Json<Created>) {
+    let Accepted { serial, replayed } = accepted;
+    (StatusCode::CREATED, Json(Created { serial: serial.to_string(), replayed }))
 }
 
 /// What a body asks for.

@@ -11,17 +11,14 @@ use engine::intent::{Order, OrderKind, PlayItem};
 use engine::vocabulary::Priority;
 use store::{VoiceRecording, VoiceStatus};
 
-use crate::callbacks::trust::parse_callback_url;
 use crate::config::{Defaults, Fraud};
+use crate::http::ordering::{self, Field, is_callable, may_show};
 use crate::http::wire::WrongType;
 use crate::speech::template::Template;
 use crate::tenants::Tenant;
 use crate::voices::{Found, Shelf, WireStatus as _};
 
 use super::refused::Refused;
-
-/// A field as it came: there, absent, or of a type that its table does not know.
-pub type Field<T> = Result<Option<T>, WrongType>;
 
 /// What a client asks for, in whichever interface's words; nothing in it has been judged.
 #[derive(Debug, Clone)]
@@ -63,14 +60,10 @@ pub struct TenantView<'a> {
     pub shelf: &'a Shelf,
 }
 
-/// The longest number, in characters (page 003).
-const MAX_NUMBER: usize = 32;
 const MAX_ENTRIES: usize = 5;
 const MAX_PARAMS: usize = 10;
 /// Bytes of one template parameter.
 const MAX_PARAM: usize = 32;
-/// Bytes of v1's `callData`.
-const MAX_CALL_DATA: usize = 1024;
 /// Bytes of v1's `voiceContent`.
 const MAX_CONTENT: usize = 1024;
 
@@ -79,12 +72,15 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
     let settings = &view.tenant.settings;
     let default_caller = view.tenant.access_codes.first().ok_or(Refused::TenantNotEnabled)?;
     let called = called(wish.called)?;
-    call_data(wish.call_data)?;
+    // Taken for its length alone: no callback of a voice notification carries it back.
+    ordering::call_data(wish.call_data).map_err(|WrongType| Refused::CallData)?;
     let entries = playlist_form(wish.playlist)?;
-    let callback_url = callback_url(wish.callback_url, view.tenant)?;
+    let callback_url =
+        ordering::callback_url(wish.callback_url, view.tenant).map_err(Refused::CallbackUrl)?;
     let caller_present = match wish.caller_present.map_err(|WrongType| Refused::CallerPresent)? {
         None => default_caller.clone(),
-        Some(number) => caller_present(number, view.tenant)?,
+        Some(number) if may_show(&number, view.tenant) => number,
+        Some(_) => return Err(Refused::CallerPresent),
     };
     let play_times = match wish.play_times.map_err(|WrongType| Refused::PlayTimes)? {
         None => 1,
@@ -111,49 +107,9 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
     })
 }
 
-/// Digits, with `+` before them where the client writes international numbers.
-/// Taken for its length alone: no callback of a voice notification carries it back.
-fn call_data(call_data: Field<String>) -> Result<(), Refused> {
-    match call_data {
-        Ok(None) => Ok(()),
-        Ok(Some(data)) if data.len() <= MAX_CALL_DATA => Ok(()),
-        Ok(Some(_)) | Err(WrongType) => Err(Refused::CallData),
-    }
-}
-
 fn called(field: Field<String>) -> Result<String, Refused> {
     let number = field.map_err(|WrongType| Refused::Called)?.ok_or(Refused::CalledMissing)?;
-    let digits = number.strip_prefix('+').unwrap_or(&number);
-    let good = number.len() <= MAX_NUMBER && !digits.is_empty() && is_digits(digits);
-    if good { Ok(number) } else { Err(Refused::Called) }
-}
-
-fn caller_present(number: String, tenant: &Tenant) -> Result<String, Refused> {
-    let transparent = tenant.settings.caller_transparency
-        && (11..=14).contains(&number.len())
-        && is_digits(&number);
-    if transparent || tenant.access_codes.contains(&number) {
-        Ok(number)
-    } else {
-        Err(Refused::CallerPresent)
-    }
-}
-
-fn is_digits(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// The address in clear, as it stands in the log and is judged again at each try.
-fn callback_url(field: Field<String>, tenant: &Tenant) -> Result<Option<String>, Refused> {
-    let refused = |why: String| Refused::CallbackUrl(why);
-    match field.map_err(|WrongType| refused("callBackUrl must be a string".to_owned()))? {
-        None => Ok(tenant.settings.default_callback_url.clone()),
-        Some(given) => {
-            let url = parse_callback_url(&given).map_err(|error| refused(error.to_string()))?;
-            tenant.settings.trust.permits(&url).map_err(|error| refused(error.to_string()))?;
-            Ok(Some(url.into()))
-        }
-    }
+    if is_callable(&number) { Ok(number) } else { Err(Refused::Called) }
 }
 
 /// What an entry names, its form checked.

@@ -4,6 +4,7 @@ use serde_json::json;
 use store::VoiceStatus;
 
 use super::*;
+use crate::access::sha256;
 use crate::calls::{Accepted, Quota};
 use crate::config::{Defaults, Fraud};
 use crate::http::testing::{TENANT, World, settings, tenant};

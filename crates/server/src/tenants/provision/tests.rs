@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::access::{Rights, Sealer};
 use crate::speech::speaker::SpeakerSettings;
+use crate::tenants::softphone_password;
 use crate::voices::Found;
 
 /// One start of a server over a store that outlives it.
@@ -13,6 +14,7 @@ struct Start {
     tenants: Tenants,
     voices: VoiceLibrary,
     access: Access,
+    softphones: Softphones,
     first: Option<FirstRun>,
 }
 
@@ -29,10 +31,19 @@ async fn start(
     let tls = crate::callbacks::tls::client_config(None).unwrap();
     let speaker = Speaker::open(speech, tls).unwrap();
     let tenants = Tenants::default();
-    let provisioner =
-        Provisioner { store, config, access: &access, voices: &voices, speaker: &speaker };
+    let softphones = Softphones::new(store.clone(), config.sip.realm.clone());
+    let bindings = NumberBindings::new(store.clone());
+    let provisioner = Provisioner {
+        store,
+        config,
+        access: &access,
+        voices: &voices,
+        speaker: &speaker,
+        softphones: &softphones,
+        bindings: &bindings,
+    };
     let first = provisioner.run(&tenants, 1_700_000_000_000).await?;
-    Ok(Start { tenants, voices, access, first })
+    Ok(Start { tenants, voices, access, softphones, first })
 }
 
 fn configured(toml: &str) -> Config {
@@ -74,6 +85,11 @@ async fn the_first_start_makes_a_tenant_that_can_call() {
     let clip = media::Clip::from_stored(&audio).unwrap();
     assert!((2..20).contains(&clip.duration().as_secs()), "{:?}", clip.duration());
 
+    let phone = begun.softphones.find(tenant.id, "66666666").expect("the softphone of page 001");
+    let password = softphone_password(&begun.access.sealer, &phone.row).unwrap();
+    assert_eq!(password, first.softphone_password);
+    assert!(tenant.settings.anonymous_call.enabled);
+
     let again = start(&store, &directory, &Config::default()).await.unwrap();
     assert_eq!(again.first, None, "key and secret are told once");
     assert!(again.tenants.by_app_key(&first.app_key).is_some());
@@ -98,6 +114,20 @@ async fn tenants_of_the_file_are_applied_at_each_start() {
     let gone = start(&store, &directory, &Config::default()).await.unwrap();
     assert!(!gone.tenants.by_id(id).unwrap().from_file, "it stays, and is the database's now");
     assert_eq!(gone.first, None);
+}
+
+#[tokio::test]
+async fn softphones_of_the_file_are_applied_at_each_start() {
+    let (store, directory) = (Store::memory(), tempfile::tempdir().unwrap());
+    let two = format!(
+        "{ONE}softphones = [{{ number = \"1\", password = \"password 1\", remark = \"Ann's\" }},
+         {{ number = \"2\", password = \"password 2\", suspended = true }}]\n"
+    );
+    let begun = start(&store, &directory, &configured(&two)).await.unwrap();
+    assert_eq!(begun.softphones.of(TenantId(7)).len(), 2);
+    assert_eq!(begun.softphones.users().len(), 1, "a suspended one may not register");
+    let again = start(&store, &directory, &configured(ONE)).await.unwrap();
+    assert!(again.softphones.of(TenantId(7)).is_empty(), "they stood in the file only");
 }
 
 #[tokio::test]

@@ -1,0 +1,130 @@
+//! ITA: both parties see a virtual number X, and reach each other by calling it while they are bound.
+//!
+//! Checked in this order: where the request comes from (90100200), the tenant's restriction (90102002), what is missing
+//! or not supported (90100100), one number twice (90100300), `softPhone` (90100400), the lists (90106011, 90106012),
+//! whom the tenant may call (90104001, 90106010, 90106006), the balance (90102001), the numbers (9010600x).
+
+use std::time::Duration;
+
+use engine::intent::{BidirectionalCall, Caller, Order, OrderKind, Party};
+
+use super::order::{Customer, Form, TenantView, Wish};
+use super::refused::Refused;
+use crate::app::{App, unix_ms};
+use crate::calls::Request;
+use crate::http::listener::Source;
+use crate::http::ordering;
+use crate::http::wire::WrongType;
+use crate::tenants::{Bidirectional, BindingMode, Ita, Pair, Tenant};
+
+/// Judges a wish for an ITA call and binds its parties. On disk when this returns.
+pub async fn agreed(
+    app: &App,
+    view: TenantView<'_>,
+    wish: Wish,
+    source: Source,
+) -> Result<Order, Refused> {
+    let settings = &view.tenant.settings;
+    if !settings.ita.takes_from(source.0) {
+        return Err(Refused::Source);
+    }
+    if settings.ita.restricted {
+        return Err(Refused::Restricted);
+    }
+    supported(&wish)?;
+    let form = Form::read(wish, view.tenant)?;
+    if form.agent == form.called {
+        return Err(Refused::OneNumber);
+    }
+    view.knows_softphone(&form)?;
+    if !settings.ita.callers.permits(&form.agent) {
+        return Err(Refused::CallerForbidden);
+    }
+    if !settings.ita.callees.permits(&form.called) {
+        return Err(Refused::CalleeForbidden);
+    }
+    let now_ms = unix_ms();
+    for party in [&form.agent, &form.called] {
+        if app.bindings.is_virtual(party, now_ms) {
+            return Err(Refused::NumberInUse);
+        }
+        if settings.ita.numbers.contains(party) {
+            return Err(Refused::VirtualParty);
+        }
+    }
+    let place = view.place(&form.agent)?;
+    let route = view.route(&form.called)?;
+    let most = balance(app, view.tenant).await?;
+    let pair = Pair { tenant: view.tenant.id, a: &form.agent, b: &form.called };
+    let x = bound(app, &settings.ita, pair, now_ms).await?;
+    let party = Party { number: form.agent.clone(), place, presented: x.clone() };
+    let Form { called, callback_url, .. } = form;
+    let customer = Customer { route, called, caller_present: x, callback_url };
+    Ok(order(&view, Caller::Dialled(party), customer, most))
+}
+
+/// The call of one bound party to the virtual number `x`: whom it is for, as an order. `None`: it reaches nobody.
+#[cfg_attr(not(test), expect(dead_code, reason = "the driver's, which comes next"))]
+pub async fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
+    let (tenant, called) = app.bindings.find(x, from, unix_ms())?;
+    let tenant = app.tenants.by_id(tenant).filter(|tenant| !tenant.suspended)?;
+    let settings = &tenant.settings;
+    if settings.bidirectional_call != Bidirectional::Ita || settings.ita.restricted {
+        return None;
+    }
+    let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
+    let route =
+        settings.may_call(&called, fraud).or_else(|_| settings.may_be_agent(&called, fraud));
+    let route = route.ok()?;
+    let most = balance(app, &tenant).await.ok()?;
+    let view = TenantView { tenant: &tenant, defaults, fraud, softphones: &app.softphones };
+    let callback_url = settings.default_callback_url.clone();
+    let customer = Customer { route, called, caller_present: x.to_owned(), callback_url };
+    let order = order(&view, Caller::Inbound { number: from.to_owned() }, customer, most);
+    Some(ordering::request(app, &tenant, None, order))
+}
+
+fn supported(wish: &Wish) -> Result<(), Refused> {
+    let fields = [
+        ("callData", &wish.call_data),
+        ("callerPresent", &wish.caller_present),
+        ("agentPresent", &wish.agent_present),
+    ];
+    let given = fields.iter().find(|(_, field)| match field {
+        Ok(field) => field.is_some(),
+        Err(WrongType) => true,
+    });
+    given.map_or(Ok(()), |(name, _)| Err(Refused::NotOfIta(name)))
+}
+
+/// How long the tenant's next ITA call may talk; `None`: as long as any other.
+async fn balance(app: &App, tenant: &Tenant) -> Result<Option<Duration>, Refused> {
+    let Some(minutes) = tenant.settings.ita.balance_minutes else { return Ok(None) };
+    let talked = app.store.ita_talked(tenant.id).await?;
+    let left = Duration::from_secs(u64::from(minutes) * 60).saturating_sub(talked);
+    if left < Duration::from_secs(1) { Err(Refused::Balance) } else { Ok(Some(left)) }
+}
+
+async fn bound(app: &App, ita: &Ita, pair: Pair<'_>, now_ms: i64) -> Result<String, Refused> {
+    if ita.numbers.is_empty() {
+        return Err(Refused::NoNumbers);
+    }
+    if ita.binding == BindingMode::Existing && app.bindings.of_pair(pair, now_ms).is_none() {
+        return Err(Refused::NotBound);
+    }
+    let expires_ms = now_ms + i64::from(ita.binding_lifetime_s) * 1000;
+    Ok(app.bindings.bind(pair, &ita.numbers, expires_ms, now_ms).await?.x)
+}
+
+fn order(
+    view: &TenantView<'_>,
+    caller: Caller,
+    customer: Customer,
+    most: Option<Duration>,
+) -> Order {
+    let connected_url = view.tenant.settings.connection_callback_url.clone();
+    let call = BidirectionalCall { caller, call_data: None, ita: true, connected_url };
+    let order = view.order(customer, OrderKind::BidirectionalCall(call));
+    let most_s = most.map_or(u32::MAX, |most| u32::try_from(most.as_secs()).unwrap_or(u32::MAX));
+    Order { max_duration_s: order.max_duration_s.min(most_s), ..order }
+}

@@ -1,0 +1,303 @@
+//! Bindings of ITA calls: A and B reach each other by calling X, and see X. In memory over the store.
+//!
+//! # Invariants
+//! - X and a caller name one other party: no number has two live bindings with the same X.
+//! - A pair of parties has one live binding at the most.
+//! - What is in memory is what is stored: this process is the only one that changes it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use engine::vocabulary::TenantId;
+use store::{NumberBinding, Store, StoreError};
+use tokio::sync::Mutex;
+
+/// Live bindings of all tenants; past it no number is free.
+const MAX_BINDINGS: usize = 1_000_000;
+
+/// Cheap to clone; readers never wait for a database.
+#[derive(Clone)]
+pub struct NumberBindings(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    all: RwLock<Index>,
+    /// One change at a time, so that memory and store agree.
+    changing: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Index {
+    /// By X and party, so twice each.
+    by_number: BTreeMap<(String, String), NumberBinding>,
+    /// X by tenant and parties, the lesser first.
+    by_pair: BTreeMap<(TenantId, String, String), String>,
+}
+
+/// Two parties who are to be bound.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    pub tenant: TenantId,
+    pub a: &'a str,
+    pub b: &'a str,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("every virtual number is bound to one of the two parties already")]
+    Exhausted,
+    #[error(
+        "the parties are bound to a number that is none of the tenant's virtual numbers any more; \
+         end that binding or write the number again"
+    )]
+    Inconsistent,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl NumberBindings {
+    /// None yet.
+    pub fn new(store: Store) -> NumberBindings {
+        NumberBindings(Arc::new(Inner {
+            store,
+            all: RwLock::default(),
+            changing: Mutex::default(),
+        }))
+    }
+
+    /// Reads what the store holds.
+    pub async fn load(&self) -> Result<(), StoreError> {
+        let _changing = self.0.changing.lock().await;
+        let rows = self.0.store.number_bindings().await?;
+        self.change(|all| rows.into_iter().for_each(|row| all.insert(row)));
+        Ok(())
+    }
+
+    /// Whom a call to `x` from `from` is for.
+    pub fn find(&self, x: &str, from: &str, now_ms: i64) -> Option<(TenantId, String)> {
+        self.read(|all| {
+            let binding = all.live(x, from, now_ms)?;
+            let is_a = binding.party_a == from;
+            let other = if is_a { &binding.party_b } else { &binding.party_a };
+            Some((binding.tenant, other.clone()))
+        })
+    }
+
+    /// The live binding of two parties, in either order.
+    pub fn of_pair(&self, pair: Pair<'_>, now_ms: i64) -> Option<NumberBinding> {
+        self.read(|all| {
+            let x = all.by_pair.get(&pair.key())?;
+            all.live(x, pair.a, now_ms).cloned()
+        })
+    }
+
+    /// Whether a live binding uses `number` as its virtual number.
+    pub fn is_virtual(&self, number: &str, now_ms: i64) -> bool {
+        self.read(|all| {
+            let of_number = all.by_number.range((number.to_owned(), String::new())..);
+            let mut of_number = of_number.take_while(|((x, _), _)| x == number);
+            of_number.any(|(_, binding)| binding.expires_ms > now_ms)
+        })
+    }
+
+    /// Those of a tenant that are live, by their numbers.
+    pub fn of(&self, tenant: TenantId, now_ms: i64) -> Vec<NumberBinding> {
+        self.read(|all| {
+            let pairs = all.by_pair.range((tenant, String::new(), String::new())..);
+            let pairs = pairs.take_while(|((of, _, _), _)| *of == tenant);
+            let live = pairs.filter_map(|((_, a, _), x)| all.live(x, a, now_ms).cloned());
+            live.collect()
+        })
+    }
+
+    /// The pair's live binding, which then holds until `expires_ms` at the least; else a new one
+    /// with the first number of `pool` that is bound to neither. On disk when this returns.
+    pub async fn bind(
+        &self,
+        pair: Pair<'_>,
+        pool: &[String],
+        expires_ms: i64,
+        now_ms: i64,
+    ) -> Result<NumberBinding, BindError> {
+        let _changing = self.0.changing.lock().await;
+        let binding = match self.of_pair(pair, now_ms) {
+            Some(found) if !pool.contains(&found.x) => return Err(BindError::Inconsistent),
+            Some(found) => NumberBinding { expires_ms: expires_ms.max(found.expires_ms), ..found },
+            None => {
+                let x = self.free(pair, pool, now_ms).ok_or(BindError::Exhausted)?;
+                let Pair { tenant, a, b } = pair;
+                NumberBinding { tenant, x, party_a: a.into(), party_b: b.into(), expires_ms }
+            }
+        };
+        self.0.store.put_number_binding(binding.clone()).await?;
+        self.change(|all| all.insert(binding.clone()));
+        Ok(binding)
+    }
+
+    /// Whether the pair was bound. On disk when this returns.
+    pub async fn end(&self, pair: Pair<'_>, now_ms: i64) -> Result<bool, StoreError> {
+        let _changing = self.0.changing.lock().await;
+        let Some(binding) = self.of_pair(pair, now_ms) else { return Ok(false) };
+        let removed = self.0.store.remove_number_binding(binding.clone()).await?;
+        self.change(|all| all.remove(&binding));
+        Ok(removed)
+    }
+
+    /// Forgets those that are over.
+    pub async fn expire(&self, now_ms: i64) -> Result<(), StoreError> {
+        let _changing = self.0.changing.lock().await;
+        self.0.store.expire_number_bindings(now_ms).await?;
+        self.change(|all| {
+            let over = all.by_number.values().filter(|binding| binding.expires_ms <= now_ms);
+            let over: Vec<NumberBinding> = over.cloned().collect();
+            over.iter().for_each(|binding| all.remove(binding));
+        });
+        Ok(())
+    }
+
+    fn free(&self, pair: Pair<'_>, pool: &[String], now_ms: i64) -> Option<String> {
+        self.read(|all| {
+            let is_free = |x: &&String| {
+                all.live(x, pair.a, now_ms).is_none() && all.live(x, pair.b, now_ms).is_none()
+            };
+            let room = all.by_pair.len() < MAX_BINDINGS;
+            pool.iter().filter(|_| room).find(is_free).cloned()
+        })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
+        read(&self.0.all.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Index)) {
+        change(&mut self.0.all.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Index {
+    fn live(&self, x: &str, party: &str, now_ms: i64) -> Option<&NumberBinding> {
+        let found = self.by_number.get(&(x.to_owned(), party.to_owned()));
+        found.filter(|binding| binding.expires_ms > now_ms)
+    }
+
+    /// What stood in its places is over.
+    fn insert(&mut self, binding: NumberBinding) {
+        for party in [&binding.party_a, &binding.party_b] {
+            if let Some(over) = self.by_number.get(&(binding.x.clone(), party.clone())).cloned() {
+                self.remove(&over);
+            }
+        }
+        let pair = Pair { tenant: binding.tenant, a: &binding.party_a, b: &binding.party_b };
+        self.by_pair.insert(pair.key(), binding.x.clone());
+        for party in [&binding.party_a, &binding.party_b] {
+            self.by_number.insert((binding.x.clone(), party.clone()), binding.clone());
+        }
+    }
+
+    fn remove(&mut self, binding: &NumberBinding) {
+        let pair = Pair { tenant: binding.tenant, a: &binding.party_a, b: &binding.party_b };
+        if self.by_pair.get(&pair.key()) == Some(&binding.x) {
+            self.by_pair.remove(&pair.key());
+        }
+        for party in [&binding.party_a, &binding.party_b] {
+            self.by_number.remove(&(binding.x.clone(), party.clone()));
+        }
+    }
+}
+
+impl Pair<'_> {
+    fn key(&self) -> (TenantId, String, String) {
+        let (first, second) = (self.a.min(self.b), self.a.max(self.b));
+        (self.tenant, first.to_owned(), second.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TENANT: TenantId = TenantId(1);
+    const T0: i64 = 1_700_000_000_000;
+
+    fn pair<'a>(a: &'a str, b: &'a str) -> Pair<'a> {
+        Pair { tenant: TENANT, a, b }
+    }
+
+    fn pool(numbers: &[&str]) -> Vec<String> {
+        numbers.iter().map(|&number| number.into()).collect()
+    }
+
+    #[tokio::test]
+    async fn either_party_reaches_the_other_until_the_binding_is_over() {
+        let bindings = NumberBindings::new(Store::memory());
+        let bound = bindings.bind(pair("a", "b"), &pool(&["x"]), T0 + 60, T0).await.unwrap();
+        assert_eq!(bound.x, "x");
+        assert_eq!(bindings.find("x", "a", T0 + 59), Some((TENANT, "b".into())));
+        assert_eq!(bindings.find("x", "b", T0 + 59), Some((TENANT, "a".into())));
+        assert_eq!(bindings.find("x", "c", T0), None, "nobody else reaches anybody");
+        assert_eq!(bindings.find("y", "a", T0), None);
+        assert!(bindings.is_virtual("x", T0) && !bindings.is_virtual("a", T0));
+        assert_eq!(bindings.find("x", "a", T0 + 60), None, "it is over");
+        assert!(!bindings.is_virtual("x", T0 + 60));
+        assert!(bindings.of(TENANT, T0 + 60).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_live_binding_is_reused_and_holds_longer() {
+        let bindings = NumberBindings::new(Store::memory());
+        let pool = pool(&["x", "y"]);
+        bindings.bind(pair("a", "b"), &pool, T0 + 60, T0).await.unwrap();
+        let again = bindings.bind(pair("b", "a"), &pool, T0 + 90, T0 + 30).await.unwrap();
+        assert_eq!((&*again.x, again.expires_ms, &*again.party_a), ("x", T0 + 90, "a"));
+        let shorter = bindings.bind(pair("a", "b"), &pool, T0 + 70, T0 + 31).await.unwrap();
+        assert_eq!(shorter.expires_ms, T0 + 90, "it is never cut");
+        assert_eq!(bindings.of(TENANT, T0).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_number_serves_many_pairs_and_no_party_twice() {
+        let bindings = NumberBindings::new(Store::memory());
+        let pool = pool(&["x", "y"]);
+        let bound = async |a, b| {
+            bindings.bind(pair(a, b), &pool, T0 + 60, T0).await.map(|binding| binding.x)
+        };
+        assert_eq!(bound("a", "b").await.unwrap(), "x");
+        assert_eq!(bound("c", "d").await.unwrap(), "x", "other parties share it");
+        assert_eq!(bound("a", "c").await.unwrap(), "y", "a and c have x");
+        assert!(matches!(bound("a", "d").await, Err(BindError::Exhausted)));
+        assert_eq!(bindings.find("x", "a", T0), Some((TENANT, "b".into())));
+        assert_eq!(bindings.find("y", "a", T0), Some((TENANT, "c".into())));
+        assert!(bindings.end(pair("b", "a"), T0).await.unwrap());
+        assert!(!bindings.end(pair("b", "a"), T0).await.unwrap());
+        assert_eq!(bindings.find("x", "a", T0), None);
+    }
+
+    #[tokio::test]
+    async fn a_start_finds_them_and_what_the_pool_has_lost_is_said() {
+        let store = Store::memory();
+        let first = NumberBindings::new(store.clone());
+        first.bind(pair("a", "b"), &pool(&["x"]), T0 + 60, T0).await.unwrap();
+        let again = NumberBindings::new(store.clone());
+        again.load().await.unwrap();
+        assert_eq!(again.find("x", "b", T0), Some((TENANT, "a".into())));
+        let lost = again.bind(pair("a", "b"), &pool(&["y"]), T0 + 60, T0).await;
+        assert!(matches!(lost, Err(BindError::Inconsistent)), "{lost:?}");
+        again.expire(T0 + 60).await.unwrap();
+        assert!(store.number_bindings().await.unwrap().is_empty());
+        let anew = again.bind(pair("a", "b"), &pool(&["y"]), T0 + 200, T0 + 60).await.unwrap();
+        assert_eq!(anew.x, "y");
+    }
+
+    #[tokio::test]
+    async fn an_older_binding_of_a_party_leaves_when_its_number_is_bound_anew() {
+        let bindings = NumberBindings::new(Store::memory());
+        let pool = pool(&["x"]);
+        bindings.bind(pair("a", "b"), &pool, T0 + 60, T0).await.unwrap();
+        bindings.bind(pair("a", "c"), &pool, T0 + 200, T0 + 60).await.unwrap();
+        assert_eq!(bindings.find("x", "a", T0 + 61), Some((TENANT, "c".into())));
+        assert_eq!(bindings.find("x", "b", T0 + 61), None);
+        assert!(bindings.of_pair(pair("a", "b"), T0 + 61).is_none());
+        bindings.expire(T0 + 100).await.unwrap();
+        assert_eq!(bindings.find("x", "c", T0 + 101), Some((TENANT, "a".into())));
+    }
+}

@@ -1,0 +1,112 @@
+//! What calls with two legs need besides: softphones, and the bindings of ITA.
+
+use std::time::Duration;
+
+use engine::intent::{BidirectionalCall, Caller, OrderKind};
+use engine::vocabulary::TenantId;
+use engine::writes::Write;
+use store::{Expiry, NumberBinding, Softphone, StoreError};
+
+use crate::fixture::{Fixture, on_every_store};
+use crate::nouns::{T0, TENANT, cdr, intent};
+
+on_every_store!(
+    a_softphone_is_kept_replaced_and_removed,
+    a_number_belongs_to_one_tenant,
+    bindings_are_kept_until_they_are_over,
+    what_ita_calls_talked_stays_counted,
+);
+
+const OTHER: TenantId = TenantId(1);
+
+async fn a_softphone_is_kept_replaced_and_removed(fixture: Fixture) {
+    fixture.store.put_softphone(softphone(TENANT, "66666667")).await.unwrap();
+    fixture.store.put_softphone(softphone(TENANT, "66666666")).await.unwrap();
+    let changed = Softphone {
+        sealed_password: vec![9, 0, 9],
+        remark: "Ann's".into(),
+        suspended: true,
+        from_file: true,
+        ..softphone(TENANT, "66666666")
+    };
+    fixture.store.put_softphone(changed.clone()).await.unwrap();
+    let fixture = fixture.crash().await;
+    let store = &fixture.store;
+    assert_eq!(store.softphones().await.unwrap(), [changed, softphone(TENANT, "66666667")]);
+    assert!(store.remove_softphone(TENANT, "66666667").await.unwrap());
+    assert!(!store.remove_softphone(TENANT, "66666667").await.unwrap());
+    assert_eq!(store.softphones().await.unwrap().len(), 1);
+}
+
+async fn a_number_belongs_to_one_tenant(fixture: Fixture) {
+    let store = &fixture.store;
+    store.put_softphone(softphone(TENANT, "1")).await.unwrap();
+    let taken = store.put_softphone(softphone(OTHER, "1")).await;
+    assert!(matches!(taken, Err(StoreError::Conflict { .. })), "{taken:?}");
+    assert!(!store.remove_softphone(OTHER, "1").await.unwrap());
+    assert_eq!(store.softphones().await.unwrap(), [softphone(TENANT, "1")]);
+}
+
+async fn bindings_are_kept_until_they_are_over(fixture: Fixture) {
+    let later = NumberBinding { expires_ms: T0 + 5_000, ..binding("13800000001", T0) };
+    for put in [binding("13800000001", T0), binding("13800000002", T0 + 9_000), later.clone()] {
+        fixture.store.put_number_binding(put).await.unwrap();
+    }
+    let fixture = fixture.crash().await;
+    let store = &fixture.store;
+    let second = binding("13800000002", T0 + 9_000);
+    assert_eq!(store.number_bindings().await.unwrap(), [later.clone(), second.clone()]);
+    assert_eq!(store.expire_number_bindings(T0 + 4_999).await.unwrap(), 0);
+    assert_eq!(store.expire_number_bindings(T0 + 5_000).await.unwrap(), 1);
+    assert_eq!(store.number_bindings().await.unwrap(), std::slice::from_ref(&second));
+    let others = NumberBinding { tenant: OTHER, ..second.clone() };
+    assert!(!store.remove_number_binding(others).await.unwrap());
+    assert!(store.remove_number_binding(second).await.unwrap());
+    assert!(!store.remove_number_binding(later).await.unwrap());
+}
+
+async fn what_ita_calls_talked_stays_counted(fixture: Fixture) {
+    let call = |serial, ita| {
+        let caller = Caller::Inbound { number: "66666666".into() };
+        let mut intent = intent(serial);
+        intent.order.kind = OrderKind::BidirectionalCall(BidirectionalCall {
+            caller,
+            call_data: None,
+            ita,
+            connected_url: None,
+        });
+        intent
+    };
+    let ended = |serial, ita| Write::Ended(Box::new(cdr(call(serial, ita))));
+    let store = &fixture.store;
+    assert_eq!(store.ita_talked(TENANT).await.unwrap(), Duration::ZERO);
+    // Two in one batch, one behind them, and one that is none.
+    store.submit(vec![ended(1, true), ended(2, true)]).await.unwrap();
+    store.submit(vec![ended(3, true), ended(4, false)]).await.unwrap();
+    let expiry = Expiry { tenant: TENANT, before_ms: i64::MAX, limit: 100 };
+    store.expire_records(expiry).await.unwrap();
+    let fixture = fixture.crash().await;
+    assert_eq!(fixture.store.ita_talked(TENANT).await.unwrap(), Duration::from_secs(21));
+    assert_eq!(fixture.store.ita_talked(OTHER).await.unwrap(), Duration::ZERO);
+}
+
+fn softphone(tenant: TenantId, number: &str) -> Softphone {
+    Softphone {
+        tenant,
+        number: number.into(),
+        sealed_password: vec![1, 2, 3],
+        remark: String::new(),
+        suspended: false,
+        from_file: false,
+    }
+}
+
+fn binding(x: &str, expires_ms: i64) -> NumberBinding {
+    NumberBinding {
+        tenant: TENANT,
+        x: x.into(),
+        party_a: "66666666".into(),
+        party_b: "88884432".into(),
+        expires_ms,
+    }
+}
