@@ -46,6 +46,22 @@ impl FromRequestParts<App> for ApiTenant {
     }
 }
 
+/// The same where the interface's table has `X-APP-Key` as mandatory (page 000).
+pub struct KeyedTenant(pub Arc<Tenant>);
+
+impl FromRequestParts<App> for KeyedTenant {
+    type Rejection = WireError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, WireError> {
+        let ApiTenant(tenant) = ApiTenant::from_request_parts(parts, app).await?;
+        if parts.headers.contains_key(X_APP_KEY) {
+            Ok(KeyedTenant(tenant))
+        } else {
+            Err(WireError::Forbidden)
+        }
+    }
+}
+
 impl FromRequestParts<App> for V1Tenant {
     type Rejection = Problem;
 

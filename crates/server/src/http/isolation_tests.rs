@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use store::{CallbackAttempt, CallbackNext, CallbackResult, VoiceStatus};
 
 use super::testing::{Got, OPERATOR_KEY, TENANT, World, settings, wav};
-use super::tests::{CALL_V1, CALL_V3};
+use super::tests::{ANONYMOUS, CALL_V1, CALL_V3};
 use crate::app::unix_ms;
 use crate::tenants::{Pair, TenantSettings};
 use crate::voices::Found;
@@ -73,7 +73,7 @@ const PHONES_V2: &str = "/apiaccess/CC-Management/v2/mobileAgent/queryPhone";
 const CALLED_INFO: &str = "/apiaccess/CC-Management/v1/mobileAgent/getCalledInfo";
 const NO_BODY: fn(&Theirs) -> Value = |_| json!({});
 
-static PROBES: [Probe; 59] = [
+static PROBES: [Probe; 61] = [
     probe("POST", super::tests::TOKEN, super::tests::TOKEN, |_| login(), Refused(403, "")),
     probe(
         "POST",
@@ -286,6 +286,15 @@ static PROBES: [Probe; 59] = [
         NEW_CALL,
         |_| json!({"caller": "88", "called": "8899", "caller_shown": SHOWN}),
         Refused(422, "caller_shown"),
+    ),
+    // The second tenant has no anonymous calls; without the header that the page wants it is nobody.
+    probe("POST", ANONYMOUS, ANONYMOUS, |_| json!({"called": NUMBER}), Refused(403, "")),
+    probe(
+        "POST",
+        "/v1/anonymous_calls",
+        "/v1/anonymous_calls",
+        |_| json!({"called": NUMBER, "caller_shown": SHOWN}),
+        Refused(422, "service_off"),
     ),
     probe("POST", PHONES_V1, PHONES_V1, NO_BODY, Refused(200, "2")),
     probe("POST", PHONES_V2, PHONES_V2, NO_BODY, Refused(200, "2")),

@@ -1,5 +1,6 @@
 //! The interfaces: the list of routes is the index of the product.
 
+pub mod anonymous_call;
 pub mod auth;
 pub mod bidirectional_call;
 pub mod body;
@@ -37,7 +38,7 @@ pub fn router(app: App) -> Router {
 
 /// The routes outside `/v1`, which its own document lists. A list, so that a test holds against it what each does
 /// with another tenant's things.
-fn routes() -> [(&'static str, MethodRouter<App>); 14] {
+fn routes() -> [(&'static str, MethodRouter<App>); 15] {
     [
         ("/apigovernance/api/oauth/tokenByAkSk", post(tokens::token_by_ak_sk)),
         (
@@ -62,6 +63,7 @@ fn routes() -> [(&'static str, MethodRouter<App>); 14] {
             "/apiaccess/CC-Management/v1/mobileAgent/getRecordingAddress",
             post(recording_address::address),
         ),
+        ("/apiaccess/ccmessaging/v1/mobileagent/createcall", post(anonymous_call::create)),
         ("/apiaccess/CC-Management/v3/mobileAgent/createCall", post(bidirectional_call::create_v3)),
         ("/apiaccess/CC-Management/v1/mobileAgent/createCall", post(bidirectional_call::create_v1)),
         ("/apiaccess/CC-Management/v1/mobileAgent/queryPhone", post(softphones::query_v1)),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -53,6 +54,10 @@ pub struct World {
     /// What the desk answers next; without any it accepts.
     pub answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
     pub limited: Limited,
+    /// Whether calls are taken.
+    pub ready: Arc<AtomicBool>,
+    /// Whether the desk leaves new calls unanswered.
+    pub silent: Arc<AtomicBool>,
     /// How far calls have come that the desk has.
     pub progress: Arc<Mutex<BTreeMap<Serial, Progress>>>,
     _directory: TempDir,
@@ -130,24 +135,26 @@ impl World {
         let config = Config { data_directory: directory.path().to_path_buf(), ..Config::default() };
         let room = watch::Sender::new(Room::Enough);
         let (calls, asks, ready) = Calls::channel(store.clone(), room.subscribe(), 16);
-        ready.store(true, std::sync::atomic::Ordering::Relaxed);
+        ready.store(true, Ordering::Relaxed);
         let (asked, answers) = (Arc::default(), Arc::default());
         let (limited, progress) = (Limited::default(), Arc::default());
+        let silent = Arc::default();
         let desk = Desk {
             asked: Arc::clone(&asked),
             answers: Arc::clone(&answers),
             limited: Arc::clone(&limited),
             progress: Arc::clone(&progress),
+            silent: Arc::clone(&silent),
         };
         tokio::spawn(desk.answer(asks));
         let access = Arc::new(access);
-        let softphones = Softphones::new(store.clone(), "offhook".into());
-        let bindings = NumberBindings::new(store.clone());
-        let trial_days = Arc::new(TrialDays::new(store.clone()));
         let at = directory.path().to_path_buf();
         let app = App {
             vault: Vault::new(Arc::clone(&access), store.clone(), at, true),
             new_prefixes: Arc::new(NewPrefixes::new(store.clone(), 3)),
+            softphones: Softphones::new(store.clone(), "offhook".into()),
+            bindings: NumberBindings::new(store.clone()),
+            trial_days: Arc::new(TrialDays::new(store.clone())),
             store,
             calls,
             admission: Admission::new(Duration::from_secs(1)),
@@ -156,9 +163,6 @@ impl World {
             tenants,
             voices: Arc::new(voices),
             speaker: Speaker::open(speech, tls).unwrap(),
-            softphones,
-            bindings,
-            trial_days,
             sip_address: Arc::new(OnceLock::from(SIP_ADDRESS.parse::<SocketAddr>().unwrap())),
             doorbell: watch::Sender::new(0),
         };
@@ -172,6 +176,8 @@ impl World {
             asked,
             answers,
             limited,
+            ready,
+            silent,
             progress,
             _directory: directory,
         }
@@ -313,15 +319,21 @@ struct Desk {
     answers: Arc<Mutex<VecDeque<Result<Accepted, Refusal>>>>,
     limited: Limited,
     progress: Arc<Mutex<BTreeMap<Serial, Progress>>>,
+    silent: Arc<AtomicBool>,
 }
 
 impl Desk {
     async fn answer(self, mut asks: tokio::sync::mpsc::Receiver<Ask>) {
+        let mut unanswered = Vec::new();
         while let Some(ask) = asks.recv().await {
             match ask {
                 Ask::Accept(request, reply) => {
                     self.asked.lock().unwrap().push(*request);
                     let serial = Serial(1_308_434_073_450_058_757);
+                    if self.silent.load(Ordering::Relaxed) {
+                        unanswered.push(reply);
+                        continue;
+                    }
                     let planned = self.answers.lock().unwrap().pop_front();
                     let _ = reply.send(planned.unwrap_or(Ok(Accepted { serial, replayed: false })));
                 }

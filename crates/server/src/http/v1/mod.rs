@@ -1,6 +1,7 @@
 //! `/v1`: the product's own surface. JSON in, JSON out, errors as problem documents (RFC 9457),
 //! serial numbers as strings, times as ms since 1970.
 
+mod anonymous_calls;
 mod api_keys;
 mod bidirectional_calls;
 mod callbacks;
@@ -50,6 +51,7 @@ pub fn router() -> Router<App> {
     let (router, document) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(voice_notifications::create))
         .routes(routes!(bidirectional_calls::create))
+        .routes(routes!(anonymous_calls::create))
         .routes(routes!(calls::list))
         .routes(routes!(calls::show))
         .routes(routes!(calls::cancel))

@@ -493,3 +493,25 @@ async fn a_bidirectional_call_is_placed_in_words_of_our_own() {
     world.reset(|tenant| tenant.settings.bidirectional_call = off);
     assert_eq!(world.post(path, body).await.json()["code"], "service_off");
 }
+
+#[tokio::test]
+async fn a_code_is_given_in_words_of_our_own() {
+    let world = World::new().await;
+    let path = "/v1/anonymous_calls";
+    let body = json!({"called": "88884432", "caller_shown": "95599"});
+    assert_eq!(world.post(path, body.clone()).await.json()["code"], "service_off");
+    world.reset(|tenant| tenant.settings.anonymous_call.enabled = true);
+    let got = world.post(path, body.clone()).await;
+    assert_eq!(got.status, 201, "{}", got.text);
+    let got = got.json();
+    assert_eq!(got["sip_service_address"], "10.137.203.215:5063");
+    let code = got["access_code"].as_str().unwrap();
+    assert!(code.len() == 18 && code.starts_with("2222201"), "{code}");
+    let left_ms = got["valid_until_ms"].as_i64().unwrap() - unix_ms();
+    assert!((50_000..=60_000).contains(&left_ms), "{left_ms}");
+    let no_route = world.post(path, json!({"called": "6666614"})).await;
+    assert_eq!((no_route.status.as_u16(), &no_route.json()["code"]), (422, &json!("no_route")));
+    world.ready.store(false, std::sync::atomic::Ordering::Relaxed);
+    let starting = world.post(path, body).await;
+    assert_eq!((starting.status.as_u16(), starting.header("retry-after")), (503, "5"));
+}
