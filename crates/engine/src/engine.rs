@@ -165,7 +165,7 @@ impl Engine {
     pub fn wake_at(&self, now: Now) -> Option<Deadline> {
         let calls = self.timers.first().map(|(due, _)| *due);
         let backlog = self.backlog.wake_at(now.since_start).filter(|_| self.may_claim() > 0);
-        [calls, backlog, self.expiry_at].into_iter().flatten().min()
+        [calls, backlog, self.expiry_at, self.quotas.wake_at()].into_iter().flatten().min()
     }
 
     pub fn poll(&mut self) -> Option<Action> {
@@ -214,7 +214,7 @@ impl Engine {
             Input::Incoming { leg, arrival, source } => self.incoming(leg, arrival, source, now),
             Input::TenantLimits { tenant, limits } => {
                 self.backlog.limit_tenant(tenant, limits);
-                self.quotas.limit(tenant, limits.daily);
+                self.quotas.limit(tenant, limits.daily, now);
             }
             Input::UsedToday { tenant, used } => self.quotas.seed(tenant, used, now),
             Input::Trunk { trunk, pace, up } => self.backlog.set_trunk(trunk, pace, up),
@@ -401,6 +401,9 @@ impl Engine {
             if self.mode == Mode::Running && !self.backlog.nothing_waits() {
                 self.ask_expired(now);
             }
+        }
+        for tenant in self.quotas.used_up(now) {
+            self.cut(tenant, now);
         }
         self.keys.forget_old(now);
     }

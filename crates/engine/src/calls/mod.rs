@@ -44,6 +44,8 @@ pub enum CallInput {
     /// The answer to [`Effects::next_trunk`]; `None`: there is none.
     Trunk(Option<TrunkName>),
     Cancel,
+    /// The tenant has used up its day, while the call is up.
+    UsedUp,
     /// The server stops.
     Interrupt,
     /// The room's own deadline, so long after it was due.

@@ -39,6 +39,7 @@ pub fn body(event: &EventKind, zone: UtcOffset, signing: Option<&Signing>) -> Op
         | EventKind::Arrived { .. }
         | EventKind::Bridged { .. }
         | EventKind::Held { .. }
+        | EventKind::MinutesUsedUp
         | EventKind::Resumed { .. }
         | EventKind::PlayStarted { .. }
         | EventKind::Digit { .. }
