@@ -24,6 +24,7 @@ mod accepting;
 mod arriving;
 mod codes;
 mod guesses;
+mod races;
 mod recent_keys;
 mod running;
 mod slots;
@@ -31,6 +32,7 @@ mod stopping;
 mod trunks;
 use codes::Codes;
 use guesses::Guesses;
+use races::Race;
 use recent_keys::RecentKeys;
 use slots::Slots;
 
@@ -76,6 +78,7 @@ pub struct Engine {
     keys: RecentKeys,
     codes: Codes,
     guesses: Guesses,
+    races: BTreeMap<Serial, Race>,
     /// Calls that wait for trunks for both parties.
     parked: BTreeSet<Serial>,
     /// Unfinished calls of tenants that refuse duplicates.
@@ -143,6 +146,7 @@ impl Engine {
             keys: RecentKeys::default(),
             codes: Codes::default(),
             guesses: Guesses::default(),
+            races: BTreeMap::new(),
             parked: BTreeSet::new(),
             natural: BTreeMap::new(),
             mode: Mode::Running,
@@ -223,7 +227,10 @@ impl Engine {
                 self.backlog.add_waiting(tenant, route, calls);
                 self.watch_expiry(now);
             }
-            Input::Committed(batch) => self.gate.committed(batch),
+            Input::Committed(batch) => {
+                self.gate.committed(batch);
+                self.decide_races(now);
+            }
             Input::CommitFailed => self.commit_failed(now),
             Input::Drain => self.drain(),
             Input::HangUpAll => self.interrupt_all(now),

@@ -230,6 +230,8 @@ impl AnonymousCall {
             | LegInput::Answering { .. }
             | LegInput::Held(_)
             | LegInput::Quiet
+            | LegInput::Left
+            | LegInput::Earlier { .. }
             | LegInput::PlayStarted
             | LegInput::PlayFinished { .. }
             | LegInput::Digit(_)
@@ -306,6 +308,8 @@ impl AnonymousCall {
             | LegInput::Answering { .. }
             | LegInput::Held(_)
             | LegInput::Quiet
+            | LegInput::Left
+            | LegInput::Earlier { .. }
             | LegInput::PlayStarted
             | LegInput::PlayFinished { .. }
             | LegInput::Digit(_)

@@ -223,6 +223,8 @@ impl VoiceNotification {
                 | LegInput::Answering { .. }
                 | LegInput::Held(_)
                 | LegInput::Quiet
+                | LegInput::Left
+                | LegInput::Earlier { .. }
                 | LegInput::PlayStarted
                 | LegInput::PlayFinished { .. }
                 | LegInput::Digit(_)

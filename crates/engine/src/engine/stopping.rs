@@ -80,6 +80,7 @@ impl Engine {
 
     /// A call that was never dialled leaves no record: the next start finds its intent and makes it.
     fn leave_on_disk(&mut self, serial: Serial) {
+        self.races.remove(&serial);
         let Some(call) = self.calls.remove(&serial) else { return };
         if let Some(timer) = call.timer {
             self.timers.remove(&(timer, serial));
