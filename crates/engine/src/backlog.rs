@@ -153,14 +153,59 @@ impl Backlog {
         self.start(tenant, trunk, 1, now);
     }
 
+    /// A leg of such a call besides runs over this trunk.
+    pub fn adopt_trunk(&mut self, trunk: &TrunkName, now: Duration) {
+        if let Some(trunk) = self.trunks.get_mut(trunk) {
+            trunk.start(1, now);
+        }
+    }
+
+    /// Starts a call that cannot wait, whoever else waits, where every limit lets it; over which trunk.
+    pub fn start_now(
+        &mut self,
+        tenant: TenantId,
+        route: &Route,
+        now: Duration,
+    ) -> Option<TrunkName> {
+        if self.obstacle(tenant, route, now).is_some() {
+            return None;
+        }
+        let trunk = self.free_hop(route, now)?;
+        self.start(tenant, &trunk, 1, now);
+        Some(trunk)
+    }
+
+    /// A call that was let through once and gave its place back wants it again. The rate does not hold
+    /// it up again.
+    pub fn retake(&mut self, tenant: TenantId, route: &Route, now: Duration) -> Option<TrunkName> {
+        let has_slot = self.tenants.get(&tenant).is_some_and(|of| of.free_slots() > 0);
+        if self.draining || self.running >= self.capacity || !has_slot {
+            return None;
+        }
+        let trunk = self.free_trunk(route, now)?;
+        self.start(tenant, &trunk, 1, now);
+        Some(trunk)
+    }
+
+    /// A slot for a second leg of a call that runs.
+    pub fn take_trunk(&mut self, route: &Route, now: Duration) -> Option<TrunkName> {
+        let trunk = self.free_trunk(route, now)?;
+        self.adopt_trunk(&trunk, now);
+        Some(trunk)
+    }
+
+    pub fn release_trunk(&mut self, trunk: &TrunkName, now: Duration) {
+        if let Some(trunk) = self.trunks.get_mut(trunk) {
+            trunk.ended(now);
+        }
+    }
+
     pub fn ended(&mut self, tenant: TenantId, trunk: &TrunkName, now: Duration) {
         self.running = self.running.saturating_sub(1);
         if let Some(pacer) = self.tenants.get_mut(&tenant) {
             pacer.release(1);
         }
-        if let Some(trunk) = self.trunks.get_mut(trunk) {
-            trunk.ended(now);
-        }
+        self.release_trunk(trunk, now);
     }
 
     /// The trunk `from` failed a call: the next one of its route that it has not tried, is in service
@@ -319,6 +364,14 @@ impl Backlog {
         let chosen = free.iter().copied().rev().max_by_key(|index| shares[*index])?;
         shares[chosen] -= free.iter().map(|index| weight(*index)).sum::<i64>();
         Some(route.hops()[chosen].trunk.clone())
+    }
+
+    /// The trunk in service with the largest weight that has a free slot, whatever the rate.
+    fn free_trunk(&self, route: &Route, now: Duration) -> Option<TrunkName> {
+        let level = self.level(route, now);
+        let free = level.filter(|(_, of)| of.is_open(now) && of.pacer.free_slots() > 0);
+        let (index, _) = free.max_by_key(|(index, _)| route.hops()[*index].weight)?;
+        Some(route.hops()[index].trunk.clone())
     }
 
     fn obstacle(&self, tenant: TenantId, route: &Route, now: Duration) -> Option<Waiting> {

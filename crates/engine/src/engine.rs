@@ -6,27 +6,33 @@
 //! 3. when the disk is free, [`Engine::close_batch`], commit, and tell [`Input::Committed`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::action::{Action, BatchNumber, Claim, ClaimId, Input, Refused};
+use crate::action::{Action, BatchNumber, Claim, ClaimId, Input};
 use crate::backlog::Backlog;
-use crate::calls::{CallInput, Effect, Effects, Room};
-use crate::cdr::{Cause, Cdr, Draft, LegEnd, Outcome, Progress};
-use crate::events::{Event, EventKind};
+use crate::calls::{CallInput, Effects, Room};
+use crate::cdr::{Draft, Outcome, Progress};
 use crate::gate::Gate;
-use crate::intent::{Idempotency, Intent, Order};
+use crate::intent::{Idempotency, Intent, Order, OrderKind};
 use crate::quotas::Quotas;
 use crate::request::{Refusal, Reply, Ticket};
 use crate::serials::Serials;
 use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId, TrunkName};
-use crate::writes::{Unfinished, Write};
+use crate::writes::{FoundLeg, Unfinished, Write};
 
 mod accepting;
+mod arriving;
+mod codes;
+mod guesses;
 mod recent_keys;
+mod running;
+mod slots;
 mod stopping;
 mod trunks;
+use codes::Codes;
+use guesses::Guesses;
 use recent_keys::RecentKeys;
+use slots::Slots;
 
 /// How long an intent may wait for its INVITE to be built, so that both go to disk in one commit.
 const INTENT_WAITS: Duration = Duration::from_millis(3);
@@ -68,6 +74,10 @@ pub struct Engine {
     last_asked: u64,
     expiry_at: Option<Deadline>,
     keys: RecentKeys,
+    codes: Codes,
+    guesses: Guesses,
+    /// Calls that wait for trunks for both parties.
+    parked: BTreeSet<Serial>,
     /// Unfinished calls of tenants that refuse duplicates.
     natural: BTreeMap<NaturalKey, Serial>,
     mode: Mode,
@@ -83,12 +93,11 @@ enum Mode {
 
 struct Call {
     room: Room,
-    /// The trunk whose slot it takes.
-    trunk: TrunkName,
+    slots: Slots,
     timer: Option<Deadline>,
     legs: Vec<LegId>,
     unwritten: Option<Unwritten>,
-    /// When it was answered, where that was in this process.
+    /// When the called party answered, where that was in this process.
     answered: Option<Now>,
 }
 
@@ -101,10 +110,10 @@ struct Unwritten {
     until: Deadline,
 }
 
-/// Whose leg it is, and over which trunk.
+/// Whose leg it is, and over which trunk, where it is over one.
 struct Owner {
     serial: Serial,
-    trunk: TrunkName,
+    trunk: Option<TrunkName>,
 }
 
 enum Asked {
@@ -132,6 +141,9 @@ impl Engine {
             last_asked: 1 << 63,
             expiry_at: None,
             keys: RecentKeys::default(),
+            codes: Codes::default(),
+            guesses: Guesses::default(),
+            parked: BTreeSet::new(),
             natural: BTreeMap::new(),
             mode: Mode::Running,
         }
@@ -196,10 +208,10 @@ impl Engine {
             Input::Claimed { claim, calls } => self.claimed(claim, calls, now),
             Input::Fetched { serial, result } => self.run(serial, CallInput::Fetched(result), now),
             Input::Leg { leg, input } => self.leg(leg, input, now),
-            Input::PhoneFound { .. } => {}
-            Input::Incoming { leg, .. } => {
-                self.gate.now(Action::Refuse { leg, with: Refused::Unknown });
+            Input::PhoneFound { serial, bindings } => {
+                self.run(serial, CallInput::PhoneFound(bindings), now);
             }
+            Input::Incoming { leg, arrival, source } => self.incoming(leg, arrival, source, now),
             Input::TenantLimits { tenant, limits } => {
                 self.backlog.limit_tenant(tenant, limits);
                 self.quotas.limit(tenant, limits.daily);
@@ -213,32 +225,41 @@ impl Engine {
             }
             Input::Committed(batch) => self.gate.committed(batch),
             Input::CommitFailed => self.commit_failed(now),
-            Input::Drain => {
-                self.backlog.drain();
-                if self.mode == Mode::Running {
-                    self.mode = Mode::Draining;
-                }
-            }
+            Input::Drain => self.drain(),
             Input::HangUpAll => self.interrupt_all(now),
         }
     }
 
     fn recovered(&mut self, found: Unfinished, now: Now) {
         let (tenant, serial) = (found.intent.tenant, found.intent.serial);
-        // A call without an attempt was never dialled: any of its trunks will do.
-        let last = found.legs.last().and_then(|leg| leg.attempt.as_ref());
-        let dialled = last.and_then(|attempt| attempt.trunk.clone());
-        let route = &found.intent.order.route;
-        let Some(trunk) = dialled.or_else(|| route.trunks().next().cloned()) else { return };
-        self.backlog.adopt(tenant, &trunk, now.since_start);
         let (undialled, cancelled) = (found.legs.is_empty(), found.cancelled);
+        let trunk_of = |leg: &FoundLeg| leg.attempt.as_ref().and_then(|one| one.trunk.clone());
+        let trunks: Vec<_> = found.legs.iter().map(|leg| (leg.leg, trunk_of(leg))).collect();
+        let slots = match &found.intent.order.kind {
+            OrderKind::AnonymousCall(call) if undialled => {
+                self.codes.insert(tenant, call.code.clone(), serial);
+                Slots::None
+            }
+            OrderKind::AnonymousCall(_)
+            | OrderKind::VoiceNotification { .. }
+            | OrderKind::BidirectionalCall(_) => {
+                let Some(slots) = self.backlog.adopt_all(&found, now.since_start) else { return };
+                slots
+            }
+        };
+        let start = slots.called().filter(|_| undialled).cloned();
         let mut effects = Effects::new(self.last_leg);
         let room = Room::recover(found, now, &mut effects);
-        self.insert(serial, room, trunk.clone(), None);
+        self.insert(serial, room, slots, None);
         self.apply(serial, effects, now);
+        for (leg, trunk) in trunks {
+            if let Some(owner) = self.legs.get_mut(&leg) {
+                owner.trunk = trunk;
+            }
+        }
         if cancelled {
             self.run(serial, CallInput::Cancel, now);
-        } else if undialled {
+        } else if let Some(trunk) = start {
             self.run(serial, CallInput::Start(trunk), now);
         }
     }
@@ -326,7 +347,7 @@ impl Engine {
             self.record(Draft::new(intent).finish(outcome, None, now), now);
             return;
         }
-        self.insert(serial, Room::new(intent, now), trunk.clone(), None);
+        self.insert(serial, Room::new(intent, now), Slots::of(trunk.clone()), None);
         self.run(serial, CallInput::Start(trunk.clone()), now);
     }
 
@@ -348,7 +369,8 @@ impl Engine {
     /// A backlog without another limit is worked off as fast as INVITEs leave, and no faster: what was
     /// claimed and cannot be sent yet would stand in the way of new calls.
     fn may_claim(&self) -> u32 {
-        UNSENT.saturating_sub(self.unsent.len() as u32 + self.backlog.claimed_calls())
+        let busy = self.unsent.len() + self.parked.len();
+        UNSENT.saturating_sub(busy as u32 + self.backlog.claimed_calls())
     }
 
     fn watch_expiry(&mut self, now: Now) {
@@ -391,187 +413,6 @@ impl Engine {
             self.flush_intent(serial, at);
         }
         self.run(serial, CallInput::Tick { late }, at);
-    }
-
-    fn insert(
-        &mut self,
-        serial: Serial,
-        room: Room,
-        trunk: TrunkName,
-        unwritten: Option<Unwritten>,
-    ) {
-        let call = Call { room, trunk, timer: None, legs: Vec::new(), unwritten, answered: None };
-        self.calls.insert(serial, call);
-    }
-
-    /// Lets a room take one step. A panic in it costs this call only: the call is out of the map
-    /// while its room runs, its legs are hung up and it is reported as failed.
-    fn run(&mut self, serial: Serial, input: CallInput, now: Now) {
-        let Some(mut call) = self.calls.remove(&serial) else { return };
-        let mut effects = Effects::new(self.last_leg);
-        let step = AssertUnwindSafe(|| call.room.handle(input, now, &mut effects));
-        let held = catch_unwind(step).is_ok();
-        if !held {
-            effects = Effects::new(self.last_leg);
-            let end = LegEnd { cause: Cause::Internal, sip_status: None, media: None };
-            let hang_ups = call.legs.iter().map(|leg| Action::HangUp { leg: *leg });
-            effects.list.extend(hang_ups.map(Effect::Act));
-            let cdr = call.room.draft().finish(Outcome::Failed, Some(end), now);
-            effects.list.push(Effect::Over(Box::new(cdr)));
-        }
-        self.calls.insert(serial, call);
-        self.apply(serial, effects, now);
-    }
-
-    fn apply(&mut self, serial: Serial, effects: Effects, now: Now) {
-        self.last_leg = effects.last_leg();
-        for effect in effects.list {
-            match effect {
-                Effect::Write(write) => {
-                    self.flush_intent(serial, now);
-                    if matches!(write, Write::Answered { .. }) {
-                        self.answered(serial, now);
-                    }
-                    self.gate.now(Action::Write(write));
-                }
-                Effect::Event(kind) => {
-                    self.flush_intent(serial, now);
-                    let Some(call) = self.calls.get(&serial) else { continue };
-                    let tenant = call.room.draft().intent.tenant;
-                    self.event(tenant, serial, kind, None, now);
-                }
-                Effect::Act(action) => {
-                    self.own_leg(serial, &action);
-                    self.gate.act(serial, action);
-                }
-                Effect::AfterCommit(action) => {
-                    if let Action::Dial { leg } = &action {
-                        self.unsent.remove(leg);
-                    }
-                    self.gate.after_commit(serial, action);
-                }
-                Effect::NextTrunk { route, tried, silent } => {
-                    self.next_trunk(serial, &route, &tried, silent, now);
-                }
-                Effect::Over(cdr) => {
-                    self.flush_intent(serial, now);
-                    self.over(serial, *cdr, now);
-                }
-            }
-        }
-        self.set_timer(serial);
-    }
-
-    fn answered(&mut self, serial: Serial, now: Now) {
-        let Some(call) = self.calls.get_mut(&serial) else { return };
-        call.answered = Some(now);
-        self.quotas.answered(call.room.draft().intent.tenant, now);
-    }
-
-    fn own_leg(&mut self, serial: Serial, action: &Action) {
-        let (Action::Open { leg, .. }
-        | Action::Resume { leg, .. }
-        | Action::Abandon { leg, .. }
-        | Action::HangUpStored { leg, .. }) = action
-        else {
-            return;
-        };
-        if let Some(call) = self.calls.get_mut(&serial) {
-            if let Action::Open { .. } = action {
-                self.unsent.insert(*leg);
-            }
-            call.legs.push(*leg);
-            self.legs.insert(*leg, Owner { serial, trunk: call.trunk.clone() });
-        }
-    }
-
-    fn set_timer(&mut self, serial: Serial) {
-        let Some(call) = self.calls.get_mut(&serial) else { return };
-        let unwritten = call.unwritten.as_ref().map(|unwritten| unwritten.until);
-        let next = [call.room.wake_at(), unwritten].into_iter().flatten().min();
-        if next == call.timer {
-            return;
-        }
-        if let Some(timer) = call.timer.take() {
-            self.timers.remove(&(timer, serial));
-        }
-        if let Some(next) = next {
-            self.timers.insert((next, serial));
-            call.timer = Some(next);
-        }
-    }
-
-    fn flush_intent(&mut self, serial: Serial, now: Now) {
-        let unwritten = self.calls.get_mut(&serial).and_then(|call| call.unwritten.take());
-        if let Some(unwritten) = unwritten {
-            self.write_intent(serial, unwritten, now);
-        }
-    }
-
-    fn write_intent(&mut self, serial: Serial, unwritten: Unwritten, now: Now) {
-        let Unwritten { intent, idempotency, started, tickets, .. } = unwritten;
-        if self.mode == Mode::Broken {
-            return tickets
-                .into_iter()
-                .for_each(|(ticket, _)| self.refuse(ticket, Refusal::Stopping));
-        }
-        let batch = self.gate.open_batch();
-        if let Some(idempotency) = &idempotency {
-            self.keys.written(&idempotency.key, batch);
-        }
-        let tenant = intent.tenant;
-        let accepted = EventKind::Accepted {
-            called: intent.order.called.clone(),
-            caller_present: intent.order.caller_present.clone(),
-        };
-        self.gate.now(Action::Write(Write::Accepted { intent, idempotency, started }));
-        self.event(tenant, serial, accepted, None, now);
-        for (ticket, replayed) in tickets {
-            let reply = Reply::Accepted { serial, replayed };
-            self.gate.reply_after(batch, Action::Reply { ticket, reply });
-        }
-    }
-
-    fn event(
-        &mut self,
-        tenant: TenantId,
-        serial: Serial,
-        kind: EventKind,
-        callback: Option<String>,
-        now: Now,
-    ) {
-        let event = Event { tenant, serial: Some(serial), at_ms: now.unix_ms, kind };
-        self.gate.now(Action::Write(Write::Event { event, callback }));
-    }
-
-    fn over(&mut self, serial: Serial, cdr: Cdr, now: Now) {
-        let Some(call) = self.calls.remove(&serial) else { return };
-        if let Some(timer) = call.timer {
-            self.timers.remove(&(timer, serial));
-        }
-        for leg in &call.legs {
-            self.legs.remove(leg);
-            self.unsent.remove(leg);
-        }
-        self.backlog.ended(cdr.intent.tenant, &call.trunk, now.since_start);
-        if let Some(at) = call.answered {
-            self.quotas.hung_up(cdr.intent.tenant, at, now);
-        }
-        self.record(cdr, now);
-    }
-
-    /// The terminal event and the record, in one batch.
-    fn record(&mut self, cdr: Cdr, now: Now) {
-        let serial = cdr.intent.serial;
-        let key = natural_key(cdr.intent.tenant, &cdr.intent.order);
-        if self.natural.get(&key) == Some(&serial) {
-            self.natural.remove(&key);
-        }
-        let callback = cdr.intent.order.callback_url.clone();
-        let ended = EventKind::Ended { cdr: Box::new(cdr.clone()) };
-        self.event(cdr.intent.tenant, serial, ended, callback, now);
-        self.gate.now(Action::Write(Write::Ended(Box::new(cdr))));
-        self.gate.after_commit(serial, Action::Forget { serial });
     }
 }
 

@@ -1,6 +1,7 @@
 //! `offhook bench`: measures this machine. A server process on one core; on another core this
 //! process, with the HTTP client, the simulated carrier and the callback receiver, which judge.
 
+mod bridges;
 mod far_end;
 mod notifications;
 mod overload;
@@ -38,6 +39,8 @@ pub struct Arguments {
 enum What {
     /// Voice notifications: how fast, how late, at what cost.
     Notifications(notifications::Arguments),
+    /// Calls of two parties: how many a second, how many at the same time, and what a bridge adds to a packet's way.
+    Bridges(bridges::Arguments),
     /// How many calls one core plays at the same time.
     Playing(playing::Arguments),
     /// Four times as much as the server can do: what it still does, what it refuses, and how fast.
@@ -71,6 +74,7 @@ impl LimitedBy {
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     match arguments.what {
         What::Notifications(arguments) => notifications::run(arguments).await,
+        What::Bridges(arguments) => bridges::run(arguments).await,
         What::Playing(arguments) => playing::run(arguments).await,
         What::Overload(arguments) => overload::run(arguments).await,
         What::Soak(arguments) => soak::run(arguments).await,

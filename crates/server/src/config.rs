@@ -7,6 +7,7 @@
 mod document;
 mod fraud;
 mod listeners;
+mod phones;
 mod process;
 mod secret;
 mod storage;
@@ -23,10 +24,11 @@ use crate::speech::config::SpeechConfig;
 
 pub use fraud::Fraud;
 pub use listeners::{Http, Https, Media, Sip};
+pub use phones::Phones;
 pub use process::{Access, Admission, Callbacks, Defaults, Dns, Recordings};
 pub use secret::Secret;
 pub use storage::Storage;
-pub use tenant::TenantInFile;
+pub use tenant::{SoftphoneInFile, TenantInFile};
 pub use trunk::{Identity, NumberRule, Transport, Trunk, TrunkKind};
 
 /// The port that SIP stands for (RFC 3261 §19.1.2).
@@ -46,6 +48,7 @@ pub struct Config {
     pub https: Option<Https>,
     pub sip: Sip,
     pub media: Media,
+    pub phones: Phones,
     pub dns: Dns,
     pub defaults: Defaults,
     pub admission: Admission,
@@ -72,6 +75,7 @@ impl Default for Config {
             https: None,
             sip: Sip::default(),
             media: Media::default(),
+            phones: Phones::default(),
             dns: Dns::default(),
             defaults: Defaults::default(),
             admission: Admission::default(),
@@ -173,6 +177,7 @@ impl Config {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
         self.sip.check()?;
+        self.phones.check()?;
         self.defaults.check()?;
         self.admission.check()?;
         self.storage.check()?;

@@ -1,34 +1,31 @@
-//! `offhook demo`: a server, a simulated carrier, two calls from request to callback, and what the
-//! called phone heard.
+//! `offhook demo`: a server, a simulated carrier, calls of each kind from request to callback, and what
+//! the phones heard.
 
 mod heard;
+mod notification;
+mod two_legs;
 mod watch;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use engine::vocabulary::{Serial, TenantId};
+use engine::vocabulary::TenantId;
 use serde::Serialize;
-use serde_json::Value;
-use sim::client::{Entry, Template, VoiceNotification};
 use sim::{CallReport, CallbackReceiver, Client};
 use tempfile::TempDir;
 
-use crate::config::{Config, Secret, TenantInFile};
+use crate::config::{Config, Secret, SoftphoneInFile, TenantInFile};
 use crate::serve::{self, Running, ServeError};
-use crate::tenants::{PrefixRoute, TenantSettings};
+use crate::tenants::{Anonymous, PrefixRoute, TenantSettings};
 
 const TENANT: TenantId = TenantId(1);
 const APP_KEY: &str = "demo";
 const CALLED: &str = "8899";
 const ACCESS_CODE: &str = "2222201";
-
-/// What the uploaded recording says; the engine inside the binary speaks it.
-const RECORDED: &str = "This is a recording. Your order has left our house.";
-/// What the template says.
-const TEMPLATE: &str = "Your code is ${NUM_4}. It is good until ${TIME} on ${DATE}.";
-const PARAMETERS: [&str; 3] = ["4821", "18:30", "2026/12/24"];
+const SOFTPHONE: &str = "66666666";
+const SOFTPHONE_PASSWORD: &str = "a password of the demo";
 
 /// Nothing in the demo takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,10 +43,14 @@ pub struct Arguments {
     only: Option<Only>,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Only {
-    /// The two voice notifications, which is all that there is yet.
+    /// Two voice notifications: a recording, and a text that is spoken.
     VoiceNotification,
+    /// A bidirectional call: a softphone that registers here and a phone of the carrier.
+    TwoLeg,
+    /// An anonymous call: an application with its code and a phone of the carrier.
+    Anonymous,
 }
 
 /// The last line of `--json`.
@@ -59,35 +60,19 @@ struct Summary {
     calls: Vec<Call>,
 }
 
-/// What became of one call, as three witnesses saw it: the record, the phone, the callback receiver.
 #[derive(Debug, Serialize)]
-struct Call {
-    kind: &'static str,
-    serial: String,
-    outcome: String,
-    rounds: u64,
-    /// One id per clip that the phone heard, else `unknown`.
-    recognised: Vec<String>,
-    callbacks: Callbacks,
-    /// From the request's first byte to the arrival of the INVITE at the carrier.
-    invite_ms: f64,
-    #[serde(skip)]
-    expected: Vec<String>,
-    #[serde(skip)]
-    audio: PathBuf,
-}
-
-#[derive(Debug, Serialize)]
-struct Callbacks {
-    delivered: u64,
-    attempts: u64,
+#[serde(untagged)]
+enum Call {
+    Notification(notification::Call),
+    TwoLegs(two_legs::Call),
 }
 
 impl Call {
     fn is_right(&self) -> bool {
-        self.outcome == "played"
-            && self.recognised == self.expected
-            && self.callbacks.delivered == 1
+        match self {
+            Call::Notification(call) => call.is_right(),
+            Call::TwoLegs(call) => call.is_right(),
+        }
     }
 }
 
@@ -102,27 +87,19 @@ struct Stage {
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
-    match arguments.only {
-        Some(Only::VoiceNotification) | None => {}
-    }
+    let wants = |what| arguments.only.is_none_or(|only| only == what);
     let stage = Stage::set(&arguments).await?;
     stage.say(&stage.greeting());
-    let recording = stage.upload().await?;
-    let template = stage.create_template().await?;
-    let plan = [
-        ("a recording", Entry::recording(&recording), recording.clone()),
-        (
-            "a template, spoken with its values",
-            Entry::template(&template, PARAMETERS),
-            template.clone(),
-        ),
-    ];
-    let mut placed = Vec::new();
-    for (what, entry, id) in plan {
-        stage.say(&format!("\nA voice notification to {CALLED}: {what}."));
-        placed.push(stage.notify(vec![entry], vec![id]).await?);
+    let mut calls = Vec::new();
+    if wants(Only::VoiceNotification) {
+        calls.extend(notification::calls(&stage).await?.into_iter().map(Call::Notification));
     }
-    let calls = stage.recognise(placed).await?;
+    if wants(Only::TwoLeg) {
+        calls.push(Call::TwoLegs(two_legs::bidirectional_call(&stage).await?));
+    }
+    if wants(Only::Anonymous) {
+        calls.push(Call::TwoLegs(two_legs::anonymous_call(&stage).await?));
+    }
     let summary = Summary { ok: calls.iter().all(Call::is_right), calls };
     stage.finish(&summary).await?;
     Ok(if summary.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -152,74 +129,11 @@ impl Stage {
         )
     }
 
-    /// Speaks a text, uploads it as a recording, and gives its id.
-    async fn upload(&self) -> Result<String, ServeError> {
-        let speech = heard::speak(&self.running.app, RECORDED).await?;
-        Ok(self.client.upload_recording(&sim::client::Recording::wav(speech)).await?)
-    }
-
-    async fn create_template(&self) -> Result<String, ServeError> {
-        let template = Template { name: "code".into(), text: TEMPLATE.into() };
-        Ok(self.client.create_voice_template(&template).await?)
-    }
-
-    /// One call, told while it happens.
-    async fn notify(
-        &self,
-        playlist: Vec<Entry>,
-        expected: Vec<String>,
-    ) -> Result<(Call, CallReport), ServeError> {
-        let mut wanted = VoiceNotification::new(CALLED, playlist);
-        wanted.caller_present = Some(ACCESS_CODE.into());
-        wanted.call_back_url = Some(self.receiver.url());
-        let after = watch::last_position(&self.client).await?;
-        let reply = self.client.create_voice_notification(wanted.to_json(), None).await?;
-        let serial = reply.call_serial_no()?;
-        self.say(&format!("  accepted: {}", reply.body));
-        watch::until_ended(&self.client, &serial, after, |line| self.say(line)).await?;
-
-        let report = self.report(&serial).await?;
-        let delivered = self.receiver.callbacks().received(|callback| {
-            callback.field("callSerialNo").as_deref() == Some(serial.as_str())
-        });
-        let callback = tokio::time::timeout(PATIENCE, delivered).await?;
-        self.say(&format!("  callback: {}", String::from_utf8_lossy(&callback.body)));
-        let (record, callbacks) = watch::settled(&self.client, &serial).await?;
-        let call = Call {
-            kind: "voice_notification",
-            outcome: outcome(&record["end"]["outcome"]).to_owned(),
-            rounds: record["end"]["rounds"].as_u64().unwrap_or(0),
-            recognised: Vec::new(),
-            callbacks,
-            invite_ms: report.invite_at.since(reply.sent_at).as_secs_f64() * 1000.0,
-            expected,
-            audio: self.keep(&serial, &report)?,
-            serial,
-        };
-        Ok((call, report))
-    }
-
-    /// Matches what each phone heard against the clips of all calls, and many that none played.
-    async fn recognise(&self, placed: Vec<(Call, CallReport)>) -> Result<Vec<Call>, ServeError> {
-        let app = &self.running.app;
-        let mut library = heard::Library::default();
-        for (call, _) in &placed {
-            library.add_clips_of(app, TENANT, serial_number(&call.serial)?).await?;
-        }
-        let recogniser = library.recogniser();
-        let mut calls = Vec::new();
-        self.say("");
-        for (mut call, report) in placed {
-            call.recognised = heard::recognise(&recogniser, &report)?;
-            let heard = call.recognised.join(", ");
-            self.say(&format!(
-                "In call {} the phone heard {heard}: {}",
-                call.serial,
-                call.audio.display()
-            ));
-            calls.push(call);
-        }
-        Ok(calls)
+    /// Where phones find the server.
+    fn sip_address(&self) -> Result<SocketAddr, ServeError> {
+        let mut listeners = self.running.sip.iter();
+        let udp = listeners.find(|(transport, _)| *transport == sip::Transport::Udp);
+        Ok(udp.ok_or("no SIP listener over UDP")?.1)
     }
 
     /// What the carrier saw of the call.
@@ -227,13 +141,6 @@ impl Stage {
         let carrier = self.running.carriers.values().next().ok_or("there is no carrier")?;
         let ended = carrier.call_ended(|call| call.call_id.starts_with(serial));
         Ok(tokio::time::timeout(PATIENCE, ended).await?)
-    }
-
-    fn keep(&self, serial: &str, report: &CallReport) -> Result<PathBuf, ServeError> {
-        let path = self.directory.join(format!("{serial}.wav"));
-        let heard = report.heard.as_ref().ok_or("the phone kept no audio")?;
-        std::fs::write(&path, heard.to_wav())?;
-        Ok(path)
     }
 
     async fn finish(self, summary: &Summary) -> Result<(), ServeError> {
@@ -273,26 +180,19 @@ fn config(data: &Path, receiver: &CallbackReceiver, secret: &str) -> Result<Conf
         access_codes: vec![ACCESS_CODE.into()],
         callback_shared_key: None,
         suspended: false,
-        softphones: Vec::new(),
+        softphones: vec![SoftphoneInFile {
+            number: SOFTPHONE.into(),
+            password: Secret::from(SOFTPHONE_PASSWORD),
+            remark: String::new(),
+            suspended: false,
+        }],
         settings: TenantSettings {
             routes: vec![PrefixRoute { prefix: String::new(), route: sim.into() }],
             trust: crate::callbacks::trust::TrustList(vec![trust]),
             record: true,
+            anonymous_call: Anonymous { enabled: true, ..Anonymous::default() },
             ..TenantSettings::default()
         },
     });
     Ok(config)
-}
-
-/// The outcome in the words of the summary.
-fn outcome(outcome: &Value) -> &str {
-    match outcome.as_str() {
-        Some(known @ ("played" | "cut_short" | "no_answer" | "refused" | "unknown")) => known,
-        Some("interrupted") => "unknown",
-        Some(_) | None => "failed",
-    }
-}
-
-fn serial_number(text: &str) -> Result<Serial, ServeError> {
-    Ok(Serial(text.parse()?))
 }

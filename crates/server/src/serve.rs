@@ -6,6 +6,7 @@ mod jobs;
 pub mod lines;
 mod memory;
 mod network;
+mod phones;
 mod retention;
 mod simulated;
 mod whereabouts;
@@ -111,6 +112,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
+    phones::start(&app.softphones, endpoint.clone(), stop_callbacks.subscribe())?;
     memory::start(app.store.clone(), stop_callbacks.subscribe());
     retention::start(&app, stop_callbacks.subscribe());
 

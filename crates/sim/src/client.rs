@@ -23,6 +23,9 @@ const UPLOAD: &str = "/apiaccess/rest/cc-management/v1/importVoiceFile/upload";
 const TEMPLATE: &str = "/apiaccess/rest/cc-management/v1/createVoiceTemplate";
 const CALL_RECORDS: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryCallDetailRecord";
 const RECORDING_ADDRESS: &str = "/apiaccess/CC-Management/v1/mobileAgent/getRecordingAddress";
+const CREATE_CALL: &str = "/apiaccess/CC-Management/v3/mobileAgent/createCall";
+const CREATE_ANONYMOUS: &str = "/apiaccess/ccmessaging/v1/mobileagent/createcall";
+const CALL_STATE: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryCallState";
 
 /// A request without an answer after this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -206,6 +209,28 @@ impl Client {
     /// createVoiceTemplate; its `templateId`.
     pub async fn create_voice_template(&self, template: &Template) -> Result<String, ClientError> {
         self.api(TEMPLATE, template.to_json(), None).await?.returned("templateId")
+    }
+
+    /// createCall v3 of the bidirectional call, with a body as it is.
+    pub async fn create_call(
+        &self,
+        body: impl Into<String>,
+        idempotency_key: Option<&str>,
+    ) -> Result<Reply, ClientError> {
+        self.api(CREATE_CALL, body.into(), idempotency_key).await
+    }
+
+    /// createcall of the anonymous call, with a body as it is.
+    pub async fn create_anonymous_call(
+        &self,
+        body: impl Into<String>,
+    ) -> Result<Reply, ClientError> {
+        self.api(CREATE_ANONYMOUS, body.into(), None).await
+    }
+
+    /// queryCallState v1.
+    pub async fn query_call_state(&self, serial: &str) -> Result<Reply, ClientError> {
+        self.api(CALL_STATE, json!({ "callSerialNo": serial }).to_string(), None).await
     }
 
     /// queryCallDetailRecord over a span of milliseconds since 1970; `task_type` 0 is all, 3 voice notification.

@@ -1,4 +1,5 @@
-//! A party being dialled, over one trunk after another, until somebody answers or nobody can.
+//! A party being dialled, over one trunk after another or at one place of its softphone, until
+//! somebody answers or nobody can.
 //!
 //! ```text
 //! Preparing ─INVITE built─▶ Sent ─any response─▶ Trying ─18x─▶ Ringing ─2xx─▶ answered
@@ -16,7 +17,7 @@ use crate::calls::{Effects, LOCAL_STEP, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
 use crate::route::Route;
-use crate::vocabulary::{Deadline, LegId, Now, Side, TrunkName};
+use crate::vocabulary::{BindingId, Deadline, LegId, Now, Side, TrunkName};
 use crate::writes::{Attempt, Write};
 
 /// A trunk shows some sign of life within this time (100 Trying is due after 200 ms, RFC 3261
@@ -34,16 +35,64 @@ const REDIRECTS: u8 = 3;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Dial {
     leg: LegId,
-    /// Counts INVITEs of the call, over all trunks.
-    number: u32,
-    called: String,
-    route: Route,
-    /// The trunks of `route` that were tried, the present one last.
-    tried: Vec<TrunkName>,
-    redirects: u8,
+    side: Side,
+    /// Of the last INVITE.
+    attempt: u32,
+    number: String,
+    presented: String,
+    ways: Ways,
+    beside: Option<LegId>,
+    ring_limit: Duration,
     /// The ring limit: from the first INVITE on.
     until: Option<Deadline>,
     stage: Stage,
+}
+
+/// Who is dialled, and how.
+#[derive(Debug)]
+pub(super) struct To {
+    pub side: Side,
+    pub number: String,
+    /// The number shown to this party.
+    pub presented: String,
+    pub way: Way,
+    /// The leg that it will hear.
+    pub beside: Option<LegId>,
+}
+
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Over `first`; where that fails the call, over the others.
+    Trunks {
+        route: Route,
+        first: TrunkName,
+    },
+    Softphone(BindingId),
+}
+
+impl To {
+    /// The called party of the order.
+    pub fn called(draft: &Draft, first: TrunkName, beside: Option<LegId>) -> To {
+        let order = &draft.intent.order;
+        To {
+            side: Side::Called,
+            number: order.called.clone(),
+            presented: order.caller_present.clone(),
+            way: Way::Trunks { route: order.route.clone(), first },
+            beside,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Ways {
+    Trunks {
+        route: Route,
+        /// Those of `route` that were tried, the present one last.
+        tried: Vec<TrunkName>,
+        redirects: u8,
+    },
+    Softphone(BindingId),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -73,6 +122,8 @@ enum Stage {
 #[derive(Debug)]
 pub(super) enum Step {
     GoesOn(Dial),
+    /// It goes on, and what the party sends before its answer can be heard.
+    Heard(Dial),
     Answered {
         leg: LegId,
         dialog: Vec<u8>,
@@ -92,38 +143,48 @@ pub(super) enum Step {
 }
 
 impl Dial {
-    pub fn start(draft: &mut Draft, trunk: TrunkName, now: Now, out: &mut Effects) -> Dial {
-        let order = &draft.intent.order;
-        let (called, route) = (order.called.clone(), order.route.clone());
+    pub fn start(to: To, draft: &mut Draft, now: Now, out: &mut Effects) -> Dial {
+        let To { side, number, presented, way, beside } = to;
+        let (ways, via) = match way {
+            Way::Trunks { route, first } => {
+                (Ways::Trunks { route, tried: Vec::new(), redirects: 0 }, Via::Trunk(first))
+            }
+            Way::Softphone(binding) => (Ways::Softphone(binding), Via::Softphone(binding)),
+        };
+        let ring_limit = ring_limit(draft);
         let mut dial = Dial {
             leg: LegId(0),
-            number: 0,
-            called,
-            route,
-            tried: Vec::new(),
-            redirects: 0,
+            side,
+            attempt: 0,
+            number,
+            presented,
+            ways,
+            beside,
+            ring_limit,
             until: None,
             stage: Stage::Trying,
         };
-        dial.open(draft, trunk, now, out);
+        dial.open(draft, via, now, out);
         dial
     }
 
     /// After a restart: the stored INVITE is sent again.
     pub fn resume(draft: &Draft, found: Attempt, now: Now, out: &mut Effects) -> Dial {
-        let Attempt { serial, leg, trunk, number, wire, media, .. } = found;
+        let Attempt { serial, leg, side, trunk, number: attempt, wire, media, .. } = found;
         out.act(Action::Resume { leg, serial, wire, media });
-        let route = draft.intent.order.route.clone();
+        let order = &draft.intent.order;
         // Which trunks were tried before the crash is not known: none is tried again.
-        let others = route.trunks().filter(|other| Some(*other) != trunk.as_ref()).cloned();
+        let others = order.route.trunks().filter(|other| Some(*other) != trunk.as_ref()).cloned();
         let tried = others.chain(trunk.clone()).collect();
         Dial {
             leg,
-            number,
-            called: draft.intent.order.called.clone(),
-            route,
-            tried,
-            redirects: REDIRECTS,
+            side,
+            attempt,
+            number: order.called.clone(),
+            presented: order.caller_present.clone(),
+            ways: Ways::Trunks { route: order.route.clone(), tried, redirects: REDIRECTS },
+            beside: None,
+            ring_limit: ring_limit(draft),
             until: Some(now.since_start + ring_limit(draft)),
             stage: Stage::Resumed,
         }
@@ -131,6 +192,11 @@ impl Dial {
 
     pub fn leg(&self) -> LegId {
         self.leg
+    }
+
+    /// It waits for [`Dial::trunk_chosen`].
+    pub fn chooses(&self) -> bool {
+        matches!(self.stage, Stage::Choosing { .. })
     }
 
     pub fn until(&self) -> Option<Deadline> {
@@ -155,11 +221,7 @@ impl Dial {
                 self.ended(LegEnd { cause, sip_status, media }, then, out)
             }
             (Stage::Preparing { .. }, LegInput::Prepared { wire, media }) => {
-                let (leg, trunk, attempt) = (self.leg, Some(self.trunk()), self.number);
-                out.event(EventKind::Dialling { leg, side: Side::Called, trunk, attempt });
-                self.send(draft, wire, media, now, out);
-                self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
-                Step::GoesOn(self)
+                self.prepared(draft, (wire, media), now, out)
             }
             (
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
@@ -177,10 +239,15 @@ impl Dial {
                 Step::GoesOn(self)
             }
             (Stage::Sent { .. } | Stage::Trying | Stage::Resumed, LegInput::Ringing) => {
-                draft.called.alerting_ms = Some(now.unix_ms);
-                out.event(EventKind::Ringing { leg: self.leg, side: Side::Called });
-                self.stage = Stage::Ringing;
+                self.rings(draft, now, out);
                 Step::GoesOn(self)
+            }
+            (
+                Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
+                LegInput::EarlyMedia,
+            ) => {
+                self.rings(draft, now, out);
+                Step::Heard(self)
             }
             (
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
@@ -219,6 +286,28 @@ impl Dial {
         }
     }
 
+    fn prepared(
+        mut self,
+        draft: &mut Draft,
+        (wire, media): (Vec<u8>, Vec<u8>),
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        let Dial { leg, side, attempt, .. } = self;
+        out.event(EventKind::Dialling { leg, side, trunk: self.trunk(), attempt });
+        self.send(draft, wire, media, now, out);
+        self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+        Step::GoesOn(self)
+    }
+
+    fn rings(&mut self, draft: &mut Draft, now: Now, out: &mut Effects) {
+        if self.stage != Stage::Ringing {
+            draft.side(self.side).alerting_ms = Some(now.unix_ms);
+            out.event(EventKind::Ringing { leg: self.leg, side: self.side });
+            self.stage = Stage::Ringing;
+        }
+    }
+
     /// A new INVITE of the same leg.
     fn send_again(
         mut self,
@@ -228,7 +317,7 @@ impl Dial {
         now: Now,
         out: &mut Effects,
     ) -> Step {
-        self.number += 1;
+        self.attempt = draft.next_attempt();
         self.send(draft, wire, media, now, out);
         self.stage = stage;
         Step::GoesOn(self)
@@ -251,14 +340,10 @@ impl Dial {
                         (Cause::TrunkFailed, None)
                     }
                 };
-                out.event(EventKind::LegEnded {
-                    leg: self.leg,
-                    side: Side::Called,
-                    cause,
-                    sip_status,
-                });
+                let Dial { leg, side, .. } = self;
+                out.event(EventKind::LegEnded { leg, side, cause, sip_status });
                 self.stage = Stage::Trying;
-                self.open(draft, trunk, now, out);
+                self.open(draft, Via::Trunk(trunk), now, out);
                 Step::GoesOn(self)
             }
             (Stage::Choosing { lost: Some(end) }, None) => {
@@ -291,7 +376,7 @@ impl Dial {
             Stage::Preparing { until } if until <= now.since_start => failed(Cause::Internal),
             Stage::Sent { .. } if self.until.is_none_or(|until| now.since_start < until) => {
                 if late <= LATE {
-                    return self.ask(None, out);
+                    return self.silent(out);
                 }
                 // We stood still: what came meanwhile has not been read yet, and may be the answer.
                 self.stage = Stage::Sent { silent_at: now.since_start + late + READ_FIRST };
@@ -322,45 +407,66 @@ impl Dial {
         if resumed && (end.sip_status.is_none() || end.cause == Cause::HungUp) {
             return Step::Over { leg: self.leg, outcome: Outcome::Unknown, end };
         }
-        match then {
-            Then::Redirect(Redirect { called, route }) if self.redirects < REDIRECTS && !rang => {
+        let leg = self.leg;
+        let over = |end: LegEnd| Step::Over { leg, outcome: unanswered(end.cause, rang), end };
+        match (then, &mut self.ways) {
+            (
+                Then::Redirect(Redirect { called, route: to }),
+                Ways::Trunks { route, tried, redirects },
+            ) if *redirects < REDIRECTS && !rang => {
                 out.event(EventKind::Redirected { leg: self.leg, to: called.clone() });
-                self.redirects += 1;
-                (self.called, self.route) = (called, route);
-                self.ask_afresh(end, out)
-            }
-            Then::Nothing | Then::Rest(_) if end.cause == Cause::TrunkFailed && !rang => {
+                *redirects += 1;
+                // Another number: each of its trunks may be tried, also the one that sent the call on.
+                tried.clear();
+                *route = to;
+                self.number = called;
                 self.ask(Some(end), out)
             }
-            Then::Nothing | Then::Rest(_) | Then::Redirect(_) => {
-                Step::Over { leg: self.leg, outcome: unanswered(end.cause, rang), end }
+            (Then::Nothing | Then::Rest(_), Ways::Trunks { .. })
+                if end.cause == Cause::TrunkFailed && !rang =>
+            {
+                self.ask(Some(end), out)
+            }
+            // Nobody is on the other end of a phone's connection.
+            (_, Ways::Softphone(_)) if end.cause == Cause::TrunkFailed => {
+                over(LegEnd { cause: Cause::Unavailable, ..end })
+            }
+            (_, Ways::Trunks { .. } | Ways::Softphone(_)) => over(end),
+        }
+    }
+
+    /// Nothing at all has come back.
+    fn silent(self, out: &mut Effects) -> Step {
+        match self.ways {
+            Ways::Trunks { .. } => self.ask(None, out),
+            Ways::Softphone(_) => {
+                let cause = Some(Cause::Unavailable);
+                Step::HangUp { leg: self.leg, outcome: Outcome::Failed, cause }
             }
         }
     }
 
     fn ask(mut self, lost: Option<LegEnd>, out: &mut Effects) -> Step {
-        out.next_trunk(self.route.clone(), self.tried.clone(), lost.is_none());
+        if let Ways::Trunks { route, tried, .. } = &self.ways {
+            out.next_trunk(self.side, route.clone(), tried.clone(), lost.is_none());
+        }
         self.stage = Stage::Choosing { lost };
         Step::GoesOn(self)
     }
 
-    /// Another number: each of its trunks may be tried, also the one that sent the call on.
-    fn ask_afresh(mut self, end: LegEnd, out: &mut Effects) -> Step {
-        self.tried.clear();
-        self.ask(Some(end), out)
-    }
-
-    fn open(&mut self, draft: &mut Draft, trunk: TrunkName, now: Now, out: &mut Effects) {
+    fn open(&mut self, draft: &mut Draft, via: Via, now: Now, out: &mut Effects) {
         self.leg = out.new_leg();
-        self.number += 1;
-        self.tried.push(trunk.clone());
-        draft.called.trunk = Some(trunk.clone());
+        self.attempt = draft.next_attempt();
+        if let (Ways::Trunks { tried, .. }, Via::Trunk(trunk)) = (&mut self.ways, &via) {
+            tried.push(trunk.clone());
+        }
+        draft.side(self.side).trunk = via.trunk().cloned();
         let to = Dialled {
-            via: Via::Trunk(trunk),
-            called: self.called.clone(),
-            caller_present: draft.intent.order.caller_present.clone(),
-            attempt: self.number,
-            beside: None,
+            via,
+            called: self.number.clone(),
+            caller_present: self.presented.clone(),
+            attempt: self.attempt,
+            beside: self.beside,
         };
         out.act(Action::Open { leg: self.leg, serial: draft.intent.serial, to });
         self.stage = Stage::Preparing { until: now.since_start + LOCAL_STEP };
@@ -375,18 +481,22 @@ impl Dial {
         now: Now,
         out: &mut Effects,
     ) {
-        let (serial, leg, number) = (draft.intent.serial, self.leg, self.number);
-        let (trunk, at_ms) = (Some(self.trunk()), now.unix_ms);
-        draft.called.dialled_ms.get_or_insert(at_ms);
-        self.until.get_or_insert(now.since_start + ring_limit(draft));
-        let attempt =
-            Attempt { serial, leg, side: Side::Called, trunk, number, at_ms, wire, media };
+        let (serial, at_ms) = (draft.intent.serial, now.unix_ms);
+        let Dial { leg, side, attempt: number, .. } = *self;
+        draft.side(side).dialled_ms.get_or_insert(at_ms);
+        self.until.get_or_insert(now.since_start + self.ring_limit);
+        let trunk = self.trunk();
+        let attempt = Attempt { serial, leg, side, trunk, number, at_ms, wire, media };
         out.write(Write::Attempt(Box::new(attempt)));
         out.after_commit(Action::Dial { leg });
     }
 
-    fn trunk(&self) -> TrunkName {
-        self.tried.last().cloned().expect("a leg is opened over a trunk")
+    /// `None`: to a softphone.
+    fn trunk(&self) -> Option<TrunkName> {
+        match &self.ways {
+            Ways::Trunks { tried, .. } => tried.last().cloned(),
+            Ways::Softphone(_) => None,
+        }
     }
 }
 

@@ -1,18 +1,27 @@
 //! One room per kind of call. A room decides what its call does next and says so in [`Effects`].
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::action::{Action, FetchFault, LegInput};
 use crate::cdr::{Cause, Cdr, Draft, Outcome};
 use crate::events::EventKind;
-use crate::intent::{Intent, OrderKind};
+use crate::intent::{Caller, Intent, OrderKind};
 use crate::route::Route;
-use crate::vocabulary::{Deadline, LegId, Now, TrunkName};
+use crate::vocabulary::{BindingId, Deadline, LegId, Now, Side, TrunkName};
 use crate::writes::{Unfinished, Write};
 
+mod anonymous_call;
+mod bidirectional_call;
+mod connecting;
 mod dial;
+mod endings;
+mod places;
+mod talk;
 mod voice_notification;
 
+use anonymous_call::AnonymousCall;
+use bidirectional_call::BidirectionalCall;
 use voice_notification::VoiceNotification;
 
 /// What a room hears.
@@ -22,6 +31,16 @@ pub enum CallInput {
     Start(TrunkName),
     Fetched(Result<(), FetchFault>),
     Leg(LegId, LegInput),
+    /// The answer to [`Effects::trunks`]; `None`: not both are free.
+    Trunks(Option<TwoTrunks>),
+    PhoneFound(Vec<BindingId>),
+    /// Its caller has come, over this leg.
+    Arrived {
+        leg: LegId,
+        source: IpAddr,
+        /// The trunk that the called party may be dialled over.
+        way: Result<TrunkName, Denied>,
+    },
     /// The answer to [`Effects::next_trunk`]; `None`: there is none.
     Trunk(Option<TrunkName>),
     Cancel,
@@ -31,6 +50,22 @@ pub enum CallInput {
     Tick {
         late: Duration,
     },
+}
+
+/// A slot of a trunk for each party.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwoTrunks {
+    pub called: TrunkName,
+    pub caller: TrunkName,
+}
+
+/// Why a caller who came is not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// The tenant has used up its day.
+    Restricted,
+    /// Nothing is free for it.
+    NoTrunk,
 }
 
 /// What a room wants, in order.
@@ -48,9 +83,15 @@ pub(crate) enum Effect {
     AfterCommit(Action),
     /// A trunk failed the call: which one is next? Answered by [`CallInput::Trunk`] in the same step.
     NextTrunk {
+        side: Side,
         route: Route,
         tried: Vec<TrunkName>,
         silent: bool,
+    },
+    /// A slot of a trunk for the caller too, or of none at all. Answered by [`CallInput::Trunks`] in the
+    /// same step.
+    Trunks {
+        caller: Route,
     },
     /// The room is done.
     Over(Box<Cdr>),
@@ -88,8 +129,13 @@ impl Effects {
     }
 
     /// `silent`: the last of `tried` showed no sign of life.
-    fn next_trunk(&mut self, route: Route, tried: Vec<TrunkName>, silent: bool) {
-        self.list.push(Effect::NextTrunk { route, tried, silent });
+    fn next_trunk(&mut self, side: Side, route: Route, tried: Vec<TrunkName>, silent: bool) {
+        self.list.push(Effect::NextTrunk { side, route, tried, silent });
+    }
+
+    /// A trunk for the caller besides the called party's; where not both are free, none is held.
+    fn trunks(&mut self, caller: Route) {
+        self.list.push(Effect::Trunks { caller });
     }
 
     fn over(&mut self, cdr: Cdr) {
@@ -101,6 +147,9 @@ impl Effects {
 #[derive(Debug)]
 pub enum Room {
     VoiceNotification(Box<VoiceNotification>),
+    BidirectionalCall(Box<BidirectionalCall>),
+    /// Also a call to a virtual number: its caller comes by itself too.
+    AnonymousCall(Box<AnonymousCall>),
     /// A room whose every step breaks an invariant: shows what that costs the others.
     #[cfg(test)]
     Broken(Box<Draft>),
@@ -109,24 +158,30 @@ pub enum Room {
 impl Room {
     pub fn new(intent: Intent, now: Now) -> Room {
         let draft = Draft::new(intent);
-        match draft.intent.order.kind {
-            OrderKind::VoiceNotification { .. } => {
+        match RoomKind::of(&draft.intent.order.kind) {
+            RoomKind::VoiceNotification => {
                 Room::VoiceNotification(Box::new(VoiceNotification::new(draft, now)))
             }
-            OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => {
-                unreachable!("no order of these kinds is accepted yet")
+            RoomKind::BidirectionalCall => {
+                Room::BidirectionalCall(Box::new(BidirectionalCall::new(draft, now)))
+            }
+            RoomKind::AnonymousCall => {
+                Room::AnonymousCall(Box::new(AnonymousCall::new(draft, now)))
             }
         }
     }
 
-    /// The room of a call that the last run left behind, in a state that only ends it.
-    pub fn recover(unfinished: Unfinished, now: Now, out: &mut Effects) -> Room {
-        match unfinished.intent.order.kind {
-            OrderKind::VoiceNotification { .. } => {
-                Room::VoiceNotification(Box::new(VoiceNotification::recover(unfinished, now, out)))
+    /// The room of a call that the last run left behind.
+    pub fn recover(found: Unfinished, now: Now, out: &mut Effects) -> Room {
+        match RoomKind::of(&found.intent.order.kind) {
+            RoomKind::VoiceNotification => {
+                Room::VoiceNotification(Box::new(VoiceNotification::recover(found, now, out)))
             }
-            OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => {
-                unreachable!("no order of these kinds is accepted yet")
+            RoomKind::BidirectionalCall => {
+                Room::BidirectionalCall(Box::new(BidirectionalCall::recover(found, now, out)))
+            }
+            RoomKind::AnonymousCall => {
+                Room::AnonymousCall(Box::new(AnonymousCall::recover(found, now, out)))
             }
         }
     }
@@ -134,6 +189,8 @@ impl Room {
     pub fn handle(&mut self, input: CallInput, now: Now, out: &mut Effects) {
         match self {
             Room::VoiceNotification(room) => room.handle(input, now, out),
+            Room::BidirectionalCall(room) => room.handle(input, now, out),
+            Room::AnonymousCall(room) => room.handle(input, now, out),
             #[cfg(test)]
             Room::Broken(_) => panic!("a broken invariant, for the test"),
         }
@@ -143,16 +200,51 @@ impl Room {
     pub fn wake_at(&self) -> Option<Deadline> {
         match self {
             Room::VoiceNotification(room) => room.wake_at(),
+            Room::BidirectionalCall(room) => room.wake_at(),
+            Room::AnonymousCall(room) => room.wake_at(),
             #[cfg(test)]
             Room::Broken(_) => Some(Duration::MAX),
+        }
+    }
+
+    /// It waits for its caller or for trunks: nothing of it is out, and a start finds it again.
+    pub fn is_dormant(&self) -> bool {
+        match self {
+            Room::VoiceNotification(_) => false,
+            Room::BidirectionalCall(room) => room.is_dormant(),
+            Room::AnonymousCall(room) => room.is_dormant(),
+            #[cfg(test)]
+            Room::Broken(_) => false,
         }
     }
 
     pub fn draft(&self) -> &Draft {
         match self {
             Room::VoiceNotification(room) => &room.draft,
+            Room::BidirectionalCall(room) => &room.draft,
+            Room::AnonymousCall(room) => &room.draft,
             #[cfg(test)]
             Room::Broken(draft) => draft,
+        }
+    }
+}
+
+/// Which room makes a call.
+enum RoomKind {
+    VoiceNotification,
+    BidirectionalCall,
+    AnonymousCall,
+}
+
+impl RoomKind {
+    fn of(kind: &OrderKind) -> RoomKind {
+        match kind {
+            OrderKind::VoiceNotification { .. } => RoomKind::VoiceNotification,
+            OrderKind::BidirectionalCall(call) => match call.caller {
+                Caller::Dialled(_) => RoomKind::BidirectionalCall,
+                Caller::Inbound { .. } => RoomKind::AnonymousCall,
+            },
+            OrderKind::AnonymousCall(_) => RoomKind::AnonymousCall,
         }
     }
 }
@@ -185,5 +277,15 @@ fn unanswered(cause: Cause, rang: bool) -> Outcome {
         | Cause::MediaTimeout
         | Cause::HungUp
         | Cause::Internal => Outcome::Failed,
+    }
+}
+
+/// The outcome of dialling one party, for a call of two.
+fn of_party(side: Side, outcome: Outcome) -> Outcome {
+    match (side, outcome) {
+        (Side::Caller, Outcome::NoAnswer | Outcome::Refused) => Outcome::CallerNoAnswer,
+        (Side::Caller, Outcome::Failed) => Outcome::CallerFailed,
+        (Side::Called, Outcome::Failed) => Outcome::CalledFailed,
+        (Side::Caller | Side::Called, outcome) => outcome,
     }
 }

@@ -13,7 +13,7 @@ use std::mem;
 use std::time::Duration;
 
 use crate::action::{Action, LegInput, PlayId};
-use crate::calls::dial::{Dial, Step};
+use crate::calls::dial::{Dial, Step, To};
 use crate::calls::{CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
@@ -80,6 +80,7 @@ impl VoiceNotification {
         let Some((attempt, answered)) = last else {
             return room;
         };
+        room.draft.attempts = attempt.number;
         room.draft.called.trunk.clone_from(&attempt.trunk);
         room.draft.called.dialled_ms = Some(attempt.at_ms);
         room.draft.called.alerting_ms = found.ringing_ms;
@@ -112,6 +113,8 @@ impl VoiceNotification {
             // A late message of an earlier attempt meets nobody.
             CallInput::Leg(..) => state,
             CallInput::Trunk(trunk) => self.trunk_chosen(state, trunk, now, out),
+            // Nothing of this was asked for.
+            CallInput::Trunks(_) | CallInput::PhoneFound(_) | CallInput::Arrived { .. } => state,
             CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
             CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
             CallInput::Tick { late }
@@ -139,7 +142,8 @@ impl VoiceNotification {
     fn fetched(&mut self, state: State, ready: bool, now: Now, out: &mut Effects) -> State {
         match (state, ready) {
             (State::Fetching { trunk, .. }, true) => {
-                State::Dialling(Box::new(Dial::start(&mut self.draft, trunk, now, out)))
+                let to = To::called(&self.draft, trunk, None);
+                State::Dialling(Box::new(Dial::start(to, &mut self.draft, now, out)))
             }
             (State::Fetching { .. }, false) => self.over(Outcome::Failed, None, now, out),
             (State::Restoring { found, .. }, true) if is_young(&found, now) => {
@@ -232,7 +236,7 @@ impl VoiceNotification {
     /// What became of the dialling.
     fn dialled(&mut self, step: Step, now: Now, out: &mut Effects) -> State {
         match step {
-            Step::GoesOn(dial) => State::Dialling(Box::new(dial)),
+            Step::GoesOn(dial) | Step::Heard(dial) => State::Dialling(Box::new(dial)),
             Step::Answered { leg, dialog } => self.answered(leg, dialog, now, out),
             Step::Over { leg, outcome, end } => self.leg_over(leg, outcome, end, now, out),
             Step::HangUp { leg, outcome, cause } => self.hang_up(leg, outcome, cause, now, out),

@@ -154,11 +154,12 @@ impl LegDraft {
         self.named.get_or_insert(cause);
     }
 
-    /// Its leg is over. A cause that was ours to name (no codec in common) says more than "we hung
-    /// up".
-    pub fn ended(&mut self, end: LegEnd, now: Now) {
+    /// Its leg is over; the cause that stands. One that was ours to name (no codec in common) says more
+    /// than "we hung up".
+    pub fn ended(&mut self, end: LegEnd, now: Now) -> Cause {
         let cause = self.named.unwrap_or(end.cause);
         self.end = Some((LegEnd { cause, ..end }, now));
+        cause
     }
 
     fn known_end(&self) -> Option<LegEnd> {

@@ -1,14 +1,17 @@
 //! A request comes in: refused, answered as the one that it repeats, started, or put into the queue.
 
 use super::recent_keys::Recent;
-use super::{Engine, INTENT_WAITS, Mode, Unwritten, natural_key};
+use super::{Engine, INTENT_WAITS, Mode, Slots, Unwritten, natural_key};
 use crate::action::Action;
 use crate::backlog::Admission;
 use crate::calls::{CallInput, Room};
 use crate::events::EventKind;
-use crate::intent::Intent;
+use crate::intent::{AnonymousCall, Idempotency, Intent, Order, OrderKind};
 use crate::request::{Refusal, Reply, Request, Ticket};
-use crate::vocabulary::{CallKind, Now};
+use crate::vocabulary::{Now, Serial, TenantId, TenantLimits};
+
+/// Where as many codes are out as may be: when to ask again, in seconds.
+const CODES_PASS_S: u32 = 10;
 
 impl Engine {
     pub(super) fn accept(&mut self, ticket: Ticket, request: Request, now: Now) {
@@ -23,19 +26,27 @@ impl Engine {
         if let Some((quota, retry_after_s)) = self.quotas.reached(tenant, now) {
             return self.refuse(ticket, Refusal::DailyLimit { quota, retry_after_s });
         }
+        if let OrderKind::AnonymousCall(call) = &order.kind {
+            let call = call.clone();
+            if let Some(refusal) = self.cannot_expect(tenant, limits, &call) {
+                return self.refuse(ticket, refusal);
+            }
+            let serial = self.taken_up(tenant, limits, idempotency.as_ref(), &order, now);
+            let intent = Intent {
+                serial,
+                tenant,
+                created_ms: now.unix_ms,
+                queue_deadline_ms: call.valid_until_ms,
+                order,
+            };
+            return self.expect(ticket, intent, idempotency, call, now);
+        }
         let admission =
             self.backlog.admit(tenant, &order.route, limits.queue_length, now.since_start);
         if let Admission::Full { retry_after_s } = admission {
             return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
         }
-        self.quotas.accepted(tenant, now);
-        let serial = self.serials.next(now.unix_ms);
-        if let Some(idempotency) = &idempotency {
-            self.keys.remember(idempotency.clone(), serial, now);
-        }
-        if limits.refuse_duplicates {
-            self.natural.insert(natural_key(tenant, &order), serial);
-        }
+        let serial = self.taken_up(tenant, limits, idempotency.as_ref(), &order, now);
         let queue_deadline_ms = now.later(queue_timeout).unix_ms;
         let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
         let unwritten = Unwritten {
@@ -47,7 +58,8 @@ impl Engine {
         };
         match admission {
             Admission::Start(trunk) => {
-                self.insert(serial, Room::new(intent, now), trunk.clone(), Some(unwritten));
+                let slots = Slots::of(trunk.clone());
+                self.insert(serial, Room::new(intent, now), slots, Some(unwritten));
                 self.run(serial, CallInput::Start(trunk), now);
             }
             Admission::Full { .. } => {}
@@ -59,13 +71,65 @@ impl Engine {
         }
     }
 
-    fn refusal_or_replay(&self, request: &Request) -> Option<Judged> {
-        match request.order.call_kind() {
-            CallKind::VoiceNotification => {}
-            CallKind::BidirectionalCall | CallKind::AnonymousCall => {
-                return Some(Judged::Refuse(Refusal::Stopping));
-            }
+    /// A new call is counted and remembered.
+    fn taken_up(
+        &mut self,
+        tenant: TenantId,
+        limits: TenantLimits,
+        idempotency: Option<&Idempotency>,
+        order: &Order,
+        now: Now,
+    ) -> Serial {
+        self.quotas.accepted(tenant, now);
+        let serial = self.serials.next(now.unix_ms);
+        if let Some(idempotency) = idempotency {
+            self.keys.remember(idempotency.clone(), serial, now);
         }
+        if limits.refuse_duplicates {
+            self.natural.insert(natural_key(tenant, order), serial);
+        }
+        serial
+    }
+
+    fn cannot_expect(
+        &self,
+        tenant: TenantId,
+        limits: TenantLimits,
+        call: &AnonymousCall,
+    ) -> Option<Refusal> {
+        if self.codes.of(tenant) >= limits.queue_length {
+            // Codes are short-lived: by then some are used or expired.
+            return Some(Refusal::QueueFull { retry_after_s: CODES_PASS_S });
+        }
+        self.codes.has(&call.code).then_some(Refusal::CodeTaken)
+    }
+
+    /// An anonymous call waits for its caller here and never in the backlog.
+    fn expect(
+        &mut self,
+        ticket: Ticket,
+        intent: Intent,
+        idempotency: Option<Idempotency>,
+        call: AnonymousCall,
+        now: Now,
+    ) {
+        let (serial, tenant) = (intent.serial, intent.tenant);
+        let AnonymousCall { code, valid_until_ms, .. } = call;
+        self.codes.insert(tenant, code, serial);
+        let unwritten = Unwritten {
+            intent: Box::new(intent.clone()),
+            idempotency,
+            started: true,
+            tickets: vec![(ticket, false)],
+            until: now.since_start,
+        };
+        self.insert(serial, Room::new(intent, now), Slots::None, None);
+        self.write_intent(serial, unwritten, now);
+        self.event(tenant, serial, EventKind::Expecting { until_ms: valid_until_ms }, None, now);
+        self.set_timer(serial);
+    }
+
+    fn refusal_or_replay(&self, request: &Request) -> Option<Judged> {
         if self.mode != Mode::Running {
             return Some(Judged::Refuse(Refusal::Stopping));
         }

@@ -56,16 +56,36 @@ impl Engine {
         }
     }
 
-    /// A call that was never dialled leaves no record: the next start finds its intent and dials it.
+    /// Nothing is claimed or let in any more. Calls that wait here for a caller or for trunks wait on disk
+    /// until the next start.
+    pub(super) fn drain(&mut self) {
+        self.backlog.drain();
+        if self.mode == Mode::Running {
+            self.mode = Mode::Draining;
+        }
+        let dormant = self.calls.iter().filter(|(_, call)| call.room.is_dormant());
+        let dormant: Vec<Serial> = dormant.map(|(serial, _)| *serial).collect();
+        for serial in dormant {
+            self.leave_on_disk(serial);
+        }
+    }
+
     fn interrupt(&mut self, serial: Serial, now: Now) {
         let dialled = |call: &Call| call.room.draft().is_dialled();
         if self.calls.get(&serial).is_some_and(dialled) {
             return self.run(serial, CallInput::Interrupt, now);
         }
+        self.leave_on_disk(serial);
+    }
+
+    /// A call that was never dialled leaves no record: the next start finds its intent and makes it.
+    fn leave_on_disk(&mut self, serial: Serial) {
         let Some(call) = self.calls.remove(&serial) else { return };
         if let Some(timer) = call.timer {
             self.timers.remove(&(timer, serial));
         }
+        self.parked.remove(&serial);
+        self.codes.forget(serial);
         for leg in call.legs {
             self.legs.remove(&leg);
             self.unsent.remove(&leg);

@@ -1,7 +1,9 @@
 use super::*;
 use crate::action::{LegInput, Then};
+use crate::cdr::{Cause, Cdr};
 use crate::intent::{OrderKind, PlayItem};
 use crate::vocabulary::{DailyLimits, Pace, Priority, TenantLimits};
+use crate::writes::Write;
 
 fn order() -> Order {
     Order {
@@ -42,7 +44,7 @@ fn call(engine: &mut Engine, serial: u64, broken: bool, now: Now) {
     let intent = Intent { serial, tenant, created_ms, queue_deadline_ms, order: order() };
     let room =
         if broken { Room::Broken(Box::new(Draft::new(intent))) } else { Room::new(intent, now) };
-    engine.insert(serial, room, "carrier".into(), None);
+    engine.insert(serial, room, Slots::of("carrier".into()), None);
 }
 
 #[test]
@@ -50,7 +52,7 @@ fn a_panic_costs_one_call() {
     let (mut engine, now) = engine();
     call(&mut engine, 1, true, now);
     call(&mut engine, 2, false, now);
-    engine.legs.insert(LegId(7), Owner { serial: Serial(1), trunk: "carrier".into() });
+    engine.legs.insert(LegId(7), Owner { serial: Serial(1), trunk: Some("carrier".into()) });
     if let Some(call) = engine.calls.get_mut(&Serial(1)) {
         call.legs.push(LegId(7));
     }

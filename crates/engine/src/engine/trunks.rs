@@ -1,19 +1,20 @@
 //! What legs show of their trunks, and which trunk a call goes on to.
 
-use super::{Engine, Mode, Owner};
+use super::{Engine, Mode, Owner, Slots};
 use crate::action::{Action, LegInput, Then};
 use crate::backlog::Seen;
-use crate::calls::CallInput;
+use crate::calls::{CallInput, TwoTrunks};
 use crate::cdr::Cause;
+use crate::intent::Intent;
 use crate::route::Route;
-use crate::vocabulary::{LegId, Now, Serial, TrunkName};
+use crate::vocabulary::{LegId, Now, Serial, Side, TrunkName};
 
 impl Engine {
     /// What a leg says of its trunk, then what it says to its call.
     pub(super) fn leg(&mut self, leg: LegId, input: LegInput, now: Now) {
         let Some(Owner { serial, trunk }) = self.legs.get(&leg) else { return };
         let (serial, trunk) = (*serial, trunk.clone());
-        if let Some(seen) = seen_of_trunk(&input) {
+        if let (Some(trunk), Some(seen)) = (trunk, seen_of_trunk(&input)) {
             self.trunk_seen(trunk, seen, now);
         }
         if let LegInput::Ended { .. } = &input {
@@ -31,12 +32,14 @@ impl Engine {
     pub(super) fn next_trunk(
         &mut self,
         serial: Serial,
+        side: Side,
         route: &Route,
         tried: &[TrunkName],
         silent: bool,
         now: Now,
     ) {
-        let Some(last) = self.calls.get(&serial).map(|call| call.trunk.clone()) else { return };
+        let last = self.calls.get(&serial).and_then(|call| call.slots.side(side).cloned());
+        let Some(last) = last else { return };
         if silent {
             self.trunk_seen(last.clone(), Seen::Silent, now);
         }
@@ -45,9 +48,38 @@ impl Engine {
         let next = running.then(|| self.backlog.move_on(route, tried, &last, now.since_start));
         let next = next.flatten();
         if let (Some(next), Some(call)) = (&next, self.calls.get_mut(&serial)) {
-            call.trunk = next.clone();
+            call.slots.move_to(side, next.clone());
         }
         self.run(serial, CallInput::Trunk(next), now);
+    }
+
+    /// A call of two parties that are both dialled over trunks gets a slot for each, or waits with
+    /// none: two calls that hold one each and wait for the other's would wait for ever.
+    pub(super) fn two_trunks(&mut self, serial: Serial, caller: &Route, now: Now) {
+        let Some(call) = self.calls.get_mut(&serial) else { return };
+        let Intent { tenant, order, .. } = &call.room.draft().intent;
+        let (tenant, now_at) = (*tenant, now.since_start);
+        let called = match std::mem::replace(&mut call.slots, Slots::None) {
+            Slots::Held { called, .. } => Some(called),
+            Slots::None => self.backlog.retake(tenant, &order.route, now_at),
+        };
+        let trunks = called.and_then(|called| {
+            let caller = self.backlog.take_trunk(caller, now_at);
+            if caller.is_none() {
+                self.backlog.ended(tenant, &called, now_at);
+            }
+            Some(TwoTrunks { called, caller: caller? })
+        });
+        match trunks.clone() {
+            Some(TwoTrunks { called, caller }) => {
+                call.slots = Slots::Held { called, caller: Some(caller) };
+                self.parked.remove(&serial);
+            }
+            None => {
+                self.parked.insert(serial);
+            }
+        }
+        self.run(serial, CallInput::Trunks(trunks), now);
     }
 }
 

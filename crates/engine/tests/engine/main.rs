@@ -1,8 +1,12 @@
 //! The engine from outside: inputs in, exactly these actions out.
 
 mod accepting;
+mod anonymous_call;
+mod bidirectional_call;
 mod failover;
+mod failures;
 mod quotas;
+mod recovery;
 mod storm;
 mod voice_notification;
 mod world;

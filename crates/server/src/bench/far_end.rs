@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,13 @@ use crate::serve::ServeError;
 
 pub const APP_KEY: &str = "bench";
 
+/// The manager's softphone that createCall wants named; nobody registers as it.
+pub const SOFTPHONE: &str = "66666666";
+/// What numbers begin with whose calls go out with another codec.
+pub const TRANSCODED: &str = "9";
+/// And those of the probe that measures delays.
+pub const PROBE: &str = "8";
+
 /// How long the last calls may take after the last request.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -29,9 +37,11 @@ pub struct FarEnd {
     /// Where the server's interfaces are.
     pub http: String,
     carrier: Carrier,
+    probe: SocketAddr,
     operator_key: String,
     /// Keeps its connection, so that asking changes nothing of what the server holds.
     operator: reqwest::Client,
+    /// By Call-ID.
     reports: Arc<Mutex<BTreeMap<String, Arc<CallReport>>>>,
     collector: JoinHandle<()>,
 }
@@ -63,7 +73,8 @@ impl FarEnd {
         let receiver = CallbackReceiver::start(([127, 0, 0, 1], 0).into()).await?;
         let secret = crate::access::random_hex::<16>()?;
         let operator_key = crate::access::random_hex::<32>()?;
-        let config = configuration(&carrier, &receiver, &secret, &operator_key);
+        let probe = free_address()?;
+        let config = configuration(&carrier, probe, &receiver, &secret, &operator_key);
         let (server, http) = start_server(&config)?;
         let client = Client::new(format!("http://{http}"), APP_KEY, &secret)?;
         let reports = Arc::new(Mutex::new(BTreeMap::new()));
@@ -76,6 +87,7 @@ impl FarEnd {
             server,
             http,
             carrier,
+            probe,
             operator_key,
             operator,
             reports,
@@ -116,9 +128,33 @@ impl FarEnd {
         Ok(())
     }
 
-    /// What the carrier saw, by serial number.
+    /// What the carrier saw, by serial number; of a call of two parties one of them.
     pub async fn reports(&self) -> BTreeMap<String, Arc<CallReport>> {
-        self.reports.lock().await.clone()
+        let reports = self.reports.lock().await;
+        let serial = |call_id: &str| call_id.split('-').next().unwrap_or_default().to_owned();
+        reports.iter().map(|(call_id, report)| (serial(call_id), report.clone())).collect()
+    }
+
+    /// Every leg that the carrier saw.
+    pub async fn legs(&self) -> Vec<Arc<CallReport>> {
+        self.reports.lock().await.values().cloned().collect()
+    }
+
+    /// Waits until so many legs have ended, or for as long as is reasonable.
+    pub async fn legs_ended(&self, legs: u32) {
+        let all = async {
+            while (self.reports.lock().await.len() as u32) < legs {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!("not every leg ended within {PATIENCE:?}");
+        }
+    }
+
+    /// Where the calls go whose numbers begin with [`PROBE`].
+    pub fn probe_address(&self) -> SocketAddr {
+        self.probe
     }
 
     /// Forgets what was seen so far.
@@ -159,7 +195,6 @@ impl Drop for FarEnd {
     }
 }
 
-/// Call-IDs begin with the serial number.
 async fn collect(
     mut ended: tokio::sync::broadcast::Receiver<Arc<CallReport>>,
     reports: Arc<Mutex<BTreeMap<String, Arc<CallReport>>>>,
@@ -167,13 +202,17 @@ async fn collect(
     loop {
         match ended.recv().await {
             Ok(report) => {
-                let serial = report.call_id.split('-').next().unwrap_or_default().to_owned();
-                reports.lock().await.insert(serial, report);
+                reports.lock().await.insert(report.call_id.clone(), report);
             }
             Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "reports of the carrier are lost"),
             Err(RecvError::Closed) => break,
         }
     }
+}
+
+/// Nobody is there yet; who takes it in between fails the bench.
+fn free_address() -> Result<SocketAddr, ServeError> {
+    Ok(std::net::UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?)
 }
 
 fn start_server(configuration: &str) -> Result<(ServerProcess, String), ServeError> {
@@ -198,6 +237,7 @@ fn start_server(configuration: &str) -> Result<(ServerProcess, String), ServeErr
 
 fn configuration(
     carrier: &Carrier,
+    probe: SocketAddr,
     receiver: &CallbackReceiver,
     secret: &str,
     operator_key: &str,
@@ -220,18 +260,35 @@ address = "{}"
 codecs = ["PCMA"]
 calls_per_second = 100000
 concurrent_calls = 100000
+[[trunk]]
+name = "transcoded"
+address = "{}"
+codecs = ["opus"]
+called_numbers = [{{ prefix = "{TRANSCODED}", replace = "" }}]
+calls_per_second = 100000
+concurrent_calls = 100000
+[[trunk]]
+name = "probe"
+address = "{probe}"
+codecs = ["PCMA"]
 [[tenant]]
 id = 1
 name = "bench"
 app_key = "{APP_KEY}"
 app_secret = "{secret}"
 access_codes = ["2222201"]
-routes = [{{ prefix = "", trunk = "carrier" }}]
+routes = [
+  {{ prefix = "", trunk = "carrier" }},
+  {{ prefix = "{TRANSCODED}", trunk = "transcoded" }},
+  {{ prefix = "{PROBE}", trunk = "probe" }},
+]
+softphones = [{{ number = "{SOFTPHONE}", password = "nobody uses it" }}]
 trust = ["{} private"]
 calls_per_second = 100000
 concurrent_calls = 100000
 queue_length = 1000000
 "#,
+        carrier.udp_address(),
         carrier.udp_address(),
         receiver.address()
     )

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sim::{Moment, process_cpu_time};
 
 use super::far_end::{FarEnd, Memory};
-use super::requests::{Answer, Asked, Requests};
+use super::requests::{Answer, Asked, NOTIFY, Requests};
 use super::witnesses::{Quantiles, Witnesses};
 use super::{LimitedBy, process};
 use crate::serve::ServeError;
@@ -68,7 +68,7 @@ struct Figures {
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let far_end = FarEnd::start().await?;
     let wanted = far_end.notification(PLAYS).await?.to_json();
-    let requests = Requests::new(&far_end, &wanted).await?;
+    let requests = Requests::new(&far_end, NOTIFY, &wanted).await?;
     requests.offer(20.0, WARM_UP).await;
     far_end.called_back(WARM_UP.into()).await;
     far_end.clear().await;

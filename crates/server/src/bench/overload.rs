@@ -11,7 +11,7 @@ use sim::{Moment, process_cpu_time};
 
 use super::far_end::{FarEnd, Memory};
 use super::process;
-use super::requests::{Answer, Asked, Requests};
+use super::requests::{Answer, Asked, NOTIFY, Requests};
 use super::witnesses::{Quantiles, Witnesses};
 use crate::serve::ServeError;
 
@@ -118,7 +118,8 @@ impl Load {
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let far_end = FarEnd::start().await?;
-    let requests = Requests::new(&far_end, &far_end.notification(PLAYS).await?.to_json()).await?;
+    let requests =
+        Requests::new(&far_end, NOTIFY, &far_end.notification(PLAYS).await?.to_json()).await?;
     measure(&far_end, &requests, 20.0, Duration::from_secs(1), 0).await?;
     let capacity = match arguments.capacity {
         Some(known) => known,

@@ -1,4 +1,4 @@
-//! createVoiceNotification, asked as cheaply as it can be: prepared bytes over kept connections, so
+//! Requests for calls, asked as cheaply as it can be: prepared bytes over kept connections, so
 //! that the far end's core goes to phones.
 //!
 //! The loop is open: each request leaves at its own time, whatever became of the earlier ones, over
@@ -21,6 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Bytes of a reply that are read; the longest of this interface is far shorter.
 const REPLY: usize = 8 * 1024;
+
+/// createVoiceNotification v2.
+pub const NOTIFY: &str = "/apiaccess/rest/voiceNotification/v2/createVoiceNotification";
+/// createCall v3 of the bidirectional call.
+pub const CREATE_CALL: &str = "/apiaccess/CC-Management/v3/mobileAgent/createCall";
 
 #[derive(Clone)]
 pub struct Requests {
@@ -55,12 +60,12 @@ struct Reply {
 
 impl Requests {
     /// Of a body, with a token that the server has just issued.
-    pub async fn new(far_end: &FarEnd, body: &str) -> Result<Requests, ServeError> {
+    pub async fn new(far_end: &FarEnd, path: &str, body: &str) -> Result<Requests, ServeError> {
         let issued = far_end.client.token_by_ak_sk(Some(3600)).await?;
         let issued: serde_json::Value = issued.ok()?.parse()?;
         let token = issued["AccessToken"].as_str().ok_or("no token was issued")?;
         let bytes = format!(
-            "POST /apiaccess/rest/voiceNotification/v2/createVoiceNotification HTTP/1.1\r\n\
+            "POST {path} HTTP/1.1\r\n\
              Host: {}\r\nAuthorization: Bearer {token}\r\nX-APP-Key: {APP_KEY}\r\n\
              Content-Type: application/json;charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}",
             far_end.http,

@@ -11,7 +11,7 @@ use super::far_end::FarEnd;
 use super::notifications::accepted;
 use super::overload::{self, PLAYS, WHOLE};
 use super::process::{self, Holdings};
-use super::requests::Requests;
+use super::requests::{NOTIFY, Requests};
 use super::witnesses::Witnesses;
 use crate::serve::ServeError;
 
@@ -73,7 +73,8 @@ struct Held {
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let far_end = FarEnd::start().await?;
-    let requests = Requests::new(&far_end, &far_end.notification(PLAYS).await?.to_json()).await?;
+    let requests =
+        Requests::new(&far_end, NOTIFY, &far_end.notification(PLAYS).await?.to_json()).await?;
     let cps = match arguments.cps {
         Some(cps) => cps,
         None => overload::capacity(&far_end, &requests, 100.0, Duration::from_secs(5)).await? / 2.0,
@@ -117,7 +118,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
 async fn slice(far_end: &FarEnd, cps: f64, lasts: Duration) -> Result<(u64, u64), ServeError> {
     far_end.clear().await;
     let wanted = far_end.notification(PLAYS).await?.to_json();
-    let requests = Requests::new(far_end, &wanted).await?;
+    let requests = Requests::new(far_end, NOTIFY, &wanted).await?;
     let asked = (cps * lasts.as_secs_f64()).ceil() as u32;
     let sent = accepted(requests.offer(cps, asked).await);
     far_end.called_back(sent.len() as u64).await;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Secret;
 
 /// Codecs that an offer may carry, in the words of SDP.
-const CODECS: [&str; 4] = ["PCMA", "PCMU", "G722", "opus"];
+pub(super) const CODECS: [&str; 4] = ["PCMA", "PCMU", "G722", "opus"];
 
 /// One trunk.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -72,6 +72,10 @@ pub struct Trunk {
     /// `required`.
     #[serde(default)]
     pub srtp: Srtp,
+    /// Whether calls come in from its addresses, for the virtual numbers of ITA bindings; default false. Over UDP
+    /// an address proves little: the network has to keep others from sending in the trunk's name.
+    #[serde(default)]
+    pub inbound: bool,
     /// Calls started per second; default 1000.
     #[serde(default = "default_rate")]
     pub calls_per_second: u32,
@@ -138,7 +142,7 @@ fn default_expires() -> u32 {
     300
 }
 
-fn default_codecs() -> Vec<String> {
+pub(super) fn default_codecs() -> Vec<String> {
     CODECS.map(str::to_owned).to_vec()
 }
 
@@ -175,6 +179,7 @@ impl Trunk {
             identity: Identity::From,
             codecs: default_codecs(),
             srtp: Srtp::Off,
+            inbound: true,
             calls_per_second: default_rate(),
             concurrent_calls: default_concurrency(),
         }

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 use sim::Client;
 
-use super::Callbacks;
+use super::notification::Callbacks;
 use crate::serve::ServeError;
 
 /// The end of the event log as it is now.
@@ -65,6 +65,11 @@ pub async fn settled(client: &Client, serial: &str) -> Result<(Value, Callbacks)
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     Ok((record, Callbacks { delivered: 0, attempts: 0 }))
+}
+
+/// The call's record.
+pub async fn record(client: &Client, serial: &str) -> Result<Value, ServeError> {
+    get(client, &format!("/v1/calls/{serial}")).await
 }
 
 fn detail(kind: &str, data: &Value) -> String {

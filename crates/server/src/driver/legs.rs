@@ -3,14 +3,19 @@
 
 mod asked;
 mod audio;
+mod hearing;
+mod incoming;
 mod signalling;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine::action::{Dialled, Input, LegInput, Then};
 use engine::cdr::Cause;
 use engine::vocabulary::{LegId, Serial};
+
+pub(super) use incoming::Arriving;
 
 use super::Driver;
 use super::notes::NoteKind;
@@ -32,6 +37,10 @@ pub struct Leg {
     told_audio: bool,
     /// Until its INVITE is out.
     dialling: Option<UnderWay>,
+    /// The far side has put us on hold.
+    held: bool,
+    /// When SIP last showed that the far side is there.
+    alive_at: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -62,6 +71,8 @@ impl From<Cause> for Closing {
 #[derive(Debug)]
 enum Purpose {
     Dial(Dialled),
+    /// A call from outside.
+    TakeIn,
     Resume(Box<sip::Wire>),
 }
 
@@ -90,6 +101,8 @@ impl Legs {
             codec: String::new(),
             told_audio: false,
             dialling: None,
+            held: false,
+            alive_at: None,
         };
         self.0.insert(id, leg);
     }

@@ -13,6 +13,7 @@ mod legs;
 mod notes;
 mod numbers;
 mod perform;
+mod phones;
 mod targets;
 mod task;
 mod trunks;
@@ -37,13 +38,15 @@ use crate::tenants::Tenants;
 
 pub use notes::Note;
 pub use numbers::{Identity, Numbers, Rule};
+pub use phones::PhoneLine;
 pub use targets::Targets;
 pub use task::{Clock, Happenings, Parts, start};
 pub use trunks::{Trunk, Trunks};
 
 use batches::Batches;
-use legs::Legs;
+use legs::{Arriving, Legs};
 use notes::Notes;
+use phones::Phones;
 
 /// What comes back from what the driver asked for.
 #[derive(Debug)]
@@ -66,6 +69,11 @@ pub enum Happening {
         trunk: TrunkName,
         hosts: Vec<Host>,
     },
+    /// What the call of a trunk to a number asks for; `None`: it is no virtual number of the caller's.
+    Asked {
+        leg: LegId,
+        request: Option<Box<engine::Request>>,
+    },
     /// A recording could not be begun, or its key not stored.
     RecordingLost {
         leg: LegId,
@@ -87,6 +95,7 @@ impl Happening {
             Happening::Claimed { .. } => "claimed",
             Happening::Fetched { .. } => "fetched",
             Happening::Resolved { .. } => "resolved",
+            Happening::Asked { .. } => "asked",
             Happening::RecordingLost { .. } => "recording lost",
             Happening::DiskFailed(_) => "disk failed",
             Happening::HangUpAll => "hang up all",
@@ -112,6 +121,12 @@ pub enum Wanted {
         serial: Serial,
         tenant: TenantId,
         playlist: Vec<PlayItem>,
+    },
+    /// A trunk calls `x` in the name of `from`: whom may that reach? Answered by [`Happening::Asked`].
+    Ask {
+        leg: LegId,
+        x: String,
+        from: String,
     },
     /// Record both ways of the leg; what fails is answered by [`Happening::RecordingLost`].
     Record {
@@ -157,6 +172,10 @@ pub struct Desk {
     pub trunks: Trunks,
     pub tenants: Tenants,
     pub fraud: Fraud,
+    /// How softphones are called.
+    pub phone_line: PhoneLine,
+    /// A leg of two that is not heard of for so long is over.
+    pub media_timeout: Duration,
     pub ready: Arc<AtomicBool>,
     /// What running calls have when the disk fails.
     pub drain: Duration,
@@ -170,7 +189,11 @@ pub struct Driver {
     trunks: Trunks,
     tenants: Tenants,
     fraud: Fraud,
+    phones: Phones,
+    media_timeout: Duration,
     legs: Legs,
+    /// Calls from outside that no call of ours has yet.
+    arriving: BTreeMap<LegId, Arriving>,
     notes: Notes,
     batches: Batches,
     waiting: BTreeMap<Ticket, Waiting>,
@@ -224,7 +247,10 @@ impl Driver {
             trunks: desk.trunks,
             tenants: desk.tenants,
             fraud: desk.fraud,
+            phones: Phones::new(desk.phone_line),
+            media_timeout: desk.media_timeout,
             legs: Legs::default(),
+            arriving: BTreeMap::new(),
             notes: Notes::default(),
             batches: Batches::default(),
             waiting: BTreeMap::new(),
@@ -337,6 +363,7 @@ impl Driver {
         for registration in self.trunks.registrations(now.since_start) {
             self.tell_sip(sip::Command::Register(Box::new(registration)));
         }
+        self.trust_trunks();
         for key in natural_keys {
             let serial = key.serial;
             let key = (key.tenant, key.kind, key.caller_present, key.called);
@@ -418,7 +445,9 @@ impl Driver {
                 if let Some(registration) = self.trunks.moved(&trunk, hosts, now) {
                     self.tell_sip(sip::Command::Register(Box::new(registration)));
                 }
+                self.trust_trunks();
             }
+            Happening::Asked { leg, request } => self.trunk_asked(leg, request),
             Happening::RecordingLost { leg, reason } => self.recording_lost(leg, reason),
             Happening::DiskFailed(why) => self.disk_failed(why),
             Happening::Drain => {
@@ -444,6 +473,12 @@ impl Driver {
         self.input(Input::CommitFailed);
         // Calls that are up may finish, but not for ever.
         self.wanted.push_back(Wanted::HangUpAll { after: self.drain });
+    }
+
+    /// Calls come in from where the trunks are that may bring some.
+    fn trust_trunks(&mut self) {
+        let sources = self.trunks.inbound_sources();
+        self.tell_sip(sip::Command::Trust { sources });
     }
 
     fn input(&mut self, input: Input) {

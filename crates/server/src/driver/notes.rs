@@ -73,6 +73,15 @@ pub enum NoteKind {
     Retried {
         reason: String,
     },
+    /// This leg and another hear each other. `relayed`: packets pass as they are, nothing is decoded.
+    Bridged {
+        with: u64,
+        relayed: bool,
+    },
+    /// Nothing at all came from the far side for so long.
+    Quiet {
+        seconds: u64,
+    },
     RecordingStarted,
     RecordingDone {
         duration_ms: u64,

@@ -29,21 +29,21 @@ impl Driver {
                 Action::HangUpStored { leg, serial, dialog } => {
                     self.hang_up_stored(leg, serial, &dialog);
                 }
-                // No softphone can register yet, no INVITE is let in and no two legs hear each other.
-                Action::FindPhone { serial, .. } => {
-                    self.input(Input::PhoneFound { serial, bindings: Vec::new() });
+                Action::FindPhone { serial, number } => {
+                    let bindings = self.phones.places(&number);
+                    self.input(Input::PhoneFound { serial, bindings });
                 }
-                Action::TakeIn { .. }
-                | Action::Ring { .. }
-                | Action::Progress { .. }
-                | Action::Answer { .. }
-                | Action::SendAnswer { .. }
-                | Action::Refuse { .. }
-                | Action::Ringback { .. }
-                | Action::Forward { .. }
-                | Action::Bridge { .. }
-                | Action::Watch { .. }
-                | Action::SendDigit { .. } => {}
+                Action::TakeIn { leg, serial } => self.take_in(leg, serial),
+                Action::Ring { leg } => self.ring(leg),
+                Action::Progress { leg } => self.progress(leg),
+                Action::Answer { leg } => self.answer(leg),
+                Action::SendAnswer { leg } => self.send_answer(leg),
+                Action::Refuse { leg, with } => self.refuse(leg, with),
+                Action::Ringback { leg } => self.ringback(leg),
+                Action::Forward { from, to } => self.forward(from, to),
+                Action::Bridge { leg, with } => self.bridge(leg, with),
+                Action::Watch { leg } => self.watch(leg),
+                Action::SendDigit { leg, digit } => self.send_digit(leg, digit),
                 Action::TrunkHealth { trunk, works: true } => {
                     tracing::info!(%trunk, "the trunk takes calls again");
                 }

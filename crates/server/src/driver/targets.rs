@@ -1,7 +1,7 @@
 //! Where a trunk can be reached now: what DNS said of it, with those that proved dead put last.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sip::{Dead, Destination, TlsPeer, Transport};
@@ -41,6 +41,11 @@ impl Targets {
     /// Whether the trunk is at `address`, over whatever transport.
     pub fn has(&self, address: SocketAddr) -> bool {
         self.hosts.iter().any(|host| host.addresses.contains(&address))
+    }
+
+    /// Every address that it is at.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.hosts.iter().flat_map(|host| &host.addresses).map(SocketAddr::ip)
     }
 
     /// Every target in the order in which it is tried at `now`; `seed` stands for chance.

@@ -13,11 +13,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::disk::Disk;
-use super::{Desk, Driver, DriverError, Found, Happening, Heard, Trunks, Wanted};
+use super::{Desk, Driver, DriverError, Found, Happening, Heard, PhoneLine, Trunks, Wanted};
 use crate::admission::Admission;
+use crate::app::App;
 use crate::calls::{Ask, Counts};
 use crate::clips::Clips;
 use crate::config::{Defaults, Fraud};
+use crate::http::bidirectional_call::ita;
 use crate::recordings::Vault;
 use crate::tenants::Tenants;
 
@@ -77,8 +79,11 @@ pub struct Parts {
     pub doorbell: watch::Sender<u64>,
     pub vault: Vault,
     pub tenants: Tenants,
+    pub app: App,
     pub defaults: Defaults,
     pub fraud: Fraud,
+    pub phone_line: PhoneLine,
+    pub media_timeout: Duration,
 }
 
 /// Monotonic time since the start of the process, and the wall clock.
@@ -113,8 +118,10 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
         trunks: parts.trunks,
         tenants: parts.tenants,
         fraud: parts.fraud,
-        ready: parts.ready,
         drain: Duration::from_secs(parts.defaults.drain_s.into()),
+        phone_line: parts.phone_line,
+        media_timeout: parts.media_timeout,
+        ready: parts.ready,
     };
     let task = Task {
         driver: Driver::begin(desk, found, limits, now),
@@ -122,6 +129,7 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
         sip: parts.sip,
         media: parts.media,
         clips: parts.clips,
+        app: parts.app,
         vault: parts.vault,
         broken: parts.broken,
         disk: Disk::new(parts.store, parts.admission, happenings.clone(), parts.doorbell),
@@ -137,6 +145,7 @@ struct Task {
     sip: sip::Endpoint,
     media: media::Media,
     clips: Clips,
+    app: App,
     vault: Vault,
     broken: Arc<OnceLock<String>>,
     disk: Disk,
@@ -209,6 +218,7 @@ impl Task {
                     }
                 }
                 Wanted::Fetch { serial, tenant, playlist } => self.fetch(serial, tenant, playlist),
+                Wanted::Ask { leg, x, from } => self.ask(leg, x, from),
                 Wanted::Commit { batch, writes } => self.disk.commit(batch, writes),
                 Wanted::Claim { claim, what } => self.disk.claim(claim, what),
                 Wanted::HangUpAll { after } => self.hang_up_all(after),
@@ -257,6 +267,15 @@ impl Task {
         tokio::spawn(async move {
             let clips = clips.fetch(tenant, &playlist).await;
             happenings.send(Happening::Fetched { serial, clips }).await;
+        });
+    }
+
+    /// Bindings are in memory; what a tenant has talked is not.
+    fn ask(&self, leg: LegId, x: String, from: String) {
+        let (app, happenings) = (self.app.clone(), self.happenings.clone());
+        tokio::spawn(async move {
+            let request = ita::arrived(&app, &x, &from).await.map(Box::new);
+            happenings.send(Happening::Asked { leg, request }).await;
         });
     }
 

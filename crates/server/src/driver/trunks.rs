@@ -1,11 +1,11 @@
 //! Trunks as the driver needs them: where an INVITE goes and who it says it is from.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::action::{Dialled, Via};
+use engine::action::Dialled;
 use engine::vocabulary::{LegId, Pace, Serial, TrunkName};
 use ring::hmac;
 use sip::{
@@ -44,6 +44,8 @@ pub struct Trunk {
     pub keepalive: Option<Duration>,
     /// Seconds of RFC 4028 that calls ask for.
     pub session_expires: Option<u32>,
+    /// Whether calls come in from its addresses.
+    pub inbound: bool,
 }
 
 /// A trunk, and whether it is in service.
@@ -74,6 +76,15 @@ impl State {
     fn say(&self) -> (TrunkName, Pace, bool) {
         (self.trunk.name.clone(), self.trunk.pace, self.up())
     }
+}
+
+/// The same after a restart: derived from serial and attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedAttempt {
+    pub call_id: String,
+    pub from_tag: String,
+    /// Stands for chance where targets are chosen.
+    pub chance: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -180,14 +191,10 @@ impl Trunks {
         &self,
         leg: LegId,
         serial: Serial,
-        to: &Dialled,
+        (name, to): (&TrunkName, &Dialled),
         sdp: Bytes,
         now: Duration,
     ) -> Result<Invite, TrunkError> {
-        let name = match &to.via {
-            Via::Trunk(name) => name,
-            Via::Softphone(_) => return Err(TrunkError::NotRegistered),
-        };
         let unknown = || TrunkError::Unknown(name.clone());
         let State { trunk, .. } = self.trunks.get(name).ok_or_else(unknown)?;
         let mut called = Uri::new(trunk.numbers.called(&to.called), &trunk.host)?;
@@ -195,9 +202,8 @@ impl Trunks {
             called = called.with_port(port);
         }
         let caller = trunk.numbers.caller(&to.caller_present, &trunk.from_host)?;
-        let name = self.name_of_attempt(serial, to.attempt);
-        let chance = u64::from_str_radix(&name[32..48], 16).expect("they are hexadecimal digits");
-        let mut targets = trunk.targets.in_order(now, chance).into_iter();
+        let name = self.name_attempt(serial, to.attempt);
+        let mut targets = trunk.targets.in_order(now, name.chance).into_iter();
         let unresolved = || TrunkError::Unresolved(trunk.name.clone());
         let destination = targets.next().ok_or_else(unresolved)?;
         let large = match trunk.targets.takes_tcp(destination, now) {
@@ -211,8 +217,8 @@ impl Trunks {
             from: caller.from,
             to: Address::new(called),
             p_asserted_identity: caller.asserted,
-            call_id: format!("{serial}-{}-{}", to.attempt, &name[..16]),
-            from_tag: name[16..32].to_owned(),
+            call_id: name.call_id,
+            from_tag: name.from_tag,
             credentials: trunk.credentials.clone(),
             failover: Failover { next: targets.collect(), patience: PATIENCE, large },
             session_expires: trunk.session_expires,
@@ -225,6 +231,12 @@ impl Trunks {
     pub fn credentials_for(&self, remote: SocketAddr) -> Option<Credentials> {
         let mut trunks = self.trunks.values();
         trunks.find(|of| of.trunk.targets.has(remote)).and_then(|of| of.trunk.credentials.clone())
+    }
+
+    /// Where calls may come in from.
+    pub fn inbound_sources(&self) -> BTreeSet<IpAddr> {
+        let inbound = self.trunks.values().filter(|of| of.trunk.inbound);
+        inbound.flat_map(|of| of.trunk.targets.addresses()).collect()
     }
 
     /// One per trunk that asks for it; numbered by their place.
@@ -300,10 +312,15 @@ impl Trunks {
         (before != state.up()).then(|| state.say())
     }
 
-    /// 64 hexadecimal digits.
-    fn name_of_attempt(&self, serial: Serial, attempt: u32) -> String {
+    /// What an attempt is known by, over whatever it is dialled.
+    pub fn name_attempt(&self, serial: Serial, attempt: u32) -> NamedAttempt {
         let tag = hmac::sign(&self.secret, format!("{serial}/{attempt}").as_bytes());
-        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        NamedAttempt {
+            call_id: format!("{serial}-{attempt}-{}", &digits[..16]),
+            from_tag: digits[16..32].to_owned(),
+            chance: u64::from_str_radix(&digits[32..48], 16).expect("they are hexadecimal digits"),
+        }
     }
 }
 

@@ -76,6 +76,7 @@ impl Lines {
             first_leg: first_leg(unix_ms()),
             capacity: u32::try_from(capacity.legs).unwrap_or(u32::MAX),
         });
+        let host = app.sip_address.get().map_or("localhost".into(), |at| at.ip().to_string());
         let broken = Arc::new(OnceLock::new());
         let parts = Parts {
             engine,
@@ -94,8 +95,11 @@ impl Lines {
             doorbell: app.doorbell.clone(),
             vault: app.vault.clone(),
             tenants: app.tenants.clone(),
+            app: app.clone(),
             defaults: app.config.defaults.clone(),
             fraud: app.config.fraud.clone(),
+            phone_line: network::phone_line(&app.config, host),
+            media_timeout: app.config.phones.media_timeout(),
         };
         let tenants = app.tenants.all();
         let refusing = tenants.iter().filter(|tenant| tenant.settings.refuse_duplicates);

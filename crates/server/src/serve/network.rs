@@ -13,7 +13,7 @@ use super::{ServeError, descriptors, whereabouts};
 use crate::certificates;
 use crate::config::{self, Config, TrunkKind};
 use crate::dns::Host;
-use crate::driver::{Happening, Happenings, Identity, Numbers, Rule, Targets, Trunk};
+use crate::driver::{Happening, Happenings, Identity, Numbers, PhoneLine, Rule, Targets, Trunk};
 
 /// Commands that may wait for a media thread or for the SIP core: more than all calls that fit on a
 /// machine can want at once, so that a busy moment delays calls and loses none.
@@ -81,10 +81,34 @@ fn endpoint(
         ],
         limits: sip::Limits { queue: COMMANDS, ..sip::Limits::default() },
         tls: tls.clone(),
-        policy: sip::Policy::default(),
+        policy: policy(config),
         user_agent: Some(concat!("offhook/", env!("CARGO_PKG_VERSION")).to_owned()),
         seed: u64::from_ne_bytes(seed),
     })
+}
+
+/// Softphones register; calls from outside are for the driver to take in. All else is refused.
+fn policy(config: &Config) -> sip::Policy {
+    sip::Policy {
+        accept_invites: sip::AcceptInvites::Ask,
+        accept_register: sip::AcceptRegister::Phones,
+        phones: sip::PhonePolicy {
+            realm: config.sip.realm.clone(),
+            max_expires: Duration::from_secs(config.phones.max_expires.into()),
+            ..sip::PhonePolicy::default()
+        },
+        strangers: sip::StrangerPolicy::default(),
+    }
+}
+
+/// How softphones are called.
+pub fn phone_line(config: &Config, host: String) -> PhoneLine {
+    PhoneLine {
+        host,
+        codecs: config.phones.codecs.iter().filter_map(|name| codec(name)).collect(),
+        srtp: config.phones.srtp.policy(),
+        session_expires: config.phones.session_expires,
+    }
 }
 
 /// Starts the media threads; what they say becomes a [`Happening`].
@@ -180,6 +204,7 @@ pub async fn resolve_trunks(
             keepalive: (configured.keepalive > 0)
                 .then(|| Duration::from_secs(configured.keepalive.into())),
             session_expires: configured.session_expires,
+            inbound: configured.inbound,
         });
     }
     Ok(trunks)

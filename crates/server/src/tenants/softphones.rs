@@ -126,7 +126,6 @@ impl Softphones {
     }
 
     /// Who may register now: those that are not suspended, by number.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the driver's, which comes next"))]
     pub fn users(&self) -> BTreeMap<String, (TenantId, DigestUser)> {
         let all = self.0.all.read().unwrap_or_else(PoisonError::into_inner);
         let live = all.iter().filter(|(_, phone)| !phone.row.suspended);
@@ -135,7 +134,6 @@ impl Softphones {
     }
 
     /// What [`users`](Self::users) says changes whenever this does.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the driver's, which comes next"))]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }

@@ -27,7 +27,7 @@ use crate::calls::{Ask, Counts};
 use crate::config::Fraud;
 use crate::dns::Host;
 use crate::driver::{
-    Desk, Driver, Found, Happening, Heard, Numbers, Targets, Trunk, Trunks, Wanted,
+    Desk, Driver, Found, Happening, Heard, Numbers, PhoneLine, Targets, Trunk, Trunks, Wanted,
 };
 use crate::serve::lines;
 use crate::tenants::Tenants;
@@ -120,6 +120,13 @@ impl Server {
             trunks: Trunks::new(trunks(challenged), b"the secret of this world"),
             tenants: Tenants::default(),
             fraud: Fraud::default(),
+            phone_line: PhoneLine {
+                host: "offhook.world".into(),
+                codecs: vec![media::Codec::Pcma],
+                srtp: media::Srtp::Off,
+                session_expires: None,
+            },
+            media_timeout: Duration::from_secs(30),
             ready: Arc::default(),
             drain: Duration::from_secs(5),
         };
@@ -301,6 +308,11 @@ impl Server {
                     self.collect(around);
                 }
                 Wanted::Media(command) => self.tell_media(command, around.nature),
+                Wanted::Ask { leg, .. } => {
+                    // Nobody in this world has a virtual number.
+                    let asked = Happening::Asked { leg, request: None };
+                    self.happens.put(around.nature.now, Happens::Heard(asked));
+                }
                 Wanted::Record { leg, .. } => {
                     let (leg, mode) = (media::LegId(leg.0), media::RecordMode::Both);
                     let path = PathBuf::new();
@@ -374,6 +386,7 @@ fn trunks(challenged: bool) -> Vec<Trunk> {
         keepalive: None,
         srtp: media::Srtp::Off,
         session_expires: None,
+        inbound: false,
     };
     vec![trunk(LINE, false), trunk(REGISTERED, true)]
 }

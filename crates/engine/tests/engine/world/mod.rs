@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::action::{Action, Claim, Input, LegInput, Then};
+use engine::action::{Action, Claim, Input, LegInput, Then, Via};
 use engine::cdr::Cdr;
 use engine::events::{Event, EventKind};
 use engine::intent::{Idempotency, IdempotencyKey, Intent, Order, OrderKind, PlayItem};
@@ -198,6 +198,21 @@ impl World {
         serial
     }
 
+    /// An order that is accepted and starts without clips.
+    pub fn accepted(&mut self, order: Order) -> Serial {
+        let ticket = self.accept(request(order));
+        self.settle();
+        self.serial(ticket)
+    }
+
+    /// The intent has waited long enough for its INVITE.
+    pub fn settle(&mut self) -> Vec<String> {
+        let mut wants = self.wants();
+        self.pass(Duration::from_millis(3));
+        wants.extend(self.commit());
+        wants
+    }
+
     pub fn ringing(&mut self, order: Order) -> Serial {
         let serial = self.dialled(order);
         self.leg(1, LegInput::Ringing);
@@ -281,8 +296,25 @@ fn in_words(action: &Action) -> String {
     match action {
         Action::Fetch { .. } => "fetch".into(),
         Action::Open { leg, to, .. } => {
-            format!("open {} to {} as {}", leg.0, to.called, to.caller_present)
+            let beside = to.beside.map(|leg| format!(" beside {}", leg.0)).unwrap_or_default();
+            let place = match &to.via {
+                Via::Trunk(_) => String::new(),
+                Via::Softphone(binding) => format!(" at place {}", binding.0),
+            };
+            format!("open {} to {} as {}{place}{beside}", leg.0, to.called, to.caller_present)
         }
+        Action::FindPhone { number, .. } => format!("find {number}"),
+        Action::TakeIn { leg, .. } => format!("take in {}", leg.0),
+        Action::Ring { leg } => format!("ring {}", leg.0),
+        Action::Progress { leg } => format!("progress {}", leg.0),
+        Action::Answer { leg } => format!("answer {}", leg.0),
+        Action::SendAnswer { leg } => format!("send answer {}", leg.0),
+        Action::Refuse { leg, with } => format!("refuse {} {with:?}", leg.0),
+        Action::Ringback { leg } => format!("ringback {}", leg.0),
+        Action::Forward { from, to } => format!("forward {} to {}", from.0, to.0),
+        Action::Bridge { leg, with } => format!("bridge {} with {}", leg.0, with.0),
+        Action::Watch { leg } => format!("watch {}", leg.0),
+        Action::SendDigit { leg, digit } => format!("send {digit} to {}", leg.0),
         Action::Dial { leg } => format!("dial {}", leg.0),
         Action::Acknowledge { leg } => format!("acknowledge {}", leg.0),
         Action::Record { leg } => format!("record {}", leg.0),

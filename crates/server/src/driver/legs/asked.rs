@@ -1,7 +1,7 @@
 //! What the engine asks of a leg.
 
 use bytes::Bytes;
-use engine::action::{Dialled, LegInput, PlayId, Then};
+use engine::action::{Dialled, LegInput, PlayId, Then, Via};
 use engine::cdr::Cause;
 use engine::vocabulary::{LegId, Serial};
 use store::crash_point;
@@ -12,20 +12,17 @@ use crate::driver::{Driver, Wanted};
 
 impl Driver {
     pub(in crate::driver) fn open(&mut self, leg: LegId, serial: Serial, to: Dialled) {
-        let trunk = to.via.trunk();
-        let codecs = trunk.map(|trunk| self.trunks.codecs(trunk)).unwrap_or_default();
-        let srtp = trunk.map(|trunk| self.trunks.srtp(trunk)).unwrap_or_default();
+        let (codecs, srtp) = match &to.via {
+            Via::Trunk(trunk) => (self.trunks.codecs(trunk), self.trunks.srtp(trunk)),
+            Via::Softphone(_) => (self.phones.line().codecs.clone(), self.phones.line().srtp),
+        };
+        let beside = to.beside.map(to_media);
         self.add_leg(leg, serial, Stage::Binding(Purpose::Dial(to)));
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.dialling = Some(self.admission.dialling());
         }
-        self.tell_media(media::Command::Offer {
-            leg: to_media(leg),
-            codecs,
-            dtmf: true,
-            srtp,
-            beside: None,
-        });
+        let leg = to_media(leg);
+        self.tell_media(media::Command::Offer { leg, codecs, dtmf: true, srtp, beside });
     }
 
     pub(in crate::driver) fn resume(
@@ -103,6 +100,11 @@ impl Driver {
             Stage::Binding(Purpose::Dial(_)) => {
                 entry.stage = Stage::Closing(Cause::HungUp.into());
                 self.tell_media(media::Command::Close { leg: to_media(leg) });
+            }
+            Stage::Binding(Purpose::TakeIn) => {
+                entry.stage = Stage::Signalling { media: true, reoffer: Reoffer::No };
+                let cause = sip::HangUpCause::Shutdown;
+                self.tell_sip(sip::Command::HangUp { leg: to_sip(leg), cause });
             }
             Stage::Binding(Purpose::Resume(wire)) => {
                 let wire = wire.clone();

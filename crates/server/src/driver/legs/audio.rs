@@ -1,7 +1,7 @@
 //! What `media` says of a leg.
 
 use bytes::Bytes;
-use engine::action::{LegInput, PlayId};
+use engine::action::{LegInput, PlayId, Via};
 use engine::cdr::{Cause, MediaSummary};
 use engine::vocabulary::LegId;
 use store::crash_point;
@@ -15,7 +15,7 @@ impl Driver {
         use media::Event;
         match event {
             Event::Offered { leg, sdp, .. } => self.bound(of_media(leg), sdp),
-            Event::Answered { leg, sdp, .. } => self.reoffer_answered(of_media(leg), sdp),
+            Event::Answered { leg, sdp, .. } => self.described(of_media(leg), sdp),
             Event::Negotiated { leg, codec, remote, direction, srtp, .. } => {
                 let leg = of_media(leg);
                 let codec = format!("{codec:?}").to_uppercase();
@@ -23,9 +23,10 @@ impl Driver {
                     entry.codec.clone_from(&codec);
                 }
                 let remote = remote.map(|remote| remote.to_string());
-                let direction = format!("{direction:?}");
+                let said = format!("{direction:?}");
                 let srtp = srtp.map(|suite| suite.name().to_owned());
-                self.note_leg(leg, NoteKind::Negotiated { codec, remote, direction, srtp });
+                self.note_leg(leg, NoteKind::Negotiated { codec, remote, direction: said, srtp });
+                self.heard_direction(leg, direction);
             }
             Event::Failed { leg, fault } => self.media_failed(of_media(leg), &fault),
             Event::PlayStarted { leg, .. } => self.leg_input(of_media(leg), LegInput::PlayStarted),
@@ -59,10 +60,12 @@ impl Driver {
             }
             Event::Closed { leg, stats } => self.closed(of_media(leg), Some(&stats)),
             Event::LegPanicked { leg, stats } => self.panicked(of_media(leg), &stats),
-            Event::PlayStopped { .. }
-            | Event::DigitsSent { .. }
-            | Event::Bridged { .. }
-            | Event::Quiet { .. } => {}
+            Event::Bridged { leg, with, relayed } => {
+                let with = of_media(with).0;
+                self.note_leg(of_media(leg), NoteKind::Bridged { with, relayed });
+            }
+            Event::Quiet { leg, silent_for } => self.quiet(of_media(leg), silent_for),
+            Event::PlayStopped { .. } | Event::DigitsSent { .. } => {}
         }
     }
 
@@ -75,7 +78,14 @@ impl Driver {
             Stage::Binding(Purpose::Dial(to)) => {
                 let serial = entry.serial;
                 let now = self.now.since_start;
-                match self.trunks.invite(leg, serial, &to, sdp, now) {
+                let invite = match &to.via {
+                    Via::Trunk(trunk) => self.trunks.invite(leg, serial, (trunk, &to), sdp, now),
+                    Via::Softphone(binding) => {
+                        let name = self.trunks.name_attempt(serial, to.attempt);
+                        self.phones.invite(leg, &to, *binding, name, sdp)
+                    }
+                };
+                match invite {
                     Ok(invite) => self.tell_sip(sip::Command::Prepare(Box::new(invite))),
                     Err(error) => {
                         let end = sip::End {
@@ -96,17 +106,23 @@ impl Driver {
                 crash_point!("resume_before");
                 self.tell_sip(sip::Command::Resume { wire, credentials });
             }
+            Stage::Binding(Purpose::TakeIn) => self.taken_in(leg),
             stage @ (Stage::Signalling { .. } | Stage::Closing(_)) => entry.stage = stage,
         }
     }
 
-    fn reoffer_answered(&mut self, leg: LegId, sdp: Bytes) {
+    /// Our answer to what the far side offered, in its INVITE or in a new one.
+    fn described(&mut self, leg: LegId, sdp: Bytes) {
         let Some(entry) = self.legs.0.get_mut(&leg) else { return };
         entry.sdp = sdp.clone();
-        if let Stage::Signalling { reoffer, .. } = &mut entry.stage {
-            *reoffer = Reoffer::No;
-            let body = Some(sip::Body::sdp(sdp));
-            self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
+        match &mut entry.stage {
+            Stage::Signalling { reoffer, .. } => {
+                *reoffer = Reoffer::No;
+                let body = Some(sip::Body::sdp(sdp));
+                self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
+            }
+            Stage::Binding(Purpose::TakeIn) => self.taken_in(leg),
+            Stage::Binding(Purpose::Dial(_) | Purpose::Resume(_)) | Stage::Closing(_) => {}
         }
     }
 
@@ -123,6 +139,9 @@ impl Driver {
             Stage::Binding(Purpose::Dial(_)) => {
                 entry.stage = Stage::Closing(cause.into());
                 self.closed(leg, None);
+            }
+            Stage::Binding(Purpose::TakeIn) => {
+                self.leg_input(leg, LegInput::MediaFailed(cause));
             }
             // Without its port the call cannot go on: what is out is taken back.
             Stage::Binding(Purpose::Resume(wire)) => {

@@ -27,23 +27,65 @@ impl Driver {
             Event::Trying { leg } => self.leg_input(of_sip(leg), LegInput::Trying),
             Event::Provisional { leg, status, body } => {
                 let leg = of_sip(leg);
-                let early_media = body.is_some();
-                self.describe(leg, body);
+                let early_media = self.describe(leg, body);
                 if status == 180 || (status == 183 && early_media) {
                     self.leg_input(leg, LegInput::Ringing);
+                }
+                if early_media {
+                    self.leg_input(leg, LegInput::EarlyMedia);
                 }
             }
             Event::Answered { leg, dialog, body } => self.answered(of_sip(leg), &dialog, body),
             Event::Ended { leg, end } => self.sip_ended(of_sip(leg), &end),
-            Event::Offered { leg, body } => self.reoffered(of_sip(leg), body),
-            Event::Confirmed { leg, body, .. } => self.describe(of_sip(leg), body),
+            Event::Offered { leg, body } => {
+                self.is_alive(leg);
+                self.reoffered(of_sip(leg), body);
+            }
+            Event::Refreshed { leg } => self.is_alive(leg),
+            Event::Confirmed { leg, body, .. } => {
+                self.describe(of_sip(leg), body);
+            }
             Event::Info { leg, body } => {
+                self.is_alive(leg);
                 if let Some(digit) = body.as_ref().and_then(digit_of_info) {
-                    self.leg_input(of_sip(leg), LegInput::Digit(digit));
+                    self.leg_input(of_sip(leg), LegInput::InfoDigit(digit));
                 }
             }
-            Event::Registered { id, .. } => self.trunk_registered(id, true),
-            Event::RegistrationFailed { id, failure } => {
+            Event::Incoming { leg, request } => self.incoming(leg, *request),
+            Event::Answering { leg, dialog } => {
+                let dialog = dialog.to_bytes();
+                self.leg_input(of_sip(leg), LegInput::Answering { dialog });
+            }
+            Event::Bound { user, bindings } => self.phones.bound(user, bindings),
+            Event::Registered { .. }
+            | Event::RegistrationFailed { .. }
+            | Event::Unregistered { .. }
+            | Event::Probed { .. } => self.trunk_event(event),
+            Event::Message(tap) => {
+                sent(&tap);
+                match tap.leg {
+                    Some(leg) if self.notes.call_of(of_sip(leg)).is_some() => {
+                        self.note_leg(of_sip(leg), NoteKind::message(&tap));
+                    }
+                    Some(leg) if leg.is_inbound() => {
+                        self.note_arriving(leg, &tap);
+                    }
+                    Some(_) | None => {}
+                }
+            }
+            // The policy lets no other request in, and nobody here re-INVITEs.
+            Event::Request(_)
+            | Event::OfferAnswered { .. }
+            | Event::OfferRefused { .. }
+            | Event::NoAck { .. } => {}
+        }
+    }
+
+    /// What `sip` says of a trunk: whether it takes our registration, whether it is alive.
+    fn trunk_event(&mut self, event: sip::Event) {
+        match event {
+            sip::Event::Registered { id, .. } => self.trunk_registered(id, true),
+            sip::Event::RegistrationFailed { id, failure } => {
                 tracing::warn!(
                     trunk = %self.trunks.name_of(id), status = ?failure.status,
                     reason = %failure.reason, retry_in = failure.retry_in,
@@ -58,26 +100,8 @@ impl Driver {
                     self.tell_sip(sip::Command::Register(Box::new(registration)));
                 }
             }
-            Event::Probed { id, outcome } => self.trunk_probed(id, outcome),
-            Event::Message(tap) => {
-                sent(&tap);
-                if let Some(leg) = tap.leg {
-                    self.note_leg(of_sip(leg), NoteKind::message(&tap));
-                }
-            }
-            // The policy lets no INVITE and no other request in, and nobody here re-INVITEs.
-            Event::Incoming { leg, .. } => {
-                let (status, reason, headers) = (403, None, Vec::new());
-                self.tell_sip(sip::Command::Refuse { leg, status, reason, headers });
-            }
-            Event::Request(_)
-            | Event::Answering { .. }
-            | Event::Refreshed { .. }
-            | Event::Bound { .. }
-            | Event::OfferAnswered { .. }
-            | Event::OfferRefused { .. }
-            | Event::NoAck { .. }
-            | Event::Unregistered { .. } => {}
+            sip::Event::Probed { id, outcome } => self.trunk_probed(id, outcome),
+            _ => {}
         }
     }
 
@@ -105,16 +129,16 @@ impl Driver {
         (leg, wire.to_bytes(), sdp)
     }
 
-    /// The far side's description, early or final.
-    fn describe(&mut self, leg: LegId, body: Option<sip::Body>) {
-        let Some(body) = body.filter(|body| body.content_type.starts_with("application/sdp"))
+    /// The far side's description, early or final; whether it was one.
+    fn describe(&mut self, leg: LegId, body: Option<sip::Body>) -> bool {
+        let is_description = |body: &sip::Body| body.content_type.starts_with("application/sdp");
+        let (Some(body), Some(entry)) = (body.filter(is_description), self.legs.0.get_mut(&leg))
         else {
-            return;
+            return false;
         };
-        if let Some(entry) = self.legs.0.get_mut(&leg) {
-            entry.described = true;
-            self.tell_media(media::Command::Remote { leg: to_media(leg), sdp: body.bytes });
-        }
+        entry.described = true;
+        self.tell_media(media::Command::Remote { leg: to_media(leg), sdp: body.bytes });
+        true
     }
 
     fn answered(&mut self, leg: LegId, dialog: &sip::DialogSnapshot, body: Option<sip::Body>) {
@@ -131,6 +155,7 @@ impl Driver {
     }
 
     pub(super) fn sip_ended(&mut self, leg: LegId, end: &sip::End) {
+        self.arriving.remove(&leg);
         let Some(entry) = self.legs.0.get(&leg) else { return };
         let (cause, sip_status) = (cause::of(end), end.status);
         let has_media = matches!(entry.stage, Stage::Signalling { media: true, .. });

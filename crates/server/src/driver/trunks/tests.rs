@@ -1,3 +1,4 @@
+use engine::action::Via;
 use sip::Transport;
 
 use super::*;
@@ -26,19 +27,21 @@ fn trunks() -> Trunks {
         numbers: Numbers::default(),
         keepalive: Some(Duration::from_secs(30)),
         session_expires: Some(1800),
+        inbound: false,
     };
     Trunks::new(vec![trunk], b"secret")
 }
 
 fn invite(trunks: &Trunks, now: Duration) -> Invite {
+    let name = TrunkName::from("carrier");
     let to = Dialled {
-        via: Via::Trunk("carrier".into()),
+        via: Via::Trunk(name.clone()),
         called: "8899".into(),
         caller_present: "100".into(),
         attempt: 1,
         beside: None,
     };
-    trunks.invite(LegId(1), Serial(7), &to, Bytes::new(), now).unwrap()
+    trunks.invite(LegId(1), Serial(7), (&name, &to), Bytes::new(), now).unwrap()
 }
 
 const START: Duration = Duration::ZERO;

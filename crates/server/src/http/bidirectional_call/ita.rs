@@ -64,7 +64,6 @@ pub async fn agreed(
 }
 
 /// The call of one bound party to the virtual number `x`: whom it is for, as an order. `None`: it reaches nobody.
-#[cfg_attr(not(test), expect(dead_code, reason = "the driver's, which comes next"))]
 pub async fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
     let (tenant, called) = app.bindings.find(x, from, unix_ms())?;
     let tenant = app.tenants.by_id(tenant).filter(|tenant| !tenant.suspended)?;

@@ -1,0 +1,250 @@
+//! A caller who waits while the called party is dialled.
+//!
+//! ```text
+//! Ringback ─early media of the called party─▶ EarlyMedia
+//!     └───────────┬─────────────────────────────┘
+//!   called answers│ called fails: the caller is told to end │ caller leaves: the called party is
+//!                 ▼                                         ▼
+//!             answered                                   Endings
+//! ```
+
+use std::time::Duration;
+
+use crate::action::{Action, LegInput, Refused};
+use crate::calls::dial::{self, Dial, To};
+use crate::calls::endings::{Endings, leg_over};
+use crate::calls::talk::{ended_by, failed, hold, pressed};
+use crate::calls::{Effects, of_party};
+use crate::cdr::{Cause, Draft, LegEnd, Outcome};
+use crate::events::EventKind;
+use crate::vocabulary::{Deadline, LegId, Now, Side, TrunkName};
+use crate::writes::Write;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Connecting {
+    caller: Waiting,
+    hears: Hears,
+    dial: Dial,
+}
+
+/// Who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Was called and has answered.
+    Answered(LegId),
+    /// Called us, and has no answer before the called party gives one.
+    Unanswered(LegId),
+}
+
+/// What the caller hears meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hears {
+    Ringback,
+    EarlyMedia,
+}
+
+/// What became of a step.
+#[derive(Debug)]
+pub(super) enum Step {
+    GoesOn(Box<Connecting>),
+    /// Its dialog is written; it is not acknowledged.
+    Answered {
+        called: LegId,
+    },
+    Over(Endings),
+}
+
+impl Waiting {
+    fn leg(self) -> LegId {
+        match self {
+            Waiting::Answered(leg) | Waiting::Unanswered(leg) => leg,
+        }
+    }
+
+    /// `cause`: what became of the called side.
+    fn end(self, cause: Cause, out: &mut Effects) {
+        match self {
+            Waiting::Answered(leg) => out.act(Action::HangUp { leg }),
+            Waiting::Unanswered(leg) => {
+                out.act(Action::Refuse { leg, with: Refused::Ended(cause) });
+            }
+        }
+    }
+}
+
+impl Connecting {
+    /// Dials the called party of the order over `trunk` first.
+    pub fn start(
+        caller: Waiting,
+        trunk: TrunkName,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Connecting {
+        match caller {
+            Waiting::Answered(leg) => out.act(Action::Ringback { leg }),
+            Waiting::Unanswered(leg) => out.act(Action::Ring { leg }),
+        }
+        let to = To::called(draft, trunk, Some(caller.leg()));
+        let dial = Dial::start(to, draft, now, out);
+        Connecting { caller, hears: Hears::Ringback, dial }
+    }
+
+    pub fn caller(&self) -> LegId {
+        self.caller.leg()
+    }
+
+    pub fn until(&self) -> Option<Deadline> {
+        self.dial.until()
+    }
+
+    pub fn leg_input(
+        self,
+        leg: LegId,
+        input: LegInput,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        let Connecting { caller, hears, dial } = self;
+        if leg == caller.leg() {
+            return Connecting { caller, hears, dial }.caller_input(input, draft, now, out);
+        }
+        if leg != dial.leg() {
+            // A late message of an earlier attempt meets nobody.
+            return Step::GoesOn(Box::new(Connecting { caller, hears, dial }));
+        }
+        let step = dial.leg_input(input, draft, now, out);
+        Connecting::dialled((caller, hears), step, draft, now, out)
+    }
+
+    /// The engine's answer to [`Effects::next_trunk`].
+    pub fn trunk_chosen(
+        self,
+        trunk: Option<TrunkName>,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        let step = self.dial.trunk_chosen(trunk, draft, now, out);
+        Connecting::dialled((self.caller, self.hears), step, draft, now, out)
+    }
+
+    /// A deadline of [`Connecting::until`] has come.
+    pub fn overdue(self, late: Duration, draft: &mut Draft, now: Now, out: &mut Effects) -> Step {
+        let step = self.dial.overdue(late, now, out);
+        Connecting::dialled((self.caller, self.hears), step, draft, now, out)
+    }
+
+    /// Cancelled, or the server stops.
+    pub fn stop(self, outcome: Outcome, now: Now, out: &mut Effects) -> Step {
+        self.both(outcome, Cause::HungUp, now, out)
+    }
+
+    fn caller_input(self, input: LegInput, draft: &mut Draft, now: Now, out: &mut Effects) -> Step {
+        let (side, leg) = (Side::Caller, self.caller.leg());
+        match input {
+            LegInput::Ended { cause, sip_status, media, .. } => {
+                leg_over(side, leg, LegEnd { cause, sip_status, media }, draft, now, out);
+                let called = vec![(Side::Called, self.dial.leg())];
+                Step::Over(Endings::hang_up(called, ended_by(side, cause), now, out))
+            }
+            LegInput::MediaFailed(cause) => {
+                draft.caller.blame(cause);
+                self.both(failed(side), cause, now, out)
+            }
+            LegInput::Quiet => {
+                draft.caller.blame(Cause::MediaTimeout);
+                self.both(failed(side), Cause::MediaTimeout, now, out)
+            }
+            LegInput::Digit(digit) | LegInput::InfoDigit(digit) => {
+                pressed(side, leg, digit, draft, out);
+                Step::GoesOn(Box::new(self))
+            }
+            LegInput::Held(held) => {
+                out.event(hold(held, side, leg));
+                Step::GoesOn(Box::new(self))
+            }
+            // What crosses a decision that has been made changes nothing.
+            LegInput::Prepared { .. }
+            | LegInput::Challenged { .. }
+            | LegInput::Retried { .. }
+            | LegInput::Trying
+            | LegInput::Ringing
+            | LegInput::EarlyMedia
+            | LegInput::Answered { .. }
+            | LegInput::TakenIn
+            | LegInput::Answering { .. }
+            | LegInput::PlayStarted
+            | LegInput::PlayFinished { .. }
+            | LegInput::RecordingStarted
+            | LegInput::RecordingFailed => Step::GoesOn(Box::new(self)),
+        }
+    }
+
+    /// What became of the dialling.
+    fn dialled(
+        (caller, hears): (Waiting, Hears),
+        step: dial::Step,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        match step {
+            dial::Step::GoesOn(dial) => Step::GoesOn(Box::new(Connecting { caller, hears, dial })),
+            dial::Step::Heard(dial) => {
+                if hears == Hears::Ringback {
+                    let to = caller.leg();
+                    if let Waiting::Unanswered(leg) = caller {
+                        out.act(Action::Progress { leg });
+                    }
+                    out.act(Action::Forward { from: dial.leg(), to });
+                }
+                Step::GoesOn(Box::new(Connecting { caller, hears: Hears::EarlyMedia, dial }))
+            }
+            dial::Step::Answered { leg, dialog } => {
+                answered(Side::Called, leg, dialog, draft, now, out);
+                Step::Answered { called: leg }
+            }
+            dial::Step::Over { leg, outcome, end } => {
+                caller.end(end.cause, out);
+                leg_over(Side::Called, leg, end, draft, now, out);
+                let legs = vec![(Side::Caller, caller.leg())];
+                Step::Over(Endings::of(legs, of_party(Side::Called, outcome), now))
+            }
+            dial::Step::HangUp { leg, outcome, cause } => {
+                if let Some(cause) = cause {
+                    draft.called.blame(cause);
+                }
+                out.act(Action::HangUp { leg });
+                caller.end(cause.unwrap_or(Cause::HungUp), out);
+                let legs = vec![(Side::Called, leg), (Side::Caller, caller.leg())];
+                Step::Over(Endings::of(legs, of_party(Side::Called, outcome), now))
+            }
+        }
+    }
+
+    /// Both legs are told to end.
+    fn both(self, outcome: Outcome, cause: Cause, now: Now, out: &mut Effects) -> Step {
+        let called = self.dial.leg();
+        out.act(Action::HangUp { leg: called });
+        self.caller.end(cause, out);
+        let legs = vec![(Side::Called, called), (Side::Caller, self.caller.leg())];
+        Step::Over(Endings::of(legs, outcome, now))
+    }
+}
+
+/// A party has answered, or is about to be answered: its dialog goes to disk.
+pub(super) fn answered(
+    side: Side,
+    leg: LegId,
+    dialog: Vec<u8>,
+    draft: &mut Draft,
+    now: Now,
+    out: &mut Effects,
+) {
+    let (serial, at_ms) = (draft.intent.serial, now.unix_ms);
+    draft.side(side).answered(now);
+    out.write(Write::Answered { serial, leg, at_ms, dialog });
+    out.event(EventKind::Answered { leg, side });
+}

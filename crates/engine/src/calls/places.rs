@@ -1,0 +1,205 @@
+//! A party that rings at one place, over trunks, or at each place where its softphone is registered.
+//! The first answer wins and the others are hung up; where nobody answers, the answer that says
+//! most counts.
+//!
+//! ```text
+//! dials ─answer─▶ answered, the others are hung up
+//!   │ └─ one ends: the others go on
+//!   └─ the last one ends, or all are told to ─▶ over, or Endings
+//! ```
+
+use std::time::Duration;
+
+use crate::action::{Action, LegInput};
+use crate::calls::dial::{self, Dial};
+use crate::calls::endings::{Endings, leg_over};
+use crate::calls::{Effects, of_party};
+use crate::cdr::{Cause, Draft, LegEnd, Outcome};
+use crate::events::EventKind;
+use crate::vocabulary::{Deadline, LegId, Now, Side, TrunkName};
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    side: Side,
+    dials: Vec<Dial>,
+    /// Told to end.
+    leaving: Vec<LegId>,
+    /// The answer that says most so far.
+    said: Option<(Outcome, Cause)>,
+}
+
+/// What became of a step.
+#[derive(Debug)]
+pub(super) enum Step {
+    GoesOn(Places),
+    Answered {
+        leg: LegId,
+        dialog: Vec<u8>,
+    },
+    /// Every leg is gone.
+    Over(Outcome),
+    Ending(Endings),
+}
+
+impl Places {
+    pub fn of(side: Side, dials: Vec<Dial>) -> Places {
+        Places { side, dials, leaving: Vec::new(), said: None }
+    }
+
+    pub fn until(&self) -> Option<Deadline> {
+        self.dials.iter().filter_map(Dial::until).min()
+    }
+
+    pub fn leg_input(
+        mut self,
+        leg: LegId,
+        input: LegInput,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        let Some(place) = self.dials.iter().position(|dial| dial.leg() == leg) else {
+            return self.left_leg_input(leg, input, draft, now, out);
+        };
+        let step = self.dials.remove(place).leg_input(input, draft, now, out);
+        self.dialled(place, step, draft, now, out)
+    }
+
+    /// The engine's answer to the one dial that asked.
+    pub fn trunk_chosen(
+        mut self,
+        trunk: Option<TrunkName>,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        let Some(place) = self.dials.iter().position(Dial::chooses) else {
+            return Step::GoesOn(self);
+        };
+        let step = self.dials.remove(place).trunk_chosen(trunk, draft, now, out);
+        self.dialled(place, step, draft, now, out)
+    }
+
+    /// A deadline of [`Places::until`] has come.
+    pub fn overdue(
+        mut self,
+        late: Duration,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        let is_due = |dial: &Dial| dial.until().is_some_and(|until| until <= now.since_start);
+        let Some(place) = self.dials.iter().position(is_due) else { return Step::GoesOn(self) };
+        let step = self.dials.remove(place).overdue(late, now, out);
+        match self.dialled(place, step, draft, now, out) {
+            Step::GoesOn(places) if places.dials.iter().any(is_due) => {
+                places.overdue(late, draft, now, out)
+            }
+            step @ (Step::GoesOn(_) | Step::Answered { .. } | Step::Over(_) | Step::Ending(_)) => {
+                step
+            }
+        }
+    }
+
+    /// Cancelled, or the server stops.
+    pub fn stop(self, outcome: Outcome, now: Now, out: &mut Effects) -> Step {
+        for dial in &self.dials {
+            out.act(Action::HangUp { leg: dial.leg() });
+        }
+        let legs = self.dials.iter().map(Dial::leg).chain(self.leaving);
+        let legs = legs.map(|leg| (self.side, leg)).collect();
+        Step::Ending(Endings::of(legs, outcome, now))
+    }
+
+    /// What became of the dial that was at `place`.
+    fn dialled(
+        mut self,
+        place: usize,
+        step: dial::Step,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        match step {
+            dial::Step::GoesOn(dial) | dial::Step::Heard(dial) => {
+                self.dials.insert(place, dial);
+                Step::GoesOn(self)
+            }
+            dial::Step::Answered { leg, dialog } => {
+                for other in &self.dials {
+                    let (leg, side, cause) = (other.leg(), self.side, Cause::HungUp);
+                    out.act(Action::HangUp { leg });
+                    out.event(EventKind::LegEnded { leg, side, cause, sip_status: None });
+                }
+                Step::Answered { leg, dialog }
+            }
+            dial::Step::Over { leg, outcome, end } => {
+                self.says(outcome, end.cause);
+                leg_over(self.side, leg, end, draft, now, out);
+                self.one_less(draft, now)
+            }
+            dial::Step::HangUp { leg, outcome, cause } => {
+                self.says(outcome, cause.unwrap_or(Cause::HungUp));
+                out.act(Action::HangUp { leg });
+                self.leaving.push(leg);
+                self.one_less(draft, now)
+            }
+        }
+    }
+
+    fn left_leg_input(
+        mut self,
+        leg: LegId,
+        input: LegInput,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        if let LegInput::Ended { cause, sip_status, media, .. } = input
+            && let Some(place) = self.leaving.iter().position(|left| *left == leg)
+        {
+            self.leaving.remove(place);
+            leg_over(self.side, leg, LegEnd { cause, sip_status, media }, draft, now, out);
+        }
+        Step::GoesOn(self)
+    }
+
+    fn says(&mut self, outcome: Outcome, cause: Cause) {
+        if self.said.is_none_or(|(_, said)| weight(cause) > weight(said)) {
+            self.said = Some((outcome, cause));
+        }
+    }
+
+    /// One leg no longer rings.
+    fn one_less(self, draft: &mut Draft, now: Now) -> Step {
+        if !self.dials.is_empty() {
+            return Step::GoesOn(self);
+        }
+        let (outcome, cause) = self.said.unwrap_or((Outcome::Failed, Cause::Internal));
+        draft.side(self.side).blame(cause);
+        let outcome = of_party(self.side, outcome);
+        if self.leaving.is_empty() {
+            return Step::Over(outcome);
+        }
+        let legs = self.leaving.into_iter().map(|leg| (self.side, leg)).collect();
+        Step::Ending(Endings::of(legs, outcome, now))
+    }
+}
+
+/// A person's answer says more than a phone that nobody took, and that more than one out of reach.
+fn weight(cause: Cause) -> u8 {
+    match cause {
+        Cause::Declined => 4,
+        Cause::Busy => 3,
+        Cause::NoAnswer => 2,
+        Cause::Unavailable | Cause::NotFound => 1,
+        Cause::Released
+        | Cause::TrunkFailed
+        | Cause::TrunkRefused
+        | Cause::MediaFailed
+        | Cause::MediaTimeout
+        | Cause::HungUp
+        | Cause::NoResource
+        | Cause::Internal => 0,
+    }
+}

@@ -1,0 +1,84 @@
+//! A call that begins with its caller's INVITE: by the code of an anonymous call, or to a virtual
+//! number (ITA).
+
+use std::net::IpAddr;
+
+use super::{Engine, INTENT_WAITS, Mode, Slots, Unwritten};
+use crate::action::{Action, Arrival, Refused};
+use crate::calls::{CallInput, Denied, Room};
+use crate::intent::Intent;
+use crate::request::Request;
+use crate::vocabulary::{LegId, Now, Serial, TrunkName};
+
+impl Engine {
+    /// Codes from outside that were refused since the start.
+    pub fn refused_codes(&self) -> u64 {
+        self.guesses.count()
+    }
+
+    pub(super) fn incoming(&mut self, leg: LegId, arrival: Arrival, source: IpAddr, now: Now) {
+        // Said before the code is looked at: it tells nothing of it.
+        if self.mode != Mode::Running {
+            return self.turn_away(leg, Refused::Busy);
+        }
+        match arrival {
+            Arrival::Code(code) => self.code_called(leg, &code, source, now),
+            Arrival::Bound(request) => self.virtual_number_called(leg, *request, source, now),
+        }
+    }
+
+    fn code_called(&mut self, leg: LegId, code: &str, source: IpAddr, now: Now) {
+        if !self.guesses.is_heard(source, now) {
+            return self.turn_away(leg, Refused::Unknown);
+        }
+        let Some(serial) = self.codes.take(code) else {
+            self.guesses.was_wrong(source, now);
+            return self.turn_away(leg, Refused::Unknown);
+        };
+        let way = self.let_through(serial, now);
+        self.run(serial, CallInput::Arrived { leg, source, way }, now);
+    }
+
+    /// The places that the call takes from now on.
+    fn let_through(&mut self, serial: Serial, now: Now) -> Result<TrunkName, Denied> {
+        let call = self.calls.get_mut(&serial).ok_or(Denied::NoTrunk)?;
+        let Intent { tenant, order, .. } = &call.room.draft().intent;
+        if self.quotas.forbids_dialling(*tenant, now) {
+            return Err(Denied::Restricted);
+        }
+        let trunk = self.backlog.start_now(*tenant, &order.route, now.since_start);
+        let trunk = trunk.ok_or(Denied::NoTrunk)?;
+        call.slots = Slots::of(trunk.clone());
+        Ok(trunk)
+    }
+
+    fn virtual_number_called(&mut self, leg: LegId, request: Request, source: IpAddr, now: Now) {
+        let Request { tenant, limits, idempotency, queue_timeout, order } = request;
+        self.backlog.limit_tenant(tenant, limits);
+        self.quotas.limit(tenant, limits.daily);
+        if self.quotas.reached(tenant, now).is_some() {
+            return self.turn_away(leg, Refused::Forbidden);
+        }
+        let Some(trunk) = self.backlog.start_now(tenant, &order.route, now.since_start) else {
+            return self.turn_away(leg, Refused::Busy);
+        };
+        self.quotas.accepted(tenant, now);
+        let serial = self.serials.next(now.unix_ms);
+        let queue_deadline_ms = now.later(queue_timeout).unix_ms;
+        let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
+        let unwritten = Unwritten {
+            intent: Box::new(intent.clone()),
+            idempotency,
+            started: true,
+            tickets: Vec::new(),
+            until: now.since_start + INTENT_WAITS,
+        };
+        let slots = Slots::of(trunk.clone());
+        self.insert(serial, Room::new(intent, now), slots, Some(unwritten));
+        self.run(serial, CallInput::Arrived { leg, source, way: Ok(trunk) }, now);
+    }
+
+    fn turn_away(&mut self, leg: LegId, with: Refused) {
+        self.gate.now(Action::Refuse { leg, with });
+    }
+}

@@ -1,0 +1,74 @@
+//! The places that a call takes: one of its tenant and of the server, and one of the trunk of each
+//! party that is dialled over one.
+
+use std::time::Duration;
+
+use crate::backlog::Backlog;
+use crate::vocabulary::{Side, TenantId, TrunkName};
+use crate::writes::Unfinished;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Slots {
+    /// It waits for its caller, or for trunks.
+    None,
+    Held {
+        called: TrunkName,
+        caller: Option<TrunkName>,
+    },
+}
+
+impl Slots {
+    pub fn of(called: TrunkName) -> Slots {
+        Slots::Held { called, caller: None }
+    }
+
+    pub fn called(&self) -> Option<&TrunkName> {
+        self.side(Side::Called)
+    }
+
+    pub fn side(&self, side: Side) -> Option<&TrunkName> {
+        match (self, side) {
+            (Slots::None, _) => None,
+            (Slots::Held { called, .. }, Side::Called) => Some(called),
+            (Slots::Held { caller, .. }, Side::Caller) => caller.as_ref(),
+        }
+    }
+
+    /// The party is dialled over another trunk now.
+    pub fn move_to(&mut self, side: Side, trunk: TrunkName) {
+        match (self, side) {
+            (Slots::None, _) => {}
+            (Slots::Held { called, .. }, Side::Called) => *called = trunk,
+            (Slots::Held { caller, .. }, Side::Caller) => *caller = Some(trunk),
+        }
+    }
+}
+
+impl Backlog {
+    /// What a call that the last run left behind takes; a called party that was never dialled may have
+    /// any of its trunks. `None` where its route is empty, which no route is.
+    pub fn adopt_all(&mut self, found: &Unfinished, now: Duration) -> Option<Slots> {
+        let of = |side: Side| {
+            let attempts = found.legs.iter().rev().filter_map(|leg| leg.attempt.as_ref());
+            let mut of_side = attempts.filter(|attempt| attempt.side == side);
+            of_side.next().and_then(|attempt| attempt.trunk.clone())
+        };
+        let called =
+            of(Side::Called).or_else(|| found.intent.order.route.trunks().next().cloned())?;
+        let caller = of(Side::Caller);
+        self.adopt(found.intent.tenant, &called, now);
+        if let Some(caller) = &caller {
+            self.adopt_trunk(caller, now);
+        }
+        Some(Slots::Held { called, caller })
+    }
+
+    /// Gives back what a call took.
+    pub fn release(&mut self, tenant: TenantId, slots: Slots, now: Duration) {
+        let Slots::Held { called, caller } = slots else { return };
+        self.ended(tenant, &called, now);
+        if let Some(caller) = caller {
+            self.release_trunk(&caller, now);
+        }
+    }
+}
