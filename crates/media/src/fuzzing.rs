@@ -1,6 +1,9 @@
-//! What fuzz targets may reach: one leg without its thread, fed with packets and steps of its clock.
+//! What fuzz targets may reach, and tests that bring their own time: legs without their thread, fed with packets and steps of
+//! their clock.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -8,11 +11,11 @@ use bytes::Bytes;
 
 use crate::batch::{Batch, Datagram};
 use crate::codec::Codec;
-use crate::command::{LegId, ListenSink};
+use crate::command::{LegId, ListenSink, RecordMode};
 use crate::config::{Config, LatchMode};
 use crate::crossing::Crossings;
 use crate::event::{Event, MediaFault, Stats};
-use crate::leg::{Context, Leg, Shared, Tick, Told};
+use crate::leg::{Context, Leg, Receipt, Shared, Tick, Told};
 use crate::prepare::Preparer;
 use crate::recorder::Recorder;
 use crate::sdp;
@@ -38,12 +41,14 @@ pub enum Port {
 
 static STRICT: LazyLock<Shared> = LazyLock::new(|| shared(LatchMode::SdpOnly));
 static NAT: LazyLock<Shared> = LazyLock::new(|| shared(LatchMode::Nat));
-const LEG: LegId = LegId(1);
 const TICK: Duration = Duration::from_millis(20);
 
 impl FedLeg {
     /// Answers `offer` with every codec, and gives the answer's SDP beside the leg. Sends nothing.
     pub fn answering(offer: &[u8], behind_nat: bool) -> Result<(FedLeg, Bytes), MediaFault> {
+        // Two legs are told apart by their names.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = LegId(NEXT.fetch_add(1, Ordering::Relaxed));
         let offer = sdp::parse(offer)?;
         let shared = side(behind_nat);
         let pair = Pair::bind_any(shared.address)
@@ -52,7 +57,7 @@ impl FedLeg {
         let mut cx =
             Context { shared, batch: &mut batch, out: &mut out, crossings: &mut crossings };
         let codecs = (Codec::ALL.to_vec(), Srtp::Optional);
-        let leg = Leg::answering(LEG, pair, codecs, &offer, 0, &mut cx);
+        let leg = Leg::answering(id, pair, codecs, &offer, 0, &mut cx);
         let leg = leg.map_err(|(_, fault)| fault)?;
         let answer = out.iter().find_map(|event| match event {
             Event::Answered { sdp, .. } => Some(sdp.clone()),
@@ -76,6 +81,34 @@ impl FedLeg {
             self.leg.offer(Codec::ALL.to_vec(), true, Srtp::Optional, &mut cx);
             self.leg.remote(sdp, self.number, &mut cx)
         }
+    }
+
+    /// From now on each hears what the other receives, once that is handed over.
+    pub fn bridge(&mut self, other: &mut FedLeg) {
+        let (one, two) = (self.leg.id, other.leg.id);
+        for (from, to) in [(one, &mut other.leg), (two, &mut self.leg)] {
+            to.hear(Some(from));
+            to.be_heard_by(Some(from), Receipt::OnArrival);
+        }
+    }
+
+    /// What was received since the last time goes to the other leg.
+    pub fn hand_over(&mut self, other: &mut FedLeg) {
+        for crossing in self.crossings.waiting() {
+            other.leg.cross(crossing);
+        }
+        self.crossings.clear();
+    }
+
+    /// Records both ways, as A-law.
+    pub fn record(&mut self, path: PathBuf) -> Result<(), MediaFault> {
+        let mut cx = Context {
+            shared: side(false),
+            batch: &mut self.batch,
+            out: &mut self.out,
+            crossings: &mut self.crossings,
+        };
+        self.leg.record(path, RecordMode::Both, None, &mut cx)
     }
 
     pub fn listen(&mut self, sink: ListenSink) {

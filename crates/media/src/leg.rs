@@ -390,11 +390,12 @@ impl Leg {
 
     /// The next 20 ms: hear, say, report.
     pub(crate) fn tick(&mut self, tick: Tick, cx: &mut Context<'_>) {
-        self.catch_up(tick.number);
+        // Before the ticks that were missed, for which it has come.
         if self.receipt() != Receipt::OnArrival {
             self.receive_rtp(cx);
         }
         self.forget_taken();
+        self.catch_up(tick.number);
         if let Some(pressed) = self.digits.tick() {
             self.tell_digit(pressed, &mut cx.told());
         }

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::crossing::Crossings;
 use crate::event::{Event, MediaFault, Stats};
 use crate::inbox::{Inbox, Input};
-use crate::leg::{Context, Leg, Shared, Tick};
+use crate::leg::{Context, Leg, Receipt, Shared, Tick};
 use crate::leg_ports::LegPorts;
 use crate::placement::Placement;
 use crate::poller::Poller;
@@ -166,9 +166,11 @@ impl Worker {
             let id = *id;
             if guarded(|| leg.tick(tick, &mut cx)).is_err() {
                 self.panicked.push(id);
+            } else if leg.receipt() == Receipt::Flooded {
+                leg.be_heard_by(leg.heard_by(), Receipt::AtTick);
+                self.watch(id);
             }
             self.deliver();
-            self.watch_again(id);
         }
         self.bury();
     }

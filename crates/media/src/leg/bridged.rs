@@ -15,7 +15,7 @@ use crate::command::LegId;
 use crate::crossing::{Cargo, Crossing, Packet};
 use crate::rtp::playout::Playout;
 use crate::rtp::relay::{Carries, Misplaced, Relay};
-use crate::rtp::stream::{LONGEST, LONGEST_PAYLOAD, Place};
+use crate::rtp::stream::{LONGEST, LONGEST_PAYLOAD, OutStream, Place};
 use crate::transcode::{self, Transcoder};
 
 /// Ticks without a packet of the other leg after which silence is sent in its place: 200 ms, more than a network holds packets
@@ -284,12 +284,7 @@ impl Bridge {
     }
 
     /// The place of a packet that passes; `None` where it is too late.
-    fn place(
-        &mut self,
-        packet: Packet,
-        carries: Carries,
-        stream: &mut crate::rtp::stream::OutStream,
-    ) -> Option<Place> {
+    fn place(&mut self, packet: Packet, carries: Carries, stream: &mut OutStream) -> Option<Place> {
         let Packet { head, marker, new_stream } = packet;
         if let Way::Relaying { relay, ticks } = &mut self.way
             && !new_stream

@@ -14,7 +14,10 @@ const DELAY: i64 = 3 * FRAME as i64;
 const FURTHEST: i64 = 20 * FRAME as i64;
 /// Packets kept waiting at most.
 const LONGEST: usize = 48;
-/// So many late packets in a row mean that the stream has moved.
+/// So many packets are looked at before it is judged whether the delay is still the one that was meant.
+const JUDGED: u8 = 100;
+/// So many late packets in a row, over as many frames, mean that the stream has moved. Those of a burst behind a stall come
+/// within one frame, and what follows them is in time again.
 const MOVED: u8 = 5;
 
 /// One leg's jitter buffer and decoder.
@@ -24,7 +27,23 @@ pub(crate) struct Playout {
     position: Option<Position>,
     /// Decoded and not played yet.
     decoded: Vec<i16>,
-    late_in_a_row: u8,
+    late: Lateness,
+    punctuality: Punctuality,
+}
+
+/// Late packets, and frames played, since the last packet that was not late.
+#[derive(Default)]
+struct Lateness {
+    packets: u8,
+    frames: u8,
+}
+
+/// How far ahead of their time the latest packets came, in samples at 8 kHz.
+#[derive(Default)]
+struct Punctuality {
+    packets: u8,
+    least: i64,
+    most: i64,
 }
 
 struct Waiting {
@@ -51,7 +70,8 @@ impl Playout {
             waiting: VecDeque::new(),
             position: None,
             decoded: Vec::new(),
-            late_in_a_row: 0,
+            late: Lateness::default(),
+            punctuality: Punctuality::default(),
         }
     }
 
@@ -59,7 +79,8 @@ impl Playout {
     pub(crate) fn restart(&mut self) {
         self.waiting.clear();
         self.position = None;
-        self.late_in_a_row = 0;
+        self.late = Lateness::default();
+        self.punctuality = Punctuality::default();
     }
 
     /// Takes one audio packet.
@@ -80,20 +101,26 @@ impl Playout {
         };
         let at = position.unwrapped / unit;
         let late = at < position.next;
-        self.late_in_a_row = if late { self.late_in_a_row + 1 } else { 0 };
-        if at - position.next > FURTHEST || self.late_in_a_row >= MOVED {
+        self.late.packet(late);
+        if at - position.next > FURTHEST || self.late.is_for_good() {
             position.next = at - DELAY;
             self.waiting.clear();
-            self.late_in_a_row = 0;
+            self.late = Lateness::default();
+            self.punctuality = Punctuality::default();
         } else if late {
             return;
         }
+        let correction = self.punctuality.packet(at - position.next);
         self.insert(Waiting { at, codec, payload: payload.into() });
+        if correction != 0 {
+            self.correct(correction);
+        }
     }
 
     /// The next 20 ms.
     pub(crate) fn pull(&mut self, out: &mut [i16; FRAME]) {
         out.fill(0);
+        self.late.frame();
         let Some(mut next) = self.position.map(|position| position.next) else { return };
         let mut filled = 0;
         while filled < FRAME {
@@ -133,6 +160,17 @@ impl Playout {
         samples.div_ceil(FRAME)
     }
 
+    /// Goes on so many samples later in the stream; where they are less than zero, earlier, so that they are filled.
+    fn correct(&mut self, samples: i64) {
+        let Some(position) = &mut self.position else { return };
+        position.next += samples;
+        let next = position.next;
+        if samples > 0 {
+            self.decoded.clear();
+            self.waiting.retain(|packet| packet.at >= next);
+        }
+    }
+
     fn insert(&mut self, packet: Waiting) {
         let place = self
             .waiting
@@ -155,6 +193,48 @@ impl Playout {
         // What cannot be decoded is silent, as if it were lost.
         if decoder.decode(&packet.payload, &mut self.decoded).is_err() {
             tracing::debug!(codec = ?packet.codec, "a payload could not be decoded");
+        }
+    }
+}
+
+impl Lateness {
+    fn packet(&mut self, late: bool) {
+        match late {
+            true => self.packets = self.packets.saturating_add(1),
+            false => *self = Lateness::default(),
+        }
+    }
+
+    fn frame(&mut self) {
+        if self.packets > 0 {
+            self.frames = self.frames.saturating_add(1);
+        }
+    }
+
+    fn is_for_good(&self) -> bool {
+        self.packets >= MOVED && self.frames + 1 >= MOVED
+    }
+}
+
+impl Punctuality {
+    /// Notes one packet. Once it has seen enough: by how much the delay is too long, or too short (less than zero), where even
+    /// the packets that speak against it are a frame off or more. So a
+    /// far side whose clock is slower or faster than ours stays beside the other channel of a recording.
+    fn packet(&mut self, ahead: i64) -> i64 {
+        if self.packets == 0 {
+            (self.least, self.most) = (ahead, ahead);
+        }
+        self.packets += 1;
+        (self.least, self.most) = (self.least.min(ahead), self.most.max(ahead));
+        if self.packets < JUDGED {
+            return 0;
+        }
+        self.packets = 0;
+        let (too_long, too_short) = (self.least - DELAY, self.most - DELAY);
+        match () {
+            () if too_long >= FRAME as i64 => too_long,
+            () if too_short <= -(FRAME as i64) => too_short,
+            () => 0,
         }
     }
 }
@@ -213,8 +293,8 @@ mod tests {
         }
         for n in 1..MOVED {
             playout.packet(u32::from(n) * 160, Codec::Pcma, &payload(2));
+            assert_eq!(pull(&mut playout), 0);
         }
-        assert_eq!(pull(&mut playout), 0);
         playout.packet(u32::from(MOVED) * 160, Codec::Pcma, &payload(3));
         let played: Vec<i16> = (0..4).map(|_| pull(&mut playout)).collect();
         assert_eq!(played, [0, 0, 0, level(3)]);
@@ -227,6 +307,50 @@ mod tests {
         playout.packet(1_000_000, Codec::Pcma, &payload(2));
         let played: Vec<i16> = (0..4).map(|_| pull(&mut playout)).collect();
         assert_eq!(played, [0, 0, 0, level(2)]);
+    }
+
+    /// How many frames after its packet came each level is heard first.
+    fn delays(arrivals: impl Iterator<Item = (u32, u8)>, pulls: u32) -> Vec<Option<u32>> {
+        let mut arrivals: VecDeque<(u32, u8)> = arrivals.collect();
+        let (mut playout, mut came, mut delays) = (Playout::new(), Vec::new(), Vec::new());
+        for pull_at in 0..pulls {
+            while arrivals.front().is_some_and(|(at, _)| *at <= pull_at) {
+                let (at, n) = arrivals.pop_front().unwrap();
+                playout.packet(160 * came.len() as u32, Codec::Pcma, &payload(n));
+                came.push((at, level(n)));
+                delays.push(None);
+            }
+            let mut out = [0; FRAME];
+            playout.pull(&mut out);
+            let heard = came.iter().rposition(|(at, level)| *level == out[0] && pull_at - at < 32);
+            if let Some(index) = heard.filter(|_| out[0] != 0) {
+                delays[index].get_or_insert(pull_at - came[index].0);
+            }
+        }
+        delays
+    }
+
+    #[test]
+    fn a_burst_behind_a_stall_does_not_make_all_that_follows_late() {
+        // Ten packets in their time, 300 ms of nothing, what was held back at once, and on in time.
+        let at = |n: u32| if (10..25).contains(&n) { 25 } else { n };
+        let delays = delays((0..300).map(|n| (at(n), (n % 16) as u8)), 310);
+        for stretch in [0..10, 25..290] {
+            let heard: Vec<u32> = delays[stretch.clone()].iter().flatten().copied().collect();
+            assert_eq!(heard, vec![3; stretch.len()], "{delays:?}");
+        }
+    }
+
+    #[test]
+    fn a_far_side_whose_clock_is_slow_or_fast_stays_within_two_frames() {
+        // Two in a thousand, many times what a crystal is off.
+        for (what, numerator) in [("slow", 501), ("fast", 499)] {
+            let arrivals = (0..3_000u32).map(|n| (n * numerator / 500, (n % 16) as u8));
+            let delays = delays(arrivals, 2_900);
+            let heard: Vec<u32> = delays[..2_800].iter().flatten().copied().collect();
+            assert!(heard.iter().all(|delay| (1..=5).contains(delay)), "{what}: {heard:?}");
+            assert!(heard.len() > 2_700, "{what}: {}", heard.len());
+        }
     }
 
     #[test]

@@ -94,7 +94,10 @@ impl OutStream {
         if let Ok(ahead) = u32::try_from(ahead) {
             self.used = self.used.checked_shl(ahead + 1).unwrap_or(0) | 1;
             self.sequence = place.sequence.wrapping_add(1);
-            self.timestamp = place.timestamp.wrapping_add(place.length);
+            // A digit has the time at which it began: it says nothing of the time that it is.
+            if place.length > 0 {
+                self.timestamp = place.timestamp.wrapping_add(place.length);
+            }
         } else {
             let bit = 1u64.checked_shl(u32::from(ahead.unsigned_abs()) - 1).unwrap_or(0);
             if bit == 0 || self.used & bit != 0 {
@@ -133,7 +136,7 @@ impl OutStream {
 pub(crate) struct Place {
     pub sequence: u16,
     pub timestamp: u32,
-    /// How much later the audio behind it begins.
+    /// How much later the audio behind it begins; zero for what is no audio.
     pub length: u32,
     pub marker: bool,
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Worker, guarded};
+use crate::codec::Codec;
 use crate::command::LegId;
 use crate::event::{Event, MediaFault};
 use crate::leg::{Context, Leg, Receipt};
@@ -90,15 +91,6 @@ impl Worker {
         }
     }
 
-    /// After its tick a leg that had too much to hand on is listened to again.
-    pub(super) fn watch_again(&mut self, id: LegId) {
-        let Some(leg) = self.legs.find(id) else { return };
-        if leg.receipt() == Receipt::Flooded {
-            leg.be_heard_by(leg.heard_by(), Receipt::AtTick);
-            self.watch(id);
-        }
-    }
-
     fn may_link(&mut self, from: LegId, to: LegId) -> Result<(), MediaFault> {
         if from == to {
             return Err(MediaFault::WithItself);
@@ -155,7 +147,7 @@ impl Worker {
     }
 
     /// What comes to this leg is taken as it comes. Where the system refuses that, it is taken at the leg's ticks.
-    fn watch(&mut self, id: LegId) {
+    pub(super) fn watch(&mut self, id: LegId) {
         let Some(leg) = self.legs.find(id) else { return };
         match self.poller.watch(id, leg.rtp_socket()) {
             Ok(()) => leg.be_heard_by(leg.heard_by(), Receipt::OnArrival),
@@ -163,7 +155,7 @@ impl Worker {
         }
     }
 
-    fn codec(&mut self, leg: LegId) -> Option<crate::codec::Codec> {
+    fn codec(&mut self, leg: LegId) -> Option<Codec> {
         self.legs.find(leg).and_then(|leg| Leg::codec(leg))
     }
 }

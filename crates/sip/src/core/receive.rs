@@ -5,7 +5,7 @@ use sipx_sip::Method;
 
 use super::Core;
 use crate::{
-    AcceptInvites, Address, Direction, Event, IncomingCall, LegId, Origin, TapRecord,
+    AcceptInvites, Address, Direction, Event, FlowId, IncomingCall, LegId, Origin, TapRecord,
     legs::{Inbound, Input, Leg},
     message::{Request, Response, Source, plain_headers, q850},
     outside::Verdict,
@@ -128,12 +128,16 @@ impl Core {
         }
     }
 
-    fn invited(&mut self, request: Request, reply: Reply, origin: Origin, bytes: Bytes) {
+    fn invited(&mut self, mut request: Request, reply: Reply, origin: Origin, bytes: Bytes) {
         self.inbound_legs += 1;
         let id = LegId(LegId::INBOUND | self.inbound_legs);
         self.tap(Some(id), request.source, bytes);
         let server = self.stack.start_server(&request, reply, Some(id));
         let asks = matches!(self.stack.policy.accept_invites, AcceptInvites::Ask);
+        if asks && origin != Origin::Trusted {
+            // A client of ours or anybody's, and not a network: it is spoken to the way it came.
+            request.source.flow = request.source.flow.or(Some(FlowId::DATAGRAMS));
+        }
         let stranger = (origin == Origin::Stranger).then(|| request.source.remote.ip());
         let Some(call) = incoming(&request, origin) else {
             self.refuse_invite(server, 400, &[]);

@@ -126,6 +126,26 @@ fn an_answer_leaves_when_its_dialog_is_on_disk_and_ends_after_a_crash() {
 }
 
 #[test]
+fn a_client_is_spoken_to_the_way_it_came_and_a_trunk_where_it_says() {
+    for (trusted, expected) in [(false, "10.0.0.7:40000"), (true, "172.17.0.2:5060")] {
+        let mut solo = switchboard();
+        let from = addr("10.0.0.7:40000");
+        let sources = trusted.then(|| from.ip()).into_iter().collect();
+        solo.command(Command::Trust { sources });
+        let contact = "Contact: <sip:app@172.17.0.2:5060>\r\n";
+        let invite = Outside { uri: CODE, extra: contact, ..Outside::default() };
+        solo.receive_from(&from.to_string(), &request(&invite));
+        let Some(Event::Incoming { leg, .. }) = solo.events.pop_back() else { panic!("not shown") };
+        solo.command(Command::Answer { leg, body: None });
+        let ok = solo.sent().pop().unwrap();
+        solo.receive_from(&from.to_string(), &theirs(&ok, "ACK", 1, "", ""));
+        solo.command(Command::HangUp { leg, cause: HangUpCause::Normal });
+        assert_eq!(solo.wire[0].remote, addr(expected), "trusted: {trusted}");
+        assert!(solo.one().starts_with("BYE sip:app@172.17.0.2:5060 "));
+    }
+}
+
+#[test]
 fn a_cancel_that_comes_while_the_answer_is_written_to_disk_wins() {
     let mut solo = switchboard();
     let leg = rung(&mut solo);
