@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use store::{CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult, crash_point};
+use store::{
+    CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult, StoreError, crash_point,
+};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::client::{Attempt, AttemptResult, CallbackClient};
@@ -135,8 +137,15 @@ impl Delivery {
         let number = due.attempt_number;
         let stored =
             CallbackAttempt { id: due.id, number, at_ms, duration_ms, request, result, next };
-        if let Err(error) = self.app.store.callback_attempt(stored).await {
-            tracing::error!(%error, "a callback's attempt could not be stored; it is made again");
+        match self.app.store.callback_attempt(stored).await {
+            Ok(()) => {}
+            // The store gave it to somebody else while this one took too long; that one's attempt stands.
+            Err(StoreError::Conflict { .. }) => {
+                tracing::warn!("a callback's attempt took so long that it was made twice");
+            }
+            Err(error) => {
+                tracing::error!(%error, "a callback's attempt could not be stored; it is made again");
+            }
         }
         self.stored.notify_one();
     }
@@ -263,5 +272,39 @@ fn judged(result: &AttemptResult) -> (CallbackResult, Outcome) {
         AttemptResult::Failed { failure, .. } => {
             (CallbackResult::Error { why: failure.to_string() }, Outcome::Unanswered)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::cdr::Outcome as CallOutcome;
+
+    use super::*;
+    use crate::callbacks::client::ClientSettings;
+    use crate::http::testing::World;
+
+    const T0: i64 = 1_700_000_000_000;
+
+    /// A machine that stood still for longer than a delivery is left to who has it.
+    #[tokio::test]
+    async fn an_attempt_that_was_made_twice_is_kept_once_and_the_next_one_follows() {
+        let world = World::new().await;
+        world.recording("100001", "welcome.wav", "3", store::VoiceStatus::Approved).await;
+        let mut intent = world.accepted(1, T0).await;
+        // Nobody trusts it, so that no attempt leaves the machine.
+        intent.order.callback_url = Some("http://untrusted.example.com/".into());
+        let serial = intent.serial;
+        world.ended(intent, CallOutcome::Played, false).await;
+        let client = CallbackClient::new(ClientSettings::default()).unwrap();
+        let delivery = Delivery::new(world.app.clone(), client);
+        let store = &world.app.store;
+        let [first] = &store.callbacks_due(T0 + 60_000, 10).await.unwrap()[..] else { panic!() };
+        let late = unix_ms() + store::OFFER_MS * 2;
+        delivery.deliver(first.clone()).await;
+        delivery.deliver(first.clone()).await;
+        let (state, attempts) = store.callbacks_of(serial).await.unwrap().remove(0);
+        assert_eq!((state.attempts, attempts.len()), (1, 1));
+        let [second] = &store.callbacks_due(late, 10).await.unwrap()[..] else { panic!() };
+        assert_eq!((second.id, second.attempt_number), (first.id, 2), "it goes on");
     }
 }
