@@ -15,7 +15,7 @@ pub use provision::{CALLBACK_SHARED_KEY, FirstRun, Provisioner};
 pub use registry::{BadSettings, Tenant, Tenants};
 pub use retention::{Horizons, Retention};
 pub use routes::PrefixRoute;
-pub use settings::{Barred, Review, SignatureKind, TenantSettings};
+pub use settings::{Barred, Review, SignatureKind, TenantSettings, is_callable};
 pub use softphones::{NewSoftphone, SoftphoneError, Softphones, open as softphone_password};
 pub use trial_days::TrialDays;
 pub use two_legs::{Anonymous, Bidirectional, BindingMode, Ita, MAX_CODE_PREFIX, is_number};

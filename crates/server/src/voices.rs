@@ -284,6 +284,18 @@ impl VoiceLibrary {
         change(shelves.entry(tenant).or_default());
     }
 
+    /// Files that an upload left behind whose process died before the recording was stored. At a start only: later a
+    /// file may be there whose recording is about to be.
+    pub async fn remove_orphans(&self, tenant: TenantId) {
+        let named = self.read(tenant, Shelf::file_names);
+        let directory = self.directory.join(tenant.0.to_string());
+        match audio::remove_others(&directory, &named).await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(tenant = tenant.0, files, "unfinished uploads removed"),
+            Err(error) => tracing::warn!(%error, "unfinished uploads were left behind"),
+        }
+    }
+
     async fn remove_file(&self, file_name: &str) {
         if let Err(error) = tokio::fs::remove_file(self.directory.join(file_name)).await {
             tracing::warn!(%error, "a refused recording's file was left behind");

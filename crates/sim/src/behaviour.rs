@@ -46,6 +46,14 @@ pub enum Behaviour {
     Hold,
     /// Answers with a session description that is legal and unusual.
     OddSdp(OddSdp),
+    /// Answers, and `after` later sends and hears no audio any more; the call stays up.
+    LoseAudio { after: Duration },
+    /// Answers; the first 200 is lost and has to be sent again.
+    AnswerLost,
+    /// Answers, and hangs up `talk` later; the first BYE is lost and has to be sent again.
+    ByeLost { talk: Duration },
+    /// Answers, and refuses each re-INVITE with 488.
+    RefuseOffers,
     /// Answers, and `after` later is gone: no audio, no answer to BYE.
     Vanish { after: Duration },
 }

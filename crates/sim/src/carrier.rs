@@ -248,6 +248,7 @@ fn start_wire(
     let started = wire::start(
         WireConfig {
             bind: config.sip_udp,
+            user_agent: "offhook-sim".to_owned(),
             policy: config.policy(),
             seed: config.seed,
             loss: config.loss,

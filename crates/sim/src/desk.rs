@@ -12,7 +12,7 @@ use sip::{
     EndpointConfig, Event, Failover, IncomingCall, Invite, LegId, Origin, Policy,
     RegistrationFailure, TlsClient, TlsPeer, TlsSettings, Transport, Uri,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::audio_leg::{AudioError, Switchboard};
@@ -20,9 +20,12 @@ use crate::carrier::{CarrierError, KeepAudio};
 use crate::exchange::{Exchange, ExchangeConfig, Line};
 use crate::phone::Phone;
 use crate::sounds::Sounds;
+use crate::wire::{self, Order, WireConfig};
 
 /// How long calls get to end in order when the phone is shut down.
 const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(5);
+/// Calls of one phone at a time.
+const MAX_CALLS: usize = 1000;
 /// The only peer that a phone knows over TLS.
 const PEER: TlsPeer = TlsPeer(1);
 
@@ -64,14 +67,20 @@ pub(crate) enum Registrar {
 
 pub(crate) struct Desk {
     exchange: Arc<Exchange>,
-    endpoint: Endpoint,
     line: Line,
-    pump: JoinHandle<()>,
+    way: Way,
     registrar: watch::Receiver<Registrar>,
     transport: Transport,
     address: SocketAddr,
     legs: AtomicU64,
     seed: u64,
+}
+
+/// How the line is closed.
+enum Way {
+    /// Datagrams, in a network in which they can be lost on purpose.
+    Wire(mpsc::Sender<Order>),
+    Streams(Endpoint, JoinHandle<()>),
 }
 
 /// A call to be made.
@@ -92,7 +101,7 @@ impl Desk {
         let named = UdpSocket::bind(at).and_then(|socket| socket.local_addr()).map_err(bind)?;
         let nobody = named.port();
         let media = media::Config { threads: 1, bind: config.ip, ..Default::default() };
-        let board = Switchboard::start(media, config.codecs, config.srtp)?;
+        let board = Switchboard::start(media, config.codecs.clone(), config.srtp)?;
         let exchange_config = ExchangeConfig {
             seed: config.seed,
             behaviours: Default::default(),
@@ -102,34 +111,18 @@ impl Desk {
             nobody,
         };
         let exchange = Arc::new(Exchange::new(exchange_config, board, Sounds::new(config.seed)));
-        let bind = if config.transport == Transport::Tls { named } else { at };
-        let listener = sip::Listener { transport: config.transport, bind, public_address: None };
-        let (endpoint, mut events) = Endpoint::start(EndpointConfig {
-            listeners: vec![listener],
-            limits: sip::Limits::default(),
-            tls: TlsSettings {
-                server: None,
-                peers: config.tls.map(|tls| (PEER, tls)).into_iter().collect(),
-            },
-            policy: Policy { accept_invites: AcceptInvites::Open, ..Policy::default() },
-            user_agent: Some(config.user_agent),
-            seed: config.seed,
-        })
-        .await?;
-        let address = endpoint.local_addresses().first().map_or(at, |(_, address)| *address);
-        let line = Line::Endpoint(endpoint.clone());
         let (told, registrar) = watch::channel(Registrar::Silent);
-        let (here, calls) = (line.clone(), Arc::clone(&exchange));
-        let pump = tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
-                match said_by_registrar(&event) {
-                    Some(said) => drop(told.send_replace(said)),
-                    None => calls.event(&here, event),
-                }
-            }
-        });
+        let calls = Arc::clone(&exchange);
+        let hear = move |line: &Line, event: Event| match said_by_registrar(&event) {
+            Some(said) => drop(told.send_replace(said)),
+            None => calls.event(line, event),
+        };
         let (transport, seed, legs) = (config.transport, config.seed, AtomicU64::new(0));
-        Ok(Desk { exchange, endpoint, line, pump, registrar, transport, address, legs, seed })
+        let (line, way, address) = match transport {
+            Transport::Udp => wire_line(at, config.user_agent, seed, hear).map_err(bind)?,
+            _ => stream_line(named, config, hear).await?,
+        };
+        Ok(Desk { exchange, line, way, registrar, transport, address, legs, seed })
     }
 
     pub fn exchange(&self) -> &Arc<Exchange> {
@@ -201,14 +194,80 @@ impl Desk {
     /// Hangs up what is up and closes the line.
     pub async fn shut_down(self) {
         self.exchange.close(SHUT_DOWN_LIMIT).await;
-        self.endpoint.clone().shut_down().await;
+        if let Way::Streams(endpoint, _) = &self.way {
+            endpoint.clone().shut_down().await;
+        }
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.pump.abort();
+        match &self.way {
+            Way::Wire(wire) => {
+                if wire.try_send(Order::Close).is_err() {
+                    tracing::debug!("the simulated phone's line is closed already, or overloaded");
+                }
+            }
+            Way::Streams(_, pump) => pump.abort(),
+        }
     }
+}
+
+fn policy() -> Policy {
+    Policy { accept_invites: AcceptInvites::Open, ..Policy::default() }
+}
+
+fn wire_line(
+    at: SocketAddr,
+    user_agent: String,
+    seed: u64,
+    hear: impl Fn(&Line, Event) + Send + 'static,
+) -> std::io::Result<(Line, Way, SocketAddr)> {
+    let (orders, orders_out) = wire::orders();
+    let (line, here) = (Line::Wire(orders.clone()), Line::Wire(orders.clone()));
+    let config = WireConfig {
+        bind: at,
+        user_agent,
+        policy: policy(),
+        seed,
+        loss: 0.0,
+        max_legs: MAX_CALLS,
+        lost: Arc::default(),
+        reaches: Box::new(|_| true),
+        on_event: Box::new(move |event| hear(&here, event)),
+    };
+    let address = wire::start(config, orders_out)?;
+    Ok((line, Way::Wire(orders), address))
+}
+
+async fn stream_line(
+    named: SocketAddr,
+    config: DeskConfig,
+    hear: impl Fn(&Line, Event) + Send + 'static,
+) -> Result<(Line, Way, SocketAddr), CarrierError> {
+    let at = SocketAddr::new(named.ip(), 0);
+    let bind = if config.transport == Transport::Tls { named } else { at };
+    let listener = sip::Listener { transport: config.transport, bind, public_address: None };
+    let (endpoint, mut events) = Endpoint::start(EndpointConfig {
+        listeners: vec![listener],
+        limits: sip::Limits::default(),
+        tls: TlsSettings {
+            server: None,
+            peers: config.tls.map(|tls| (PEER, tls)).into_iter().collect(),
+        },
+        policy: policy(),
+        user_agent: Some(config.user_agent),
+        seed: config.seed,
+    })
+    .await?;
+    let address = endpoint.local_addresses().first().map_or(at, |(_, address)| *address);
+    let (line, here) = (Line::Endpoint(endpoint.clone()), Line::Endpoint(endpoint.clone()));
+    let pump = tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            hear(&here, event);
+        }
+    });
+    Ok((line, Way::Streams(endpoint, pump), address))
 }
 
 fn said_by_registrar(event: &Event) -> Option<Registrar> {

@@ -16,7 +16,7 @@ use crate::registrar::{Outcome, Registrar};
 use crate::script::{self, Part};
 use crate::sniff::{Glance, glance};
 use crate::sounds::Sounds;
-use crate::wire::Order;
+use crate::wire::{Lost, Order};
 use crate::{Behaviour, Moment, Phone, numbers};
 
 /// Notices that may wait for one call.
@@ -56,6 +56,14 @@ impl Line {
     pub fn answer_on_cancel(&self, leg: LegId, call_id: String, body: Option<Body>) -> bool {
         match self {
             Line::Wire(wire) => wire.try_send(Order::AnswerOnCancel { leg, call_id, body }).is_ok(),
+            Line::Endpoint(_) => false,
+        }
+    }
+
+    /// `false` where the line cannot: a stream delivers.
+    pub fn lose(&self, call_id: String, what: Lost, times: u32) -> bool {
+        match self {
+            Line::Wire(wire) => wire.try_send(Order::Lose { call_id, what, times }).is_ok(),
             Line::Endpoint(_) => false,
         }
     }

@@ -51,3 +51,4 @@ pub use registrar::Binding;
 pub use report::{CallReport, EndedBy, Heard, RtpReport, Totals, tone_time};
 pub use script::Acting;
 pub use softphone::{Softphone, SoftphoneConfig};
+pub use wire::Lost;

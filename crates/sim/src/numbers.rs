@@ -69,6 +69,16 @@ pub const RESERVED: &[Reserved] = &[
     }),
     row("1020", "no response at all (over UDP; over TCP as 1010)", |_| Behaviour::Dead),
     row("1021hhhh", "answers at once, plays a tone of hhhh Hz until the call is over", tone),
+    row("1022ss", "answers, after ss seconds sends and hears no audio any more", |s| {
+        Behaviour::LoseAudio { after: seconds(s) }
+    }),
+    row("1023", "answers, and the first 200 is lost (over UDP)", |_| Behaviour::AnswerLost),
+    row("1024", "answers, refuses each re-INVITE with 488", |_| Behaviour::RefuseOffers),
+    row(
+        "1025ss",
+        "answers, hangs up after ss seconds, and the first BYE is lost (over UDP)",
+        |s| Behaviour::ByeLost { talk: seconds(s) },
+    ),
     row("1480", "rings until the caller gives up", |_| Behaviour::NoAnswer),
     row(
         "1ccc",

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use crate::audio_leg::AudioLeg;
 use crate::exchange::{Exchange, Line, Notice};
 use crate::fork::ForkReport;
+use crate::wire::Lost;
 use crate::{EndedBy, Heard, Moment};
 
 pub(crate) use finish::Log;
@@ -49,7 +50,15 @@ pub struct Phone {
     audio: AudioLeg,
     side: Side,
     stage: Stage,
+    offers: Offers,
     log: Log,
+}
+
+/// What becomes of re-INVITEs and UPDATEs of the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offers {
+    Answer,
+    Refuse(u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +119,8 @@ impl Phone {
         let audio = exchange.audio_leg();
         let log = Log::new(invite_at);
         let (side, stage) = (Side::Called, Stage::Early);
-        Phone { exchange, line, leg, call, notices, audio, side, stage, log }
+        let offers = Offers::Answer;
+        Phone { exchange, line, leg, call, notices, audio, side, stage, offers, log }
     }
 
     /// The caller's number: user part of From.
@@ -318,6 +328,22 @@ impl Phone {
         self.until_over().await
     }
 
+    /// From now on the phone sends no audio and hears none, as if its network were cut; the call stays up.
+    pub async fn lose_audio(&mut self) {
+        let Phone { audio, log, .. } = self;
+        log.stats = audio.close(&mut |event| log.media(&event)).await;
+    }
+
+    /// From now on the phone refuses each re-INVITE and UPDATE with this status, 300 to 699.
+    pub fn refuse_offers(&mut self, status: u16) {
+        self.offers = Offers::Refuse(status);
+    }
+
+    /// The next `times` messages of this kind are lost, in either direction. `false` over a stream, which delivers.
+    pub fn lose(&self, what: Lost, times: u32) -> bool {
+        self.line.lose(self.call.call_id.clone(), what, times)
+    }
+
     /// Has the 200 sent when the caller's CANCEL arrives, ahead of it. `false` over TCP, where nothing overtakes.
     pub(crate) async fn answer_on_cancel(&mut self) -> Result<bool, Over> {
         let body = Some(Body::sdp(self.description().await?));
@@ -385,7 +411,12 @@ impl Phone {
                 Ok(Happening::Confirmed)
             }
             Notice::Offered(offer) => {
-                self.answer_offer(offer).await?;
+                match self.offers {
+                    Offers::Answer => self.answer_offer(offer).await?,
+                    Offers::Refuse(status) => {
+                        self.sip(Command::RefuseOffer { leg: self.leg, status })?;
+                    }
+                }
                 Ok(Happening::Nothing)
             }
             Notice::OfferAnswered(sdp) => Ok(Happening::OfferAnswered(sdp)),

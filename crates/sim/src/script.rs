@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::behaviour::{Behaviour, OddSdp};
 use crate::phone::{Over, Phone};
+use crate::wire::Lost;
 use crate::{fork, sdp_edit};
 
 /// A person of the caller's own making, see [`crate::Carrier::answer_with`].
@@ -47,19 +48,7 @@ async fn act(behaviour: &Behaviour, phone: &mut Phone) -> Result<(), Over> {
             phone.answer().await?;
             phone.until_over().await
         }
-        Behaviour::Tone { ring, hz, talk } => {
-            phone.ring_for(*ring).await?;
-            phone.answer().await?;
-            match talk {
-                Some(talk) => {
-                    phone.tone_for(*hz, *talk).await?;
-                    phone.hang_up().await
-                }
-                None => loop {
-                    phone.tone_for(*hz, TONE_PIECE).await?;
-                },
-            }
-        }
+        Behaviour::Tone { ring, hz, talk } => tone(phone, *ring, *hz, *talk).await,
         Behaviour::HangUp { talk } => {
             phone.answer().await?;
             phone.wait(*talk).await?;
@@ -103,12 +92,55 @@ async fn act(behaviour: &Behaviour, phone: &mut Phone) -> Result<(), Over> {
         }
         Behaviour::Hold => hold(phone).await,
         Behaviour::OddSdp(odd) => odd_sdp(phone, *odd).await,
+        Behaviour::LoseAudio { after } => lose_audio(phone, *after).await,
+        Behaviour::AnswerLost => {
+            phone.lose(Lost::Answer, 1);
+            phone.answer().await?;
+            phone.until_over().await
+        }
+        Behaviour::ByeLost { talk } => bye_lost(phone, *talk).await,
+        Behaviour::RefuseOffers => {
+            phone.refuse_offers(488);
+            phone.answer().await?;
+            phone.until_over().await
+        }
         Behaviour::Vanish { after } => {
             phone.answer().await?;
             phone.wait(*after).await?;
             if phone.vanish() { Ok(()) } else { phone.until_over().await }
         }
     }
+}
+
+async fn tone(
+    phone: &mut Phone,
+    ring: Duration,
+    hz: u16,
+    talk: Option<Duration>,
+) -> Result<(), Over> {
+    phone.ring_for(ring).await?;
+    phone.answer().await?;
+    if let Some(talk) = talk {
+        phone.tone_for(hz, talk).await?;
+        return phone.hang_up().await;
+    }
+    loop {
+        phone.tone_for(hz, TONE_PIECE).await?;
+    }
+}
+
+async fn lose_audio(phone: &mut Phone, after: Duration) -> Result<(), Over> {
+    phone.answer().await?;
+    phone.wait(after).await?;
+    phone.lose_audio().await;
+    phone.until_over().await
+}
+
+async fn bye_lost(phone: &mut Phone, talk: Duration) -> Result<(), Over> {
+    phone.answer().await?;
+    phone.wait(talk).await?;
+    phone.lose(Lost::Bye, 1);
+    phone.hang_up().await
 }
 
 async fn voicemail(phone: &mut Phone) -> Result<(), Over> {

@@ -44,8 +44,22 @@ pub(crate) enum Order {
     Swallow {
         call_id: String,
     },
+    /// The next `times` messages of this kind and Call-ID are lost, in either direction.
+    Lose {
+        call_id: String,
+        what: Lost,
+        times: u32,
+    },
     /// Close the socket: what is up is cut off.
     Close,
+}
+
+/// A message that gets lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lost {
+    /// The 200 to an INVITE.
+    Answer,
+    Bye,
 }
 
 /// Whether an INVITE reaches a phone at all.
@@ -54,6 +68,7 @@ pub(crate) type OnEvent = Box<dyn FnMut(Event) + Send>;
 
 pub(crate) struct WireConfig {
     pub bind: SocketAddr,
+    pub user_agent: String,
     pub policy: sip::Policy,
     pub seed: u64,
     /// Share of datagrams lost on purpose, each way: 0.0 to 1.0.
@@ -77,7 +92,7 @@ pub(crate) fn start(config: WireConfig, orders: mpsc::Receiver<Order>) -> io::Re
     let core_config = CoreConfig {
         listeners: vec![listener],
         policy: config.policy,
-        user_agent: Some("offhook-sim".to_owned()),
+        user_agent: Some(config.user_agent),
         max_legs: config.max_legs,
         max_message: 65_535,
     };
@@ -92,6 +107,7 @@ pub(crate) fn start(config: WireConfig, orders: mpsc::Receiver<Order>) -> io::Re
         racing: BTreeMap::new(),
         gone: HashSet::new(),
         gone_order: VecDeque::new(),
+        losing: BTreeMap::new(),
         reaches: config.reaches,
         on_event: config.on_event,
     };
@@ -110,6 +126,8 @@ struct Wire {
     racing: BTreeMap<String, (LegId, Option<Body>)>,
     gone: HashSet<String>,
     gone_order: VecDeque<String>,
+    /// How many messages of a call are still to be lost.
+    losing: BTreeMap<(String, Lost), u32>,
     reaches: Reaches,
     on_event: OnEvent,
 }
@@ -161,6 +179,12 @@ impl Wire {
                 self.racing.insert(call_id, (leg, body));
             }
             Order::Swallow { call_id } => self.swallow(call_id),
+            Order::Lose { call_id, what, times } => {
+                if self.losing.len() >= MAX_GONE {
+                    self.losing.pop_first();
+                }
+                self.losing.insert((call_id, what), times);
+            }
             Order::Close => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -193,6 +217,7 @@ impl Wire {
         }
         if let Some(seen) = glance(datagram) {
             if self.gone.contains(seen.call_id)
+                || loses_one(&mut self.losing, seen.call_id, datagram)
                 || (seen.method == "INVITE" && !seen.in_dialog && !(self.reaches)(&seen))
             {
                 return;
@@ -229,8 +254,11 @@ impl Wire {
     }
 
     fn send(&mut self, bytes: &[u8], to: SocketAddr) {
-        let silent = !self.gone.is_empty()
-            && glance(bytes).is_some_and(|seen| self.gone.contains(seen.call_id));
+        let is_marked = !self.gone.is_empty() || !self.losing.is_empty();
+        let silent = is_marked
+            && glance(bytes).is_some_and(|seen| {
+                self.gone.contains(seen.call_id) || loses_one(&mut self.losing, seen.call_id, bytes)
+            });
         if silent || self.loses() {
             return;
         }
@@ -247,6 +275,29 @@ impl Wire {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         loses
+    }
+}
+
+/// Whether this message is one of those that are to be lost; then there is one less.
+fn loses_one(losing: &mut BTreeMap<(String, Lost), u32>, call_id: &str, message: &[u8]) -> bool {
+    let Some(what) = lost_kind(message) else { return false };
+    let key = (call_id.to_owned(), what);
+    let Some(left) = losing.get_mut(&key) else { return false };
+    *left = left.saturating_sub(1);
+    if *left == 0 {
+        losing.remove(&key);
+    }
+    true
+}
+
+fn lost_kind(message: &[u8]) -> Option<Lost> {
+    let answers_invite = || message.windows(9).any(|nine| nine == b" INVITE\r\n");
+    if message.starts_with(b"BYE ") {
+        Some(Lost::Bye)
+    } else if message.starts_with(b"SIP/2.0 200 ") && answers_invite() {
+        Some(Lost::Answer)
+    } else {
+        None
     }
 }
 

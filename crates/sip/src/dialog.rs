@@ -375,7 +375,10 @@ fn literal_address(value: &str) -> Option<SocketAddr> {
 fn is_reachable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
+            // 100.64.0.0/10 is what mobile networks give their phones (RFC 6598).
+            let [a, b, ..] = ip.octets();
             !(ip.is_private()
+                || (a == 100 && (64..128).contains(&b))
                 || ip.is_loopback()
                 || ip.is_link_local()
                 || ip.is_unspecified()
@@ -398,6 +401,18 @@ mod tests {
         assert_eq!(port("<sip:x@10.0.0.1:5070;lr>").as_deref(), Some("10.0.0.1:5070"));
         assert_eq!(port("sip:[::1]").as_deref(), Some("[::1]:5060"));
         assert_eq!(port("<sip:x@example.com>"), None);
+    }
+
+    #[test]
+    fn an_address_of_somebodys_own_network_leads_nowhere() {
+        let reachable = |ip: &str| is_reachable(ip.parse().unwrap());
+        for own in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "100.127.9.9", "127.0.0.1", "fd00::1"]
+        {
+            assert!(!reachable(own), "{own}");
+        }
+        for public in ["100.63.0.1", "100.128.0.1", "192.0.2.1", "2001:db8::1"] {
+            assert!(reachable(public), "{public}");
+        }
     }
 
     #[test]

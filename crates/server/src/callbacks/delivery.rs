@@ -8,8 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::events::Event;
+use engine::intent::Intent;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use store::{CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult, crash_point};
+use store::{
+    CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult, StoreError, crash_point,
+};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::client::{Attempt, AttemptResult, CallbackClient};
@@ -135,8 +139,15 @@ impl Delivery {
         let number = due.attempt_number;
         let stored =
             CallbackAttempt { id: due.id, number, at_ms, duration_ms, request, result, next };
-        if let Err(error) = self.app.store.callback_attempt(stored).await {
-            tracing::error!(%error, "a callback's attempt could not be stored; it is made again");
+        match self.app.store.callback_attempt(stored).await {
+            Ok(()) => {}
+            // The store gave it to somebody else while this one took too long; that one's attempt stands.
+            Err(StoreError::Conflict { .. }) => {
+                tracing::warn!("a callback's attempt took so long that it was made twice");
+            }
+            Err(error) => {
+                tracing::error!(%error, "a callback's attempt could not be stored; it is made again");
+            }
         }
         self.stored.notify_one();
     }
@@ -168,8 +179,13 @@ impl Delivery {
             nonce: rand::random(),
         });
         let zone = tenant.settings.time_zone.0;
-        let Some(body) = release::body(&due.event.kind, zone, signing.as_ref()) else {
-            return not_sent(format!("nobody is told of {}", due.event.kind.name()));
+        let kind = &due.event.kind;
+        let call = match self.call(&due.event).await {
+            Ok(call) => call,
+            Err(error) => return not_sent(error.to_string()),
+        };
+        let Some(body) = release::body(kind, call.as_ref(), zone, signing.as_ref()) else {
+            return not_sent(format!("there is nothing to tell of {}", kind.name()));
         };
         let id = webhook_id(due.id);
         let request = format!(
@@ -184,9 +200,23 @@ impl Delivery {
         (request, attempt)
     }
 
+    /// The call of an event whose body takes more than the event has; gone with its record, at the latest.
+    async fn call(&self, event: &Event) -> Result<Option<Intent>, StoreError> {
+        let Some(serial) = event.serial.filter(|_| release::needs_call(&event.kind)) else {
+            return Ok(None);
+        };
+        let store = &self.app.store;
+        match store.intent(serial).await? {
+            Some((intent, _)) => Ok(Some(intent)),
+            None => Ok(store.cdr(serial).await?.map(|cdr| cdr.intent)),
+        }
+    }
+
     /// Only a callback whose address came by the interface is signed (contract §5.4).
     async fn shared_key(&self, tenant: &Tenant, url: &str) -> Option<String> {
-        if tenant.settings.default_callback_url.as_deref() == Some(url) {
+        let settings = &tenant.settings;
+        let written = [&settings.default_callback_url, &settings.connection_callback_url];
+        if written.into_iter().any(|own| own.as_deref() == Some(url)) {
             return None;
         }
         let sealed = match self.app.store.secret(tenant.id, SHARED_KEY).await {
@@ -263,5 +293,39 @@ fn judged(result: &AttemptResult) -> (CallbackResult, Outcome) {
         AttemptResult::Failed { failure, .. } => {
             (CallbackResult::Error { why: failure.to_string() }, Outcome::Unanswered)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::cdr::Outcome as CallOutcome;
+
+    use super::*;
+    use crate::callbacks::client::ClientSettings;
+    use crate::http::testing::World;
+
+    const T0: i64 = 1_700_000_000_000;
+
+    /// A machine that stood still for longer than a delivery is left to who has it.
+    #[tokio::test]
+    async fn an_attempt_that_was_made_twice_is_kept_once_and_the_next_one_follows() {
+        let world = World::new().await;
+        world.recording("100001", "welcome.wav", "3", store::VoiceStatus::Approved).await;
+        let mut intent = world.accepted(1, T0).await;
+        // Nobody trusts it, so that no attempt leaves the machine.
+        intent.order.callback_url = Some("http://untrusted.example.com/".into());
+        let serial = intent.serial;
+        world.ended(intent, CallOutcome::Played, false).await;
+        let client = CallbackClient::new(ClientSettings::default()).unwrap();
+        let delivery = Delivery::new(world.app.clone(), client);
+        let store = &world.app.store;
+        let [first] = &store.callbacks_due(T0 + 60_000, 10).await.unwrap()[..] else { panic!() };
+        let late = unix_ms() + store::OFFER_MS * 2;
+        delivery.deliver(first.clone()).await;
+        delivery.deliver(first.clone()).await;
+        let (state, attempts) = store.callbacks_of(serial).await.unwrap().remove(0);
+        assert_eq!((state.attempts, attempts.len()), (1, 1));
+        let [second] = &store.callbacks_due(late, 10).await.unwrap()[..] else { panic!() };
+        assert_eq!((second.id, second.attempt_number), (first.id, 2), "it goes on");
     }
 }

@@ -18,19 +18,11 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_KEY: usize = 255;
 /// Seconds that a client is asked to wait when the server has too much to do.
 pub const BUSY_RETRY_S: u32 = 1;
-/// The longest number, in characters (pages 000, 001 and 003).
-const MAX_NUMBER: usize = 32;
 /// Bytes of `callData`.
 const MAX_CALL_DATA: usize = 1024;
 
 /// A field as it came: there, absent, or of a type that its table does not know.
 pub type Field<T> = Result<Option<T>, WrongType>;
-
-/// Digits, with `+` before them where the client writes international numbers.
-pub fn is_callable(number: &str) -> bool {
-    let digits = number.strip_prefix('+').unwrap_or(number);
-    number.len() <= MAX_NUMBER && !digits.is_empty() && is_digits(digits)
-}
 
 /// Whether a tenant's calls may show the number.
 pub fn may_show(number: &str, tenant: &Tenant) -> bool {

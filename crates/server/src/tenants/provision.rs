@@ -92,6 +92,7 @@ impl Provisioner<'_> {
             row.from_file = self.config.tenants.iter().any(|tenant| tenant.tenant_id() == id);
             tenants.put(Tenant::from_row(row, &self.config.speech)?);
             self.voices.load(id).await?;
+            self.voices.remove_orphans(id).await;
         }
         if is_first_run { self.first_run(tenants, now_ms).await.map(Some) } else { Ok(None) }
     }

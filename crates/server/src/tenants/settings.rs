@@ -214,6 +214,17 @@ pub enum Barred {
     NoRoute,
 }
 
+/// The longest number, in characters (pages 000, 001 and 003).
+const MAX_NUMBER: usize = 32;
+
+/// The form of a number that can be called, whoever names it: digits, with `+` before them where it is international.
+pub fn is_callable(number: &str) -> bool {
+    let digits = number.strip_prefix('+').unwrap_or(number);
+    number.len() <= MAX_NUMBER
+        && !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl TenantSettings {
     /// The trunks for a number: those of the longest prefix. `None`: the number cannot be dialled.
     pub fn route(&self, called: &str) -> Option<Route> {
@@ -258,7 +269,8 @@ impl TenantSettings {
 
     /// Where a carrier may send a call on to: only where the tenant could have called itself.
     pub fn redirect(&self, called: &str, fraud: &Fraud) -> Option<Route> {
-        self.may_call(called, fraud).ok().filter(|_| self.redirects)
+        let wanted = self.redirects && is_callable(called);
+        if wanted { self.may_call(called, fraud).ok() } else { None }
     }
 
     pub fn limits(&self, defaults: &Defaults) -> TenantLimits {
@@ -378,6 +390,28 @@ mod tests {
             assert_eq!(settings.route(number), Some(Route::from(trunk)), "{number}");
         }
         assert_eq!(TenantSettings::default().route("1"), None);
+    }
+
+    #[test]
+    fn a_carrier_sends_a_call_on_only_to_what_the_tenant_could_have_ordered() {
+        let mut own = settings(json!({"routes": [{"prefix": "", "trunk": "any"}]})).unwrap();
+        let longest = "8".repeat(32);
+        let fraud = Fraud::default();
+        assert_eq!(own.redirect("8899", &fraud), None, "it does not want to be sent on");
+        own.redirects = true;
+        for (number, goes) in [
+            ("8899", true),
+            ("+8613800", true),
+            (&*longest, true),
+            (&*format!("8{longest}"), false),
+            (&*format!("+{longest}"), false),
+            ("", false),
+            ("+", false),
+            ("88-99", false),
+            ("anonymous", false),
+        ] {
+            assert_eq!(own.redirect(number, &fraud).is_some(), goes, "{number}");
+        }
     }
 
     #[test]

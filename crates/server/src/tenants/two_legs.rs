@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use super::settings::is_callable;
 use serde::{Deserialize, Serialize};
 
 /// Which of the two bidirectional calls a tenant has.
@@ -133,10 +134,7 @@ impl Ita {
         }
         let lists = [("callers", &self.callers), ("callees", &self.callees)];
         for (name, list) in lists {
-            let wrong = list.allow.iter().chain(&list.deny).find(|number| {
-                let digits = number.strip_prefix('+').unwrap_or(number);
-                number.len() > 32 || digits.is_empty() || !is_digits(digits)
-            });
+            let wrong = list.allow.iter().chain(&list.deny).find(|number| !is_callable(number));
             if let Some(wrong) = wrong {
                 let what = format!("`{wrong}` is not 1 to 32 digits, with or without a leading +");
                 return Err((format!("ita.{name}"), what));

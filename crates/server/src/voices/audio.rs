@@ -1,5 +1,6 @@
 //! Uploaded audio: checked, brought into the form in which it is sent, written durably.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -43,4 +44,22 @@ pub async fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> io::Re
     tokio::fs::rename(&part, &path).await?;
     // The rename is durable once its directory is.
     tokio::fs::File::open(&parent).await?.sync_all().await
+}
+
+/// Removes files of `directory` that are not among `named`; how many.
+pub async fn remove_others(directory: &Path, named: &BTreeSet<String>) -> io::Result<u32> {
+    let mut entries = match tokio::fs::read_dir(directory).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut removed = 0;
+    while let Some(entry) = entries.next_entry().await? {
+        let known = entry.file_name().to_str().is_some_and(|name| named.contains(name));
+        if !known && entry.file_type().await?.is_file() {
+            tokio::fs::remove_file(entry.path()).await?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }

@@ -1,6 +1,7 @@
 //! One tenant's recordings and templates in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use store::{VoiceRecording, VoiceStatus, VoiceTemplate};
@@ -50,6 +51,12 @@ impl Shelf {
 
     pub fn templates(&self) -> usize {
         self.templates.len()
+    }
+
+    /// The names of the files in the tenant's directory.
+    pub fn file_names(&self) -> BTreeSet<String> {
+        let files = self.recordings.values().map(|recording| Path::new(&recording.file_name));
+        files.filter_map(|file| Some(file.file_name()?.to_str()?.to_owned())).collect()
     }
 
     pub fn put_recording(&mut self, recording: VoiceRecording) {

@@ -391,12 +391,19 @@ async fn one_record_and_callback_each(world: &World, calls: usize, what: &str) {
     }
 }
 
+/// Files of recordings that the server keeps.
+fn uploads(world: &World) -> usize {
+    let files = std::fs::read_dir(world.server.data().join("voices/1")).expect("it has uploads");
+    files.count()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_upload_is_there_whole_or_can_be_made_again() {
     for (place, is_there) in
         [("upload_written", false), ("upload_before_commit", false), ("upload_after_commit", true)]
     {
         let mut world = World::start().await;
+        let before = uploads(&world);
         world.server.kill();
         let launch = Launch { crash_point: Some(place.into()), ..Launch::default() };
         world.server = world.server.restart(&launch);
@@ -407,6 +414,7 @@ async fn an_upload_is_there_whole_or_can_be_made_again() {
         died(&mut world, place).await;
         world.server = world.server.restart(&Launch::default());
         world.client = world.server.client();
+        assert_eq!(uploads(&world), before + usize::from(is_there), "{place}: files");
         let again = world.client.upload_recording(&recording).await;
         assert_eq!(again.is_err(), is_there, "{place}: the name is taken where it is there");
         let played = world.call("8899").await;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sip::{Body, Command, IncomingCall, Invite, LegId};
 use tokio::sync::mpsc;
 
-use super::{Happening, Log, Over, Phone, Side, Stage};
+use super::{Happening, Log, Offers, Over, Phone, Side, Stage};
 use crate::Moment;
 use crate::audio_leg::AudioError;
 use crate::exchange::{Exchange, Line, Notice};
@@ -24,7 +24,9 @@ impl Phone {
         let log = Log::new(exchange.ledger().phone_rung(&call.call_id, Moment::now()));
         let (audio, leg): (_, LegId) = (exchange.audio_leg(), invite.leg);
         let (side, stage) = (Side::Caller, Stage::Early);
-        let mut phone = Phone { exchange, line, leg, call, notices, audio, side, stage, log };
+        let offers = Offers::Answer;
+        let mut phone =
+            Phone { exchange, line, leg, call, notices, audio, side, stage, offers, log };
         let Phone { audio, log, .. } = &mut phone;
         let offer = audio.offer(&mut |event| log.media(&event)).await?;
         invite.body = Some(Body::sdp(edit(&offer)));

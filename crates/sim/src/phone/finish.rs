@@ -35,6 +35,8 @@ pub(crate) struct Log {
     digits_heard: String,
     /// How many of them somebody has asked for.
     digits_taken: usize,
+    /// The sums of audio that ended before the call did.
+    pub stats: Option<Stats>,
     pub fork: Option<watch::Receiver<ForkReport>>,
     codec: Option<media::Codec>,
     srtp: Option<media::srtp::Suite>,
@@ -53,6 +55,7 @@ impl Log {
             digits_sent: String::new(),
             digits_heard: String::new(),
             digits_taken: 0,
+            stats: None,
             fork: None,
             codec: None,
             srtp: None,
@@ -159,7 +162,7 @@ impl Phone {
         let ended_at = if ended_early { ended_at } else { Moment::now() };
         let stats = {
             let Phone { audio, log, .. } = &mut self;
-            audio.close(&mut |event| log.media(&event)).await
+            audio.close(&mut |event| log.media(&event)).await.or(log.stats.take())
         };
         let second_answer = match self.log.fork.take() {
             Some(second) => Some(fate(second).await),

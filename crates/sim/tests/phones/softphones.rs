@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use media::{Codec, Srtp};
 use sim::{
-    AppPhone, AppPhoneConfig, Behaviour, Carrier, CarrierConfig, EndedBy, Softphone,
+    AppPhone, AppPhoneConfig, Behaviour, Carrier, CarrierConfig, EndedBy, Lost, Softphone,
     SoftphoneConfig,
 };
 use sip::{Authorities, Identity, TlsClient, TlsServer, TlsSettings, Transport};
@@ -167,4 +167,47 @@ async fn a_call_of_the_application_is_held_refused_and_taken_back() {
     assert_eq!(within(ringing.end()).await.ended_by, EndedBy::Phone);
     let there = within(carrier.call_ended(|report| report.to_user == "1480")).await;
     assert_eq!(there.ended_by, EndedBy::Cancel);
+}
+
+#[tokio::test]
+async fn what_is_lost_on_the_way_is_sent_again_and_the_call_goes_on() {
+    let carrier = Carrier::start(CarrierConfig::default()).await.unwrap();
+    let app = AppPhone::start(AppPhoneConfig::default()).await.unwrap();
+    let begun = std::time::Instant::now();
+    let mut phone = app.dial(carrier.udp_address(), "1023").await.unwrap();
+    within(phone.until_answered()).await.unwrap();
+    // RFC 3261 §13.3.1.4: T1 later.
+    assert!(begun.elapsed() >= SECOND / 2, "{:?}", begun.elapsed());
+    assert!(phone.lose(Lost::Bye, 1));
+    let hung_up = std::time::Instant::now();
+    assert_eq!(within(phone.end()).await.ended_by, EndedBy::Phone);
+    let there = within(carrier.call_ended(|report| report.to_user == "1023")).await;
+    assert_eq!(there.ended_by, EndedBy::Caller);
+    assert!(hung_up.elapsed() >= SECOND / 2, "{:?}", hung_up.elapsed());
+
+    let mut phone = app.dial(carrier.udp_address(), "102500").await.unwrap();
+    within(phone.until_answered()).await.unwrap();
+    let begun = std::time::Instant::now();
+    within(phone.until_over()).await.unwrap_err();
+    assert!(begun.elapsed() >= SECOND / 4, "{:?}", begun.elapsed());
+    assert_eq!(within(phone.end()).await.ended_by, EndedBy::Caller);
+}
+
+#[tokio::test]
+async fn a_phone_refuses_offers_or_loses_its_audio_and_stays_in_the_call() {
+    let carrier = Carrier::start(CarrierConfig::default()).await.unwrap();
+    let app = AppPhone::start(AppPhoneConfig::default()).await.unwrap();
+    let mut phone = app.dial(carrier.udp_address(), "1024").await.unwrap();
+    within(phone.until_answered()).await.unwrap();
+    assert_eq!(within(phone.hold()).await, Ok(false));
+    assert_eq!(within(phone.end()).await.ended_by, EndedBy::Phone);
+
+    let mut phone = app.dial(carrier.udp_address(), "102201").await.unwrap();
+    within(phone.until_answered()).await.unwrap();
+    within(phone.wait(2 * SECOND)).await.unwrap();
+    assert_eq!(carrier.live_calls(), 1, "the call is up for two seconds, and was heard for one");
+    within(phone.lose_audio()).await;
+    let report = within(phone.end()).await;
+    assert_eq!(report.ended_by, EndedBy::Phone);
+    assert!((40..75).contains(&report.rtp.packets), "{:?}", report.rtp);
 }

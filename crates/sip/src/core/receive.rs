@@ -5,7 +5,7 @@ use sipx_sip::Method;
 
 use super::Core;
 use crate::{
-    AcceptInvites, Address, Direction, Event, IncomingCall, LegId, Origin, TapRecord,
+    AcceptInvites, Address, Direction, Event, FlowId, IncomingCall, LegId, Origin, TapRecord,
     legs::{Inbound, Input, Leg},
     message::{Request, Response, Source, plain_headers, q850},
     outside::Verdict,
@@ -80,8 +80,10 @@ impl Core {
         let in_dialog = self.dialog_of(&request);
         let source = request.source;
         let leg = known.or(in_dialog);
-        if leg.is_some() {
-            self.tap(leg, source, bytes.clone());
+        if let Some(leg) = leg {
+            // A copy of an INVITE whose leg is over must not look like the beginning of a leg.
+            let is_late = request.method == Method::Invite && !self.legs.contains_key(&leg);
+            self.tap((!is_late).then_some(leg), source, bytes.clone());
         }
         match self.stack.server_request(&request) {
             Found::Absorbed => {}
@@ -128,19 +130,25 @@ impl Core {
         }
     }
 
-    fn invited(&mut self, request: Request, reply: Reply, origin: Origin, bytes: Bytes) {
+    fn invited(&mut self, mut request: Request, reply: Reply, origin: Origin, bytes: Bytes) {
         self.inbound_legs += 1;
         let id = LegId(LegId::INBOUND | self.inbound_legs);
-        self.tap(Some(id), request.source, bytes);
+        let source = request.source;
         let server = self.stack.start_server(&request, reply, Some(id));
         let asks = matches!(self.stack.policy.accept_invites, AcceptInvites::Ask);
+        if asks && origin != Origin::Trusted {
+            // A client of ours or anybody's, and not a network: it is spoken to the way it came.
+            request.source.flow = request.source.flow.or(Some(FlowId::DATAGRAMS));
+        }
         let stranger = (origin == Origin::Stranger).then(|| request.source.remote.ip());
         let Some(call) = incoming(&request, origin) else {
+            self.tap(None, source, bytes);
             self.refuse_invite(server, 400, &[]);
             return;
         };
         match Inbound::new(id, server, &request, &mut self.stack) {
             Ok(leg) => {
+                self.tap(Some(id), source, bytes);
                 self.stack.respond(server, 100, None, &[], None);
                 self.insert(id, Leg::Inbound(Box::new(leg)));
                 if asks {
@@ -149,7 +157,10 @@ impl Core {
                 let request = Box::new(call);
                 self.stack.event(Event::Incoming { leg: id, request });
             }
-            Err(refusal) => self.refuse_invite(server, refusal.status, &[refusal.header]),
+            Err(refusal) => {
+                self.tap(None, source, bytes);
+                self.refuse_invite(server, refusal.status, &[refusal.header]);
+            }
         }
     }
 

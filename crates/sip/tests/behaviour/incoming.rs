@@ -126,6 +126,26 @@ fn an_answer_leaves_when_its_dialog_is_on_disk_and_ends_after_a_crash() {
 }
 
 #[test]
+fn a_client_is_spoken_to_the_way_it_came_and_a_trunk_where_it_says() {
+    for (trusted, expected) in [(false, "10.0.0.7:40000"), (true, "172.17.0.2:5060")] {
+        let mut solo = switchboard();
+        let from = addr("10.0.0.7:40000");
+        let sources = trusted.then(|| from.ip()).into_iter().collect();
+        solo.command(Command::Trust { sources });
+        let contact = "Contact: <sip:app@172.17.0.2:5060>\r\n";
+        let invite = Outside { uri: CODE, extra: contact, ..Outside::default() };
+        solo.receive_from(&from.to_string(), &request(&invite));
+        let Some(Event::Incoming { leg, .. }) = solo.events.pop_back() else { panic!("not shown") };
+        solo.command(Command::Answer { leg, body: None });
+        let ok = solo.sent().pop().unwrap();
+        solo.receive_from(&from.to_string(), &theirs(&ok, "ACK", 1, "", ""));
+        solo.command(Command::HangUp { leg, cause: HangUpCause::Normal });
+        assert_eq!(solo.wire[0].remote, addr(expected), "trusted: {trusted}");
+        assert!(solo.one().starts_with("BYE sip:app@172.17.0.2:5060 "));
+    }
+}
+
+#[test]
 fn a_cancel_that_comes_while_the_answer_is_written_to_disk_wins() {
     let mut solo = switchboard();
     let leg = rung(&mut solo);
@@ -297,6 +317,31 @@ fn what_the_caller_says_nothing_about_is_bounded_in_number_and_time() {
     assert!(kinds.len() >= 3, "each is refused, and again until it is acknowledged");
     assert_eq!(solo.said(), ["ended by Us 480", "ended by Us 480", "ended by Us 480"]);
     assert_eq!(solo.core.load().0, 1, "the one that rings");
+}
+
+#[test]
+fn each_leg_in_the_tap_begins_with_its_invite_and_has_an_end() {
+    let begins = |solo: &mut Solo| {
+        let taps = solo.events.drain(..).filter_map(|event| match event {
+            Event::Message(tap) if tap.bytes.starts_with(b"INVITE ") => Some(tap.leg.is_some()),
+            _ => None,
+        });
+        taps.collect::<Vec<bool>>()
+    };
+    let mut solo = switchboard();
+    solo.receive(&from_app());
+    let leg = solo.events.iter().find_map(|event| match event {
+        Event::Incoming { leg, .. } => Some(*leg),
+        _ => None,
+    });
+    assert_eq!(begins(&mut solo), [true]);
+    solo.command(Command::TurnAway { leg: leg.unwrap() });
+    solo.receive(&from_app());
+    assert_eq!(begins(&mut solo), [false], "a copy that comes after the end");
+    let brief = from_app().replace("Session-Expires: 90", "Session-Expires: 30");
+    solo.receive(&brief.replace("z9hG4bK1", "z9hG4bK2").replace("far-call", "brief"));
+    assert_eq!(solo.sent_kinds().pop().as_deref(), Some("422"));
+    assert_eq!(begins(&mut solo), [false], "refused by the core alone");
 }
 
 #[test]

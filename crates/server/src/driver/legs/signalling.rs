@@ -208,9 +208,7 @@ impl Driver {
         let tenant = self.tenants.by_id(self.engine.intent(serial)?.tenant)?;
         let found = contacts.iter().find_map(|contact| {
             let called = contact.user().to_owned();
-            let digits = called.strip_prefix('+').unwrap_or(&called);
-            let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            let route = tenant.settings.redirect(&called, &self.fraud).filter(|_| number)?;
+            let route = tenant.settings.redirect(&called, &self.fraud)?;
             Some(Redirect { called, route })
         });
         if found.is_none() {

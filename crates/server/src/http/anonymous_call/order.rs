@@ -9,9 +9,9 @@ use engine::vocabulary::Priority;
 
 use super::refused::Refused;
 use crate::config::{Defaults, Fraud};
-use crate::http::ordering::{self, Field, is_callable, may_show};
+use crate::http::ordering::{self, Field, may_show};
 use crate::http::wire::WrongType;
-use crate::tenants::{Barred, MAX_CODE_PREFIX, Tenant};
+use crate::tenants::{Barred, MAX_CODE_PREFIX, Tenant, is_callable};
 
 /// What a client asks for, in whichever interface's words; nothing in it has been judged.
 #[derive(Debug, Clone)]

@@ -11,9 +11,9 @@ use engine::vocabulary::Priority;
 
 use super::refused::Refused;
 use crate::config::{Defaults, Fraud};
-use crate::http::ordering::{self, Field, is_callable, may_show};
+use crate::http::ordering::{self, Field, may_show};
 use crate::http::wire::WrongType;
-use crate::tenants::{Barred, Softphones, Tenant};
+use crate::tenants::{Barred, Softphones, Tenant, is_callable};
 
 /// What a client asks for, in whichever interface's words; nothing in it has been judged.
 #[derive(Debug, Clone)]

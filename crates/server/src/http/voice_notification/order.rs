@@ -12,10 +12,10 @@ use engine::vocabulary::Priority;
 use store::{VoiceRecording, VoiceStatus};
 
 use crate::config::{Defaults, Fraud};
-use crate::http::ordering::{self, Field, is_callable, may_show};
+use crate::http::ordering::{self, Field, may_show};
 use crate::http::wire::WrongType;
 use crate::speech::template::Template;
-use crate::tenants::Tenant;
+use crate::tenants::{Tenant, is_callable};
 use crate::voices::{Found, Shelf, WireStatus as _};
 
 use super::refused::Refused;
