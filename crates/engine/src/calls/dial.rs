@@ -230,22 +230,10 @@ impl Dial {
     ) -> Step {
         match (&self.stage, input) {
             (_, LegInput::Ended { cause, sip_status, media, then }) => {
-                let end = LegEnd { cause, sip_status, media };
-                match self.silent.take() {
-                    Some(silent) => self.back_to(silent, end, draft, out),
-                    None => self.ended(end, then, out),
-                }
+                self.ended(LegEnd { cause, sip_status, media }, then, draft, out)
             }
             (_, LegInput::Earlier { leg, input }) => self.earlier(leg, *input, draft, now, out),
-            (Stage::Sent { .. }, LegInput::Left) => {
-                if let Some(Silent { leg, .. }) = self.silent.take() {
-                    let (side, cause) = (self.side, Cause::TrunkFailed);
-                    out.event(EventKind::LegEnded { leg, side, cause, sip_status: None });
-                    out.act(Action::HangUp { leg });
-                    self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
-                }
-                Step::GoesOn(self)
-            }
+            (Stage::Sent { .. }, LegInput::Left) => self.left(now, out),
             (Stage::Preparing { .. }, LegInput::Prepared { wire, media }) => {
                 self.prepared(draft, (wire, media), now, out)
             }
@@ -436,7 +424,10 @@ impl Dial {
         Step::HangUp { leg: self.leg, outcome, cause: None }
     }
 
-    fn ended(mut self, end: LegEnd, then: Then, out: &mut Effects) -> Step {
+    fn ended(mut self, end: LegEnd, then: Then, draft: &mut Draft, out: &mut Effects) -> Step {
+        if let Some(silent) = self.silent.take() {
+            return self.back_to(silent, end, draft, out);
+        }
         let rang = self.stage == Stage::Ringing;
         let resumed = self.stage == Stage::Resumed;
         // Only a final status from the far side says what became of an INVITE that was sent again.
@@ -469,6 +460,17 @@ impl Dial {
             }
             (_, Ways::Trunks { .. } | Ways::Softphone(_)) => over(end),
         }
+    }
+
+    /// The INVITE has left: whatever the silent leg says from now on comes too late.
+    fn left(mut self, now: Now, out: &mut Effects) -> Step {
+        if let Some(Silent { leg, .. }) = self.silent.take() {
+            let (side, cause) = (self.side, Cause::TrunkFailed);
+            out.event(EventKind::LegEnded { leg, side, cause, sip_status: None });
+            out.act(Action::HangUp { leg });
+            self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+        }
+        Step::GoesOn(self)
     }
 
     /// What the silent leg says while this one has not left. Where it is more than that its trunk is gone, it lives.

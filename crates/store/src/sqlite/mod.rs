@@ -119,3 +119,6 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .pragma("temp_store", "MEMORY")
         .disable_statement_logging()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 use engine::cdr::{Cause, Cdr, MediaSummary, Outcome};
 use engine::events::{Event, EventKind};
 use engine::intent::{
-    AnonymousCall, Idempotency, IdempotencyKey, Intent, Order, OrderKind, PlayItem,
+    AnonymousCall, BidirectionalCall, Caller, Idempotency, IdempotencyKey, Intent, Order,
+    OrderKind, Party, Place, PlayItem,
 };
 use engine::vocabulary::{CallKind, LegId, Priority, Serial, Side, TenantId};
 use engine::writes::{Attempt, Write};
@@ -49,6 +50,22 @@ pub fn expecting(serial: u64) -> Intent {
         code: format!("1790800{serial:08}"),
         valid_until_ms: intent.created_ms + 60_000,
         connected_url: None,
+    });
+    intent
+}
+
+/// A call between a softphone and a number, by its legs.
+pub fn two_parties(serial: u64) -> Intent {
+    let mut intent = intent(serial);
+    intent.order.kind = OrderKind::BidirectionalCall(BidirectionalCall {
+        caller: Caller::Dialled(Party {
+            number: "66666666".into(),
+            place: Place::Softphone,
+            presented: "95599".into(),
+        }),
+        call_data: Some("{\"ticket\": 7}".into()),
+        ita: false,
+        connected_url: Some("http://127.0.0.1:8080/connected".into()),
     });
     intent
 }

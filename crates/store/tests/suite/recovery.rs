@@ -8,7 +8,7 @@ use store::{Claim, IntentState, NaturalKey};
 use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{
     T0, TENANT, accepted, answered, attempt, cdr, ended, ended_event, expecting, intent, ringing,
-    started, whole_call,
+    started, two_parties, whole_call,
 };
 
 on_every_store!(
@@ -95,16 +95,20 @@ async fn both_legs_of_a_call_are_found_with_their_sides_and_dialogs(fixture: Fix
     let manager = Attempt { side: Side::Caller, trunk: None, ..attempt(1, 1) };
     let customer = attempt(1, 2);
     let writes = vec![
-        started(intent(1)),
+        started(two_parties(1)),
         Write::Attempt(Box::new(manager.clone())),
         answered(&manager, T0 + 9),
         Write::Attempt(Box::new(customer.clone())),
         answered(&customer, T0 + 10),
     ];
     store.submit(writes).await.unwrap();
+    let key = NaturalKey::from(&two_parties(1));
+    assert_eq!(key.caller_present, "66666666", "the caller, not the number that is shown");
+    assert_eq!(store.natural_keys(TENANT).await.unwrap(), [key]);
     let fixture = fixture.crash().await;
 
     let unfinished = fixture.store.recover().await.unwrap().unfinished_started;
+    assert_eq!(unfinished[0].intent, two_parties(1));
     let up = |attempt: Attempt, at_ms| FoundLeg {
         answered: Some((b"tag=far".to_vec(), at_ms)),
         ..dialled(attempt)
