@@ -18,6 +18,7 @@ pub const TEMPLATE: &str = "/apiaccess/rest/cc-management/v1/createVoiceTemplate
 pub const CALL_V3: &str = "/apiaccess/CC-Management/v3/mobileAgent/createCall";
 pub const CALL_V1: &str = "/apiaccess/CC-Management/v1/mobileAgent/createCall";
 pub const ANONYMOUS: &str = "/apiaccess/ccmessaging/v1/mobileagent/createcall";
+pub const STATE: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryCallState";
 pub const RECORDS: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryCallDetailRecord";
 pub const ADDRESS: &str = "/apiaccess/CC-Management/v1/mobileAgent/getRecordingAddress";
 

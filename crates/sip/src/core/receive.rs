@@ -80,8 +80,10 @@ impl Core {
         let in_dialog = self.dialog_of(&request);
         let source = request.source;
         let leg = known.or(in_dialog);
-        if leg.is_some() {
-            self.tap(leg, source, bytes.clone());
+        if let Some(leg) = leg {
+            // A copy of an INVITE whose leg is over must not look like the beginning of a leg.
+            let is_late = request.method == Method::Invite && !self.legs.contains_key(&leg);
+            self.tap((!is_late).then_some(leg), source, bytes.clone());
         }
         match self.stack.server_request(&request) {
             Found::Absorbed => {}
@@ -131,7 +133,7 @@ impl Core {
     fn invited(&mut self, mut request: Request, reply: Reply, origin: Origin, bytes: Bytes) {
         self.inbound_legs += 1;
         let id = LegId(LegId::INBOUND | self.inbound_legs);
-        self.tap(Some(id), request.source, bytes);
+        let source = request.source;
         let server = self.stack.start_server(&request, reply, Some(id));
         let asks = matches!(self.stack.policy.accept_invites, AcceptInvites::Ask);
         if asks && origin != Origin::Trusted {
@@ -140,11 +142,13 @@ impl Core {
         }
         let stranger = (origin == Origin::Stranger).then(|| request.source.remote.ip());
         let Some(call) = incoming(&request, origin) else {
+            self.tap(None, source, bytes);
             self.refuse_invite(server, 400, &[]);
             return;
         };
         match Inbound::new(id, server, &request, &mut self.stack) {
             Ok(leg) => {
+                self.tap(Some(id), source, bytes);
                 self.stack.respond(server, 100, None, &[], None);
                 self.insert(id, Leg::Inbound(Box::new(leg)));
                 if asks {
@@ -153,7 +157,10 @@ impl Core {
                 let request = Box::new(call);
                 self.stack.event(Event::Incoming { leg: id, request });
             }
-            Err(refusal) => self.refuse_invite(server, refusal.status, &[refusal.header]),
+            Err(refusal) => {
+                self.tap(None, source, bytes);
+                self.refuse_invite(server, refusal.status, &[refusal.header]);
+            }
         }
     }
 

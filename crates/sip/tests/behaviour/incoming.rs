@@ -320,6 +320,31 @@ fn what_the_caller_says_nothing_about_is_bounded_in_number_and_time() {
 }
 
 #[test]
+fn each_leg_in_the_tap_begins_with_its_invite_and_has_an_end() {
+    let begins = |solo: &mut Solo| {
+        let taps = solo.events.drain(..).filter_map(|event| match event {
+            Event::Message(tap) if tap.bytes.starts_with(b"INVITE ") => Some(tap.leg.is_some()),
+            _ => None,
+        });
+        taps.collect::<Vec<bool>>()
+    };
+    let mut solo = switchboard();
+    solo.receive(&from_app());
+    let leg = solo.events.iter().find_map(|event| match event {
+        Event::Incoming { leg, .. } => Some(*leg),
+        _ => None,
+    });
+    assert_eq!(begins(&mut solo), [true]);
+    solo.command(Command::TurnAway { leg: leg.unwrap() });
+    solo.receive(&from_app());
+    assert_eq!(begins(&mut solo), [false], "a copy that comes after the end");
+    let brief = from_app().replace("Session-Expires: 90", "Session-Expires: 30");
+    solo.receive(&brief.replace("z9hG4bK1", "z9hG4bK2").replace("far-call", "brief"));
+    assert_eq!(solo.sent_kinds().pop().as_deref(), Some("422"));
+    assert_eq!(begins(&mut solo), [false], "refused by the core alone");
+}
+
+#[test]
 fn a_stranger_who_is_refused_for_another_reason_has_not_guessed() {
     let mut solo = switchboard();
     for n in 0..100 {
