@@ -55,6 +55,22 @@ async fn the_address_leads_to_the_file_without_a_token() {
 }
 
 #[tokio::test]
+async fn the_same_recording_comes_as_opus_under_the_same_signature() {
+    let world = world().await;
+    let recorded = world.app.config.data_directory.join("recordings/1/mobileAgent/20220222");
+    let file = media::wav::alaw_file(2, &[0xD5; 16_000]);
+    std::fs::write(recorded.join("1645524268-1.wav"), file).unwrap();
+    let reply = address(&world, json!("1")).await;
+    let url = path(reply["result"]["url"].as_str().unwrap()).replace("1.wav", "1.opus");
+    let got = world.send(Method::GET, &url, &[], "").await;
+    assert_eq!((got.status.as_u16(), got.header("content-type")), (200, "audio/ogg"));
+    assert!(got.text.starts_with("OggS"), "{}", &got.text[..10]);
+    for (from, to, status) in [("1.opus", "2.opus", 403), ("1.opus", "1.mp3", 404)] {
+        assert_eq!(world.send(Method::GET, &url.replace(from, to), &[], "").await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_was_changed_or_is_old_is_refused() {
     let world = world().await;
     let reply = address(&world, json!(1)).await;
