@@ -29,3 +29,4 @@ mod srtp;
 mod stopping;
 mod support;
 mod tls;
+mod two_legs;

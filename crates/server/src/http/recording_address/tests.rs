@@ -108,3 +108,17 @@ async fn what_was_not_recorded_has_no_address() {
     world.token = world.other_token.clone();
     assert_eq!(address(&world, json!("1")).await["retCode"], 5, "another tenant's call");
 }
+
+#[tokio::test]
+async fn a_call_of_two_parties_has_its_address_too() {
+    let world = World::new().await;
+    let intent = world.two_legs(7, 1_645_524_268_824).await;
+    let file = world.app.config.data_directory.join(crate::recordings::path(&intent));
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, wav()).unwrap();
+    world.ended(intent, Outcome::CalledHungUp, true).await;
+    let reply = address(&world, json!("7")).await;
+    let got =
+        world.send(Method::GET, path(reply["result"]["url"].as_str().unwrap()), &[], "").await;
+    assert_eq!((got.status.as_u16(), got.header("content-type")), (200, "audio/wav"));
+}
