@@ -37,6 +37,7 @@ impl Engine {
             | CallInput::PhoneFound(_)
             | CallInput::Trunk(_)
             | CallInput::Cancel
+            | CallInput::UsedUp
             | CallInput::Interrupt
             | CallInput::Tick { .. } => None,
         };
