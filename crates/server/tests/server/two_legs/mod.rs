@@ -68,10 +68,10 @@ pub async fn create_call(world: &World, caller: Option<&str>, called: &str) -> S
     reply.call_serial_no().expect("accepted")
 }
 
-/// The call's end as `/v1` has it, once it is there.
+/// The call's end as `/v1` has it, once it is there. An INVITE that nobody answers takes SIP's 32 s to end.
 pub async fn ended(world: &World, serial: &str) -> Value {
     let reached = world.reaches(serial, "call.ended");
-    if tokio::time::timeout(PATIENCE / 2, reached).await.is_err() {
+    if tokio::time::timeout(PATIENCE, reached).await.is_err() {
         let timeline = world.client.timeline(serial).await.expect("a timeline");
         panic!("the call does not end: {timeline:#}");
     }
