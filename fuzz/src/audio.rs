@@ -1,6 +1,6 @@
 //! Targets of `crates/media`: descriptions, packets and files, each taken by the code that takes them in a call.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -35,6 +35,42 @@ pub fn rtcp(data: &[u8]) {
     packets(data, Port::Rtcp);
 }
 
+/// Packets to two legs that hear each other, in the same form; the fourth bit says for which of them each is.
+pub fn bridge(data: &[u8]) {
+    let Some((kind, rest)) = data.split_first() else { return };
+    // They are sent on, to a port at which nobody listens.
+    let answering = |kind: usize| {
+        let offer = OFFERS[kind % OFFERS.len()].replace("a=sendonly\r\n", "");
+        let offer = offer.replace("m=audio 40000", &format!("m=audio {DISCARD}"));
+        FedLeg::answering(offer.as_bytes(), false).expect("it is sound").0
+    };
+    let mut legs = [answering(usize::from(*kind)), answering(data.len())];
+    let [one, other] = &mut legs;
+    one.bridge(other);
+    let from = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DISCARD);
+    let mut given = [0, 0];
+    each_packet(rest, |flags, packet| {
+        let first = flags & 8 == 0;
+        let (to, partner) = if first { (&mut *one, &mut *other) } else { (&mut *other, &mut *one) };
+        to.packet(Port::Rtp, from, packet);
+        to.hand_over(partner);
+        given[usize::from(!first)] += 1;
+        for _ in 0..flags >> 5 {
+            one.tick();
+            other.tick();
+            one.hand_over(other);
+            other.hand_over(one);
+        }
+    });
+    for (leg, given) in legs.into_iter().zip(given) {
+        let stats = leg.stats();
+        let dropped = stats.invalid_packets + stats.forged_packets + stats.replayed_packets;
+        // One that is too long to be passed on is taken, and counted as invalid as well.
+        assert!(stats.packets_received + dropped + stats.foreign_packets >= given, "{stats:?}");
+        assert!(stats.packets_received <= given, "{stats:?}");
+    }
+}
+
 /// A file that is uploaded as WAV.
 pub fn wav(data: &[u8]) {
     clip(data);
@@ -47,6 +83,8 @@ pub fn mp3(data: &[u8]) {
 
 const THEIRS: &str = "127.0.0.1:40000";
 const NEIGHBOUR: &str = "127.0.0.1:40001";
+/// RFC 863.
+const DISCARD: u16 = 9;
 const STRANGER: &str = "127.0.0.2:40000";
 
 /// One per codec, and an encrypted one. `sendonly`: nothing is sent while packets come in.
@@ -58,7 +96,7 @@ const OFFERS: [&str; 4] = [
 ];
 
 fn packets(data: &[u8], port: Port) {
-    let Some((kind, mut rest)) = data.split_first() else { return };
+    let Some((kind, rest)) = data.split_first() else { return };
     let offer = OFFERS[usize::from(*kind) % OFFERS.len()];
     let behind_nat = kind & 128 == 128;
     let (mut leg, _) = FedLeg::answering(offer.as_bytes(), behind_nat).expect("it is sound");
@@ -66,12 +104,7 @@ fn packets(data: &[u8], port: Port) {
     leg.listen(Box::new(Counted(heard.clone())));
     leg.events();
     let (mut given, mut ticks) = (0, 0);
-    while let Some(([flags, high, low], after)) =
-        rest.split_first_chunk().map(|(head, after)| (*head, after))
-    {
-        let length = usize::from(u16::from_be_bytes([high, low]) & 0x7ff).min(after.len());
-        let (packet, next) = after.split_at(length);
-        rest = next;
+    each_packet(rest, |flags, packet| {
         let from: SocketAddr = [THEIRS, NEIGHBOUR, STRANGER, THEIRS][usize::from(flags & 3)]
             .parse()
             .expect("an address");
@@ -81,10 +114,7 @@ fn packets(data: &[u8], port: Port) {
             leg.tick();
             ticks += 1;
         }
-        if given == 400 {
-            break;
-        }
-    }
+    });
     for event in leg.events() {
         assert!(matches!(event, Event::Digit { .. } | Event::Flow { .. }), "{event:?}");
     }
@@ -99,6 +129,17 @@ fn packets(data: &[u8], port: Port) {
     assert_eq!(seen, given, "each packet is taken, or counted and dropped: {stats:?}");
     assert!(stats.jitter_ms.is_finite() && stats.mos.is_none_or(f32::is_finite), "{stats:?}");
     assert!(stats.mos.is_none_or(|mos| (1.0..=5.0).contains(&mos)), "{stats:?}");
+}
+
+/// Gives the first 400 packets with what stands in front of each.
+fn each_packet(mut rest: &[u8], mut give: impl FnMut(u8, &[u8])) {
+    for _ in 0..400 {
+        let Some(([flags, high, low], after)) = rest.split_first_chunk() else { return };
+        let length = usize::from(u16::from_be_bytes([*high, *low]) & 0x7ff).min(after.len());
+        let (packet, next) = after.split_at(length);
+        rest = next;
+        give(*flags, packet);
+    }
 }
 
 /// Counts what it hears.

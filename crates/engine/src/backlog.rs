@@ -34,10 +34,21 @@ pub struct Backlog {
     last_claim: ClaimId,
     /// The queue that was served last: the next round begins behind it.
     served: Option<QueueKey>,
+    /// Whose places are kept.
+    kept: Option<Kept>,
     running: u32,
     /// Calls that ports and descriptors allow.
     capacity: u32,
     draining: bool,
+}
+
+/// A call that waits for a slot of a trunk for each party. What is freed meanwhile is kept for it, or
+/// calls that need one slot would take each as it comes, and it would never find two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub tenant: TenantId,
+    pub called: Route,
+    pub caller: Route,
 }
 
 /// A claim that is out: its calls leave by `trunk`.
@@ -73,6 +84,7 @@ impl Backlog {
             shares: BTreeMap::new(),
             last_claim: ClaimId(0),
             served: None,
+            kept: None,
             running: 0,
             capacity,
             draining: false,
@@ -175,10 +187,36 @@ impl Backlog {
         Some(trunk)
     }
 
+    /// Keeps free what this call waits for, and nothing for any other. Only one at a time: each kept place
+    /// is one that nobody uses.
+    pub fn keep(&mut self, wanted: Option<Kept>) {
+        if self.kept == wanted {
+            return;
+        }
+        if let Some(Kept { tenant, called, caller }) = self.kept.take() {
+            self.tenants.get_mut(&tenant).into_iter().for_each(Pacer::keep_none);
+            for trunk in called.trunks().chain(caller.trunks()) {
+                self.trunks.get_mut(trunk).into_iter().for_each(|of| of.pacer.keep_none());
+            }
+        }
+        if let Some(Kept { tenant, called, caller }) = &wanted {
+            self.tenants.get_mut(tenant).into_iter().for_each(|of| of.keep(1));
+            for trunk in called.trunks().chain(caller.trunks()) {
+                self.trunks.get_mut(trunk).into_iter().for_each(|of| of.pacer.keep(1));
+            }
+        }
+        self.kept = wanted;
+    }
+
+    /// Whether one of these trunks is in service, however busy.
+    pub fn is_open(&self, route: &Route, now: Duration) -> bool {
+        self.level(route, now).any(|(_, trunk)| trunk.is_open(now))
+    }
+
     /// A call that was let through once and gave its place back wants it again. The rate does not hold
     /// it up again.
     pub fn retake(&mut self, tenant: TenantId, route: &Route, now: Duration) -> Option<TrunkName> {
-        let has_slot = self.tenants.get(&tenant).is_some_and(|of| of.free_slots() > 0);
+        let has_slot = self.tenants.get(&tenant).is_some_and(|of| of.slots_for_kept() > 0);
         if self.draining || self.running >= self.capacity || !has_slot {
             return None;
         }
@@ -369,7 +407,7 @@ impl Backlog {
     /// The trunk in service with the largest weight that has a free slot, whatever the rate.
     fn free_trunk(&self, route: &Route, now: Duration) -> Option<TrunkName> {
         let level = self.level(route, now);
-        let free = level.filter(|(_, of)| of.is_open(now) && of.pacer.free_slots() > 0);
+        let free = level.filter(|(_, of)| of.is_open(now) && of.pacer.slots_for_kept() > 0);
         let (index, _) = free.max_by_key(|(index, _)| route.hops()[*index].weight)?;
         Some(route.hops()[index].trunk.clone())
     }

@@ -83,8 +83,8 @@ impl Outcome {
     }
 
     /// `releaseReason` and `reasonCode` of a call of two parties (contract §6); from 8 on as for a
-    /// voice notification.
-    pub fn two_party_reason(self) -> &'static str {
+    /// voice notification. `dialled`: an INVITE of it was out.
+    pub fn two_party_reason(self, dialled: bool) -> &'static str {
         match self {
             Outcome::CalledHungUp | Outcome::CutShort => "0",
             Outcome::CallerHungUp | Outcome::Played => "1",
@@ -92,6 +92,8 @@ impl Outcome {
             Outcome::CalledFailed => "3",
             Outcome::CallerNoAnswer => "4",
             Outcome::NoAnswer | Outcome::Refused => "5",
+            // Not "failed to start", which invites to call again, once somebody's phone may have rung.
+            Outcome::Failed if dialled => "998",
             Outcome::Failed | Outcome::Unused => "6",
             Outcome::NoResource => "8",
             Outcome::QueueTimeout => "9",
@@ -200,7 +202,8 @@ impl Cdr {
         match self.kind() {
             CallKind::VoiceNotification => self.outcome.voice_notification_reason(self.reached()),
             CallKind::BidirectionalCall | CallKind::AnonymousCall => {
-                self.outcome.two_party_reason()
+                let caller = self.caller.as_ref().and_then(|leg| leg.dialled_ms);
+                self.outcome.two_party_reason(caller.or(self.dialled_ms).is_some())
             }
         }
     }

@@ -361,6 +361,7 @@ impl Engine {
         if self.mode != Mode::Running {
             return;
         }
+        self.keep_places(now);
         for (claim, what) in self.backlog.claims(now.since_start, self.may_claim()) {
             self.gate.claim(Action::Claim { claim, what });
         }

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::action::{Action, BatchNumber};
-use crate::vocabulary::Serial;
+use crate::vocabulary::{LegId, Serial};
 
 #[derive(Debug)]
 pub struct Gate {
@@ -54,11 +54,23 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Not bound to anything on disk, unless earlier actions of the same call wait.
+    /// Not bound to anything on disk, unless earlier actions of the same call wait. An INVITE that waits
+    /// for the disk when its leg is told to end never leaves: nobody's phone rings for a moment.
     pub fn act(&mut self, call: Serial, action: Action) {
+        if let Action::HangUp { leg } = &action {
+            self.take_back(call, *leg);
+        }
         match self.held.get_mut(&call) {
             Some(queue) => queue.push_back(Held { after: BatchNumber(0), action }),
             None => self.ready.push_back(action),
+        }
+    }
+
+    fn take_back(&mut self, call: Serial, leg: LegId) {
+        let Some(queue) = self.held.get_mut(&call) else { return };
+        queue.retain(|held| held.action != Action::Dial { leg });
+        if queue.is_empty() {
+            self.held.remove(&call);
         }
     }
 
@@ -134,7 +146,6 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vocabulary::LegId;
 
     const ONE: Serial = Serial(1);
     const TWO: Serial = Serial(2);
@@ -155,12 +166,27 @@ mod tests {
     fn an_invite_waits_for_its_batch_and_holds_back_only_its_own_call() {
         let mut gate = Gate::default();
         gate.after_commit(ONE, dial(1));
-        gate.act(ONE, hang_up(1));
+        gate.act(ONE, hang_up(3));
         gate.act(TWO, hang_up(2));
         assert_eq!(drain(&mut gate), [hang_up(2)]);
         let batch = gate.close_batch();
         gate.committed(batch);
-        assert_eq!(drain(&mut gate), [dial(1), hang_up(1)]);
+        assert_eq!(drain(&mut gate), [dial(1), hang_up(3)]);
+    }
+
+    #[test]
+    fn an_invite_whose_leg_is_told_to_end_meanwhile_never_leaves() {
+        let mut gate = Gate::default();
+        gate.after_commit(ONE, dial(1));
+        gate.act(ONE, hang_up(1));
+        assert_eq!(drain(&mut gate), [hang_up(1)], "and the hang-up waits for nothing");
+        gate.after_commit(ONE, dial(2));
+        gate.after_commit(ONE, dial(3));
+        gate.act(ONE, hang_up(3));
+        let batch = gate.close_batch();
+        gate.committed(batch);
+        assert_eq!(drain(&mut gate), [dial(2), hang_up(3)]);
+        assert!(gate.holds_nothing());
     }
 
     #[test]

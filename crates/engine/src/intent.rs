@@ -129,6 +129,19 @@ impl Order {
         }
     }
 
+    /// The trunks for the caller, where it is dialled over some.
+    pub fn caller_route(&self) -> Option<&Route> {
+        match &self.kind {
+            OrderKind::BidirectionalCall(BidirectionalCall {
+                caller: Caller::Dialled(Party { place: Place::Trunks(route), .. }),
+                ..
+            }) => Some(route),
+            OrderKind::BidirectionalCall(_)
+            | OrderKind::VoiceNotification { .. }
+            | OrderKind::AnonymousCall(_) => None,
+        }
+    }
+
     /// Where the connection callback goes.
     pub fn connected_url(&self) -> Option<&str> {
         match &self.kind {

@@ -42,6 +42,8 @@ mod leg_ports;
 mod limits;
 mod media;
 mod negotiate;
+mod ogg;
+pub mod opus_file;
 mod placement;
 mod play;
 mod poller;

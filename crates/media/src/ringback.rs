@@ -22,3 +22,17 @@ static CLIP: LazyLock<Arc<[Clip]>> = LazyLock::new(|| {
 pub(crate) fn clip() -> Arc<[Clip]> {
     Arc::clone(&CLIP)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect;
+
+    #[test]
+    fn it_is_one_tone_of_a_second_in_five() {
+        let samples = clip()[0].samples();
+        let (tone, pause) = samples.split_at(8_000);
+        assert!(detect::share(tone, HZ) > 0.99);
+        assert_eq!((pause.len(), detect::rms(pause) < 20.0), (32_000, true));
+    }
+}

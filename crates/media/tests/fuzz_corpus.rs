@@ -18,6 +18,11 @@ fn rtp_packets() {
 }
 
 #[test]
+fn packets_between_two_legs() {
+    replay("bridge", audio::bridge);
+}
+
+#[test]
 fn rtcp_packets() {
     replay("rtcp", audio::rtcp);
 }

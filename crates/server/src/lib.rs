@@ -55,12 +55,19 @@ enum Command {
     Sim(simulator::Arguments),
     /// Measure this machine.
     Bench(bench::Arguments),
-    /// Calls: list, show, timeline, cancel.
+    /// Calls: list, show, timeline, cancel, connect two parties.
     Calls {
         #[command(flatten)]
         connection: cli::Connection,
         #[command(subcommand)]
         command: cli::Calls,
+    },
+    /// Softphones: the numbers that a tenant's people register as.
+    Softphones {
+        #[command(flatten)]
+        connection: cli::Connection,
+        #[command(subcommand)]
+        command: cli::Softphones,
     },
     /// Callbacks: what became of them, and trying again.
     Callbacks {
@@ -119,6 +126,9 @@ async fn run(command: Command) -> Result<ExitCode, ServeError> {
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::Calls { connection, command } => {
             client(cli::Command::Calls(command), connection).await
+        }
+        Command::Softphones { connection, command } => {
+            client(cli::Command::Softphones(command), connection).await
         }
         Command::Callbacks { connection, command } => {
             client(cli::Command::Callbacks(command), connection).await

@@ -120,7 +120,7 @@ pub(crate) struct CdrRow(pub(crate) Cdr);
 impl Bind for CdrRow {
     fn bind(self, to: &mut Values) {
         let body = rows::json(&self.0);
-        let kind = self.0.kind().name();
+        let kind = rows::task(&self.0.intent.order);
         let intent = self.0.intent;
         to.push(intent.serial.0)
             .push(intent.tenant.0)

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::intents::IntentState;
 use crate::memory::Tables;
 use crate::sql::{Connection, Row, Statement};
-use crate::{Reader, Store, cdrs, intents};
+use crate::{Reader, Store, cdrs, intents, rows};
 
 /// Which calls of a tenant; by the time at which they were accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +23,44 @@ pub struct CallQuery {
     pub end_ms: i64,
     /// The number that stands for the caller ([`Order::caller_number`](engine::intent::Order::caller_number)).
     pub caller: Option<String>,
-    pub kind: Option<CallKind>,
+    pub tasks: Tasks,
     /// Calls to leave out from the front.
     pub offset: u32,
     pub limit: u32,
+}
+
+/// Kinds of calls as queryCallDetailRecord tells them apart (contract §6): ITA's calls are a kind of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tasks {
+    All,
+    AllButIta,
+    VoiceNotification,
+    /// AICC's alone.
+    Bidirectional,
+    Anonymous,
+    Ita,
+}
+
+impl Tasks {
+    /// What the column `kind` must be.
+    fn only(self) -> Option<&'static str> {
+        match self {
+            Tasks::All | Tasks::AllButIta => None,
+            Tasks::VoiceNotification => Some(CallKind::VoiceNotification.name()),
+            Tasks::Bidirectional => Some(CallKind::BidirectionalCall.name()),
+            Tasks::Anonymous => Some(CallKind::AnonymousCall.name()),
+            Tasks::Ita => Some(rows::ITA),
+        }
+    }
+
+    /// What the column `kind` must not be.
+    fn without(self) -> &'static str {
+        if self == Tasks::AllButIta { rows::ITA } else { "" }
+    }
+
+    fn hold(self, kind: &str) -> bool {
+        self.only().is_none_or(|only| only == kind) && self.without() != kind
+    }
 }
 
 /// A call as it stands on disk.
@@ -40,7 +74,7 @@ pub enum KeptCall {
 macro_rules! matching {
     () => {
         "WHERE tenant = $1 AND created_ms BETWEEN $2 AND $3
-         AND ($4 IS NULL OR kind = $4) AND ($5 IS NULL OR caller_present = $5)"
+         AND ($4 IS NULL OR kind = $4) AND kind <> $5 AND ($6 IS NULL OR caller_present = $6)"
     };
 }
 
@@ -58,7 +92,7 @@ const PAGE: &str = concat!(
     matching!(),
     " UNION ALL SELECT created_ms, serial, 1 AS is_over FROM cdrs ",
     matching!(),
-    " ORDER BY created_ms, serial LIMIT $6 OFFSET $7)
+    " ORDER BY created_ms, serial LIMIT $7 OFFSET $8)
     SELECT page.created_ms, page.serial, intents.tenant, intents.queue_deadline_ms, intents.started,
            intents.body, cdrs.body AS record
     FROM page LEFT JOIN intents ON page.is_over = 0 AND intents.serial = page.serial
@@ -82,8 +116,8 @@ async fn page(
 ) -> Result<(u64, Vec<KeptCall>), StoreError> {
     let matching = |text: &'static str| {
         let matching = Statement::new(text).bind(query.tenant.0).bind(query.start_ms);
-        let matching = matching.bind(query.end_ms).bind(query.kind.map(CallKind::name));
-        matching.bind(query.caller.clone())
+        let matching = matching.bind(query.end_ms).bind(query.tasks.only());
+        matching.bind(query.tasks.without()).bind(query.caller.clone())
     };
     let total = matching(COUNT).fetch_integer(connection).await?;
     let page = matching(PAGE).bind(query.limit).bind(query.offset);
@@ -103,7 +137,7 @@ fn page_in_memory(tables: &Tables, query: &CallQuery) -> (u64, Vec<KeptCall>) {
     let fits = |intent: &Intent| {
         intent.tenant == query.tenant
             && (query.start_ms..=query.end_ms).contains(&intent.created_ms)
-            && query.kind.is_none_or(|kind| kind == intent.order.call_kind())
+            && query.tasks.hold(rows::task(&intent.order))
             && query.caller.as_ref().is_none_or(|caller| caller == intent.order.caller_number())
     };
     let unfinished = tables.intents.rows.values().filter(|(intent, _)| fits(intent));

@@ -244,7 +244,7 @@ impl Bind for IntentRow {
         let order = self.intent.order;
         to.push(self.intent.serial.0)
             .push(self.intent.tenant.0)
-            .push(order.call_kind().name())
+            .push(rows::task(&order))
             .push(order.route.to_string())
             .push(order.priority.value())
             .push(&*order.called)

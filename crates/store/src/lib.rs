@@ -57,7 +57,7 @@ pub use callbacks::{
 };
 pub use counters::CountersSnapshot;
 pub use error::{CommitError, StoreError};
-pub use history::{CallQuery, KeptCall};
+pub use history::{CallQuery, KeptCall, Tasks};
 pub use idempotency::AcceptedRequest;
 pub use intents::{Claim, IntentState, NaturalKey};
 pub use memory::Memory;

@@ -1,5 +1,6 @@
 //! Values as they stand in a row, and back.
 
+use engine::intent::{BidirectionalCall, Order, OrderKind};
 use engine::route::Route;
 use engine::vocabulary::CallKind;
 use serde::de::value::{Error as NameError, StrDeserializer};
@@ -16,7 +17,23 @@ pub(crate) fn parse<T: DeserializeOwned>(table: &'static str, json: &str) -> Res
     serde_json::from_str(json).map_err(|error| StoreError::corrupt(table, error))
 }
 
+/// The kind of an ITA call in a row: bidirectional, and told apart.
+pub(crate) const ITA: &str = "ita_call";
+
+/// The column `kind` of a call.
+pub(crate) fn task(order: &Order) -> &'static str {
+    match &order.kind {
+        OrderKind::BidirectionalCall(BidirectionalCall { ita: true, .. }) => ITA,
+        OrderKind::VoiceNotification { .. }
+        | OrderKind::BidirectionalCall(_)
+        | OrderKind::AnonymousCall(_) => order.call_kind().name(),
+    }
+}
+
 pub(crate) fn call_kind(table: &'static str, name: &str) -> Result<CallKind, StoreError> {
+    if name == ITA {
+        return Ok(CallKind::BidirectionalCall);
+    }
     let name: StrDeserializer<'_, NameError> = name.into_deserializer();
     CallKind::deserialize(name).map_err(|error| StoreError::corrupt(table, error))
 }

@@ -12,17 +12,32 @@ const BUNCH: Duration = Duration::from_millis(20);
 pub struct Pacer {
     pub pace: Pace,
     running: u32,
+    /// Free slots that are kept for a call that waits for several at once.
+    kept: u32,
     /// When the starts so far would have been used up at an even pace.
     used_until: Duration,
 }
 
 impl Pacer {
     pub fn new(pace: Pace) -> Pacer {
-        Pacer { pace, running: 0, used_until: Duration::ZERO }
+        Pacer { pace, running: 0, kept: 0, used_until: Duration::ZERO }
     }
 
     pub fn free_slots(&self) -> u32 {
+        self.slots_for_kept().saturating_sub(self.kept)
+    }
+
+    /// Free for the call that some are kept for.
+    pub fn slots_for_kept(&self) -> u32 {
         self.pace.concurrent_calls.saturating_sub(self.running)
+    }
+
+    pub fn keep(&mut self, slots: u32) {
+        self.kept += slots;
+    }
+
+    pub fn keep_none(&mut self) {
+        self.kept = 0;
     }
 
     /// How many may start at `now`, by slots and by rate.

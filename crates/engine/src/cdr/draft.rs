@@ -79,6 +79,17 @@ impl Draft {
         self.caller.dialled_ms.or(self.called.dialled_ms).is_some()
     }
 
+    /// Every party has answered.
+    pub fn is_up(&self) -> bool {
+        let caller = match self.intent.order.call_kind() {
+            CallKind::VoiceNotification => true,
+            CallKind::BidirectionalCall | CallKind::AnonymousCall => {
+                self.caller.talking_ms.is_some()
+            }
+        };
+        caller && self.called.talking_ms.is_some()
+    }
+
     /// The number of the next INVITE.
     pub fn next_attempt(&mut self) -> u32 {
         self.attempts += 1;

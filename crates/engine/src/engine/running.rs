@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Call, Engine, Mode, Owner, Slots, Unwritten, natural_key};
-use crate::action::Action;
+use crate::action::{Action, Refused};
 use crate::calls::{CallInput, Effect, Effects, Room};
 use crate::cdr::{Cause, Cdr, LegEnd, Outcome};
 use crate::events::{Event, EventKind};
@@ -28,6 +28,18 @@ impl Engine {
     pub(super) fn run(&mut self, serial: Serial, input: CallInput, now: Now) {
         let Some(mut call) = self.calls.remove(&serial) else { return };
         let mut effects = Effects::new(self.last_leg);
+        let came = match &input {
+            CallInput::Arrived { leg, .. } => Some(*leg),
+            CallInput::Start(_)
+            | CallInput::Fetched(_)
+            | CallInput::Leg(..)
+            | CallInput::Trunks(_)
+            | CallInput::PhoneFound(_)
+            | CallInput::Trunk(_)
+            | CallInput::Cancel
+            | CallInput::Interrupt
+            | CallInput::Tick { .. } => None,
+        };
         let step = AssertUnwindSafe(|| call.room.handle(input, now, &mut effects));
         let held = catch_unwind(step).is_ok();
         if !held {
@@ -35,6 +47,8 @@ impl Engine {
             let end = LegEnd { cause: Cause::Internal, sip_status: None, media: None };
             let hang_ups = call.legs.iter().map(|leg| Action::HangUp { leg: *leg });
             effects.list.extend(hang_ups.map(Effect::Act));
+            let refusal = came.map(|leg| Action::Refuse { leg, with: Refused::Busy });
+            effects.list.extend(refusal.map(Effect::Act));
             let cdr = call.room.draft().finish(Outcome::Failed, Some(end), now);
             effects.list.push(Effect::Over(Box::new(cdr)));
         }

@@ -47,7 +47,7 @@ impl Engine {
             }
         }
         let up = |serial: &Serial, call: &Call| {
-            call.room.draft().called.talking_ms.is_some() && !unacknowledged.contains(serial)
+            call.room.draft().is_up() && !unacknowledged.contains(serial)
         };
         let others = self.calls.iter().filter(|(serial, call)| !up(serial, call));
         let others: Vec<Serial> = others.map(|(serial, _)| *serial).collect();

@@ -153,3 +153,19 @@ fn after_a_tick_the_next_wake_up_is_later() {
     }
     assert_eq!(engine.live_calls(), 0);
 }
+
+/// A caller from outside is never left without an answer.
+#[test]
+fn a_panic_at_a_caller_s_arrival_turns_it_away() {
+    let (mut engine, now) = engine();
+    call(&mut engine, 1, true, now);
+    engine.codes.insert(TenantId(1), "17908001".into(), Serial(1));
+    let leg = LegId(1 << 63 | 1);
+    let arrival = crate::action::Arrival::Code("17908001".into());
+    let source = std::net::IpAddr::from([192, 0, 2, 1]);
+    engine.handle(Input::Incoming { leg, arrival, source }, now);
+    let actions: Vec<Action> = std::iter::from_fn(|| engine.poll()).collect();
+    let refusal = Action::Refuse { leg, with: crate::action::Refused::Busy };
+    assert!(actions.contains(&refusal), "{actions:?}");
+    assert_eq!(engine.live_calls(), 0);
+}

@@ -2,7 +2,7 @@
 
 use super::{Engine, Mode, Owner, Slots};
 use crate::action::{Action, LegInput, Then};
-use crate::backlog::Seen;
+use crate::backlog::{Kept, Seen};
 use crate::calls::{CallInput, TwoTrunks};
 use crate::cdr::Cause;
 use crate::intent::Intent;
@@ -80,6 +80,19 @@ impl Engine {
             }
         }
         self.run(serial, CallInput::Trunks(trunks), now);
+    }
+
+    /// The oldest of the calls that wait for two trunks in service has what is freed kept for it.
+    pub(super) fn keep_places(&mut self, now: Now) {
+        let wants = |serial: &Serial| {
+            let Intent { tenant, order, .. } = &self.calls.get(serial)?.room.draft().intent;
+            let (called, caller) = (&order.route, order.caller_route()?);
+            let open = |route| self.backlog.is_open(route, now.since_start);
+            let kept = Kept { tenant: *tenant, called: called.clone(), caller: caller.clone() };
+            (open(called) && open(caller)).then_some(kept)
+        };
+        let kept = self.parked.iter().find_map(wants);
+        self.backlog.keep(kept);
     }
 }
 

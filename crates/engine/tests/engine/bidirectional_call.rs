@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::{World, ended, intent, limits, order, pace, request};
-use engine::action::{Input, LegInput, Redirect, Then};
+use engine::action::{Claim, Input, LegInput, Redirect, Then};
 use engine::cdr::{Cause, Outcome};
 use engine::events::EventKind;
 use engine::intent::{BidirectionalCall, Caller, Order, OrderKind, Party, Place};
@@ -325,10 +325,10 @@ fn a_call_waits_for_a_trunk_for_each_party_and_holds_none_meanwhile() {
     let second = world.accept(request(over_trunks()));
     assert_eq!(world.settle(), NOTHING, "one slot is left, and it needs two");
     let third = world.accept(request(order()));
-    assert_eq!(world.settle(), ["fetch"], "a call that needs one gets it");
-    let (second, third) = (world.serial(second), world.serial(third));
+    assert_eq!(world.settle(), NOTHING, "the slot is kept for the call that came before");
+    let second = world.serial(second);
+    assert!(world.replies.iter().any(|(ticket, _)| *ticket == third), "it waits in the backlog");
     assert!(world.events().contains(&"call.queued"));
-    world.cancel(third);
     world.pass(Duration::from_secs(1));
     assert_eq!(world.wants(), NOTHING, "still only one");
     world.cancel(first);
@@ -337,6 +337,8 @@ fn a_call_waits_for_a_trunk_for_each_party_and_holds_none_meanwhile() {
     world.pass(Duration::from_millis(250));
     assert_eq!(world.wants(), ["open 2 to 66666666 as 95599"]);
     assert!(world.engine.intent(second).is_some());
+    let started = world.claims.iter().filter(|(_, what)| matches!(what, Claim::Ready { .. }));
+    assert_eq!(started.count(), 1, "the third slot is the next one's");
 }
 
 #[test]
@@ -411,4 +413,42 @@ fn talk_counts_from_the_called_party_s_answer() {
         "{refused:?}"
     );
     assert!(world.engine.intent(world.serial(while_free)).is_some());
+}
+
+#[test]
+fn calls_that_need_one_slot_do_not_take_each_that_a_call_of_two_parties_waits_for() {
+    let mut world = World::new();
+    world.trunk(pace(1_000, 2), true);
+    let running = [world.accepted(order()), world.accepted(order())];
+    let two_parties = world.accepted(over_trunks());
+    for _ in 0..3 {
+        world.accepted(order());
+    }
+    world.cancel(running[0]);
+    world.commit();
+    let (claim, _) = world.claims.pop().expect("one of those that wait may start");
+    let mut claimed = intent(0, world.now.unix_ms, over_trunks());
+    claimed.serial = two_parties;
+    world.input(Input::Claimed { claim, calls: vec![claimed] });
+    world.commit();
+    world.cancel(running[1]);
+    world.commit();
+    assert!(world.claims.is_empty(), "what was freed is kept: {:?}", world.claims);
+    world.pass(Duration::from_millis(250));
+    assert_eq!(world.wants(), ["open 1 to 66666666 as 95599"]);
+    world.cancel(two_parties);
+    world.leg(1, ended(Cause::HungUp));
+    world.commit();
+    assert_eq!(world.claims.len(), 1, "now it is the others' turn");
+}
+
+#[test]
+fn a_caller_who_leaves_while_the_invite_waits_for_the_disk_leaves_the_called_party_alone() {
+    let mut world = World::new();
+    caller_rings(&mut world, over_trunks());
+    world.leg(1, answered());
+    world.commit();
+    world.leg(2, prepared());
+    world.leg(1, ended(Cause::Released));
+    assert_eq!(world.commit(), ["hang up 2"]);
 }

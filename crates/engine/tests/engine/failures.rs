@@ -291,6 +291,32 @@ fn a_recording_that_fails_ends_both() {
     assert_eq!(world.record().release_reason(), "999");
 }
 
+/// The disk fails while the caller's 200 is built: it could never leave.
+#[test]
+fn a_disk_that_fails_between_the_answers_ends_both() {
+    let mut world = World::new();
+    anonymous_call::called_rings(&mut world);
+    world.leg(1, answered());
+    world.commit();
+    world.input(engine::action::Input::CommitFailed);
+    assert_eq!(world.wants(), [format!("hang up {APP}"), "hang up 1".to_owned()]);
+}
+
+#[test]
+fn a_disk_that_fails_lets_those_who_talk_finish() {
+    for anonymous in [false, true] {
+        let mut world = World::new();
+        if anonymous {
+            anonymous_call::talking(&mut world);
+        } else {
+            bidirectional::talking(&mut world, over_trunks());
+        }
+        world.input(engine::action::Input::CommitFailed);
+        assert_eq!(world.wants(), [""; 0]);
+        assert_eq!(world.engine.live_calls(), 1);
+    }
+}
+
 /// The disk refuses the dialogs: neither the ACK nor the 200 may leave, and nobody stays up.
 #[test]
 fn a_disk_that_fails_under_the_answers_ends_both() {

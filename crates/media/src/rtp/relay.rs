@@ -12,9 +12,9 @@ pub(crate) struct Relay {
     /// What is added to the source's numbers and times.
     sequence: u16,
     timestamp: u32,
-    /// The highest number that came, and by how many packets another may be behind it.
+    /// The highest number that came, and how many there are from it down to the last that may still come.
     highest: u16,
-    behind: u16,
+    window: u16,
     /// The time of the last audio in order.
     audio: Option<u32>,
 }
@@ -43,8 +43,8 @@ impl Relay {
         Relay {
             sequence: sequence.wrapping_sub(head.sequence),
             timestamp: timestamp.wrapping_sub(head.timestamp),
-            highest: head.sequence,
-            behind: 0,
+            highest: head.sequence.wrapping_sub(1),
+            window: 0,
             audio: None,
         }
     }
@@ -56,10 +56,10 @@ impl Relay {
         carries: Carries,
     ) -> Result<Place, Misplaced> {
         let ahead = head.sequence.wrapping_sub(self.highest).cast_signed();
-        if ahead < 0 && ahead.unsigned_abs() > self.behind {
+        if ahead <= 0 && ahead.unsigned_abs() >= self.window {
             return Err(Misplaced::Late);
         }
-        if ahead >= 0 {
+        if ahead > 0 {
             if let Carries::Audio(_) = carries {
                 let back = |last: u32| head.timestamp.wrapping_sub(last).cast_signed() < 0;
                 if self.audio.is_some_and(back) {
@@ -92,7 +92,7 @@ impl Relay {
 
     fn advance(&mut self, sequence: u16, ahead: u16) {
         self.highest = sequence;
-        self.behind = self.behind.saturating_add(ahead).min(MOST_BEHIND);
+        self.window = self.window.saturating_add(ahead).min(MOST_BEHIND + 1);
     }
 }
 

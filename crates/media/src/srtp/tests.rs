@@ -245,6 +245,18 @@ fn sequence_numbers_wrap_many_times_and_late_ones_belong_to_their_own_turn() {
 }
 
 #[test]
+fn what_is_sent_out_of_order_is_encrypted_in_its_own_turn() {
+    for suite in [Suite::AesCm128HmacSha1, Suite::AeadAes256Gcm] {
+        let (_, mut outbound, mut inbound) = pair(suite);
+        for sequence in [65_530, 65_533, 65_531, 3, 65_535, 2, 65_532, 4] {
+            let clear = rtp(sequence, SSRC);
+            let packet = protect(&mut outbound, &clear);
+            assert_eq!(open(&mut inbound, &packet), Ok(clear), "{sequence}");
+        }
+    }
+}
+
+#[test]
 fn a_packet_of_an_earlier_turn_is_not_let_in_again() {
     let (_, mut outbound, mut inbound) = pair(Suite::AeadAes128Gcm);
     let old = protect(&mut outbound, &rtp(500, SSRC));

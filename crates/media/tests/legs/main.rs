@@ -6,6 +6,7 @@ mod calls;
 mod clips;
 mod foreign;
 mod offer_answer;
+mod opus_files;
 mod recording;
 mod srtp;
 mod srtp_foreign;

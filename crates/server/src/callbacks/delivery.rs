@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::events::Event;
+use engine::intent::Intent;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use store::{
     CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult, StoreError, crash_point,
@@ -177,8 +179,13 @@ impl Delivery {
             nonce: rand::random(),
         });
         let zone = tenant.settings.time_zone.0;
-        let Some(body) = release::body(&due.event.kind, zone, signing.as_ref()) else {
-            return not_sent(format!("nobody is told of {}", due.event.kind.name()));
+        let kind = &due.event.kind;
+        let call = match self.call(&due.event).await {
+            Ok(call) => call,
+            Err(error) => return not_sent(error.to_string()),
+        };
+        let Some(body) = release::body(kind, call.as_ref(), zone, signing.as_ref()) else {
+            return not_sent(format!("there is nothing to tell of {}", kind.name()));
         };
         let id = webhook_id(due.id);
         let request = format!(
@@ -193,9 +200,23 @@ impl Delivery {
         (request, attempt)
     }
 
+    /// The call of an event whose body takes more than the event has; gone with its record, at the latest.
+    async fn call(&self, event: &Event) -> Result<Option<Intent>, StoreError> {
+        let Some(serial) = event.serial.filter(|_| release::needs_call(&event.kind)) else {
+            return Ok(None);
+        };
+        let store = &self.app.store;
+        match store.intent(serial).await? {
+            Some((intent, _)) => Ok(Some(intent)),
+            None => Ok(store.cdr(serial).await?.map(|cdr| cdr.intent)),
+        }
+    }
+
     /// Only a callback whose address came by the interface is signed (contract §5.4).
     async fn shared_key(&self, tenant: &Tenant, url: &str) -> Option<String> {
-        if tenant.settings.default_callback_url.as_deref() == Some(url) {
+        let settings = &tenant.settings;
+        let written = [&settings.default_callback_url, &settings.connection_callback_url];
+        if written.into_iter().any(|own| own.as_deref() == Some(url)) {
             return None;
         }
         let sealed = match self.app.store.secret(tenant.id, SHARED_KEY).await {

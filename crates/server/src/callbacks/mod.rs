@@ -10,3 +10,4 @@ pub mod schedule;
 pub mod signature;
 pub mod tls;
 pub mod trust;
+mod two_legs;

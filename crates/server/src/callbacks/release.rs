@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use engine::cdr::Cdr;
 use engine::events::{EventKind, RecordingReview};
+use engine::intent::Intent;
 use engine::vocabulary::CallKind;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::signature::{Algorithm, sign};
+use super::two_legs;
 use crate::recordings;
 
 /// Keys in the printed order, which is the order of their letters.
-type Fields = BTreeMap<&'static str, String>;
+pub(super) type Fields = BTreeMap<&'static str, String>;
 
 /// What signs a body: the tenant's shared key, and two values that are new at every try.
 pub struct Signing<'a> {
@@ -21,13 +23,20 @@ pub struct Signing<'a> {
     pub nonce: i64,
 }
 
-/// The body for an event; `None` for events that nobody is told of.
-pub fn body(event: &EventKind, zone: UtcOffset, signing: Option<&Signing>) -> Option<Vec<u8>> {
+/// The body for an event; `None` for events that nobody is told of. `call`: the event's, where its own fields do not say
+/// enough ([`needs_call`]).
+pub fn body(
+    event: &EventKind,
+    call: Option<&Intent>,
+    zone: UtcOffset,
+    signing: Option<&Signing>,
+) -> Option<Vec<u8>> {
     let mut fields = match event {
         EventKind::Ended { cdr } => match cdr.kind() {
             CallKind::VoiceNotification => voice_notification(cdr, zone),
-            CallKind::BidirectionalCall | CallKind::AnonymousCall => return None,
+            CallKind::BidirectionalCall | CallKind::AnonymousCall => two_legs::released(cdr, zone),
         },
+        EventKind::Bridged { .. } => two_legs::connected(call?),
         EventKind::RecordingReviewed { review } => reviewed(review),
         EventKind::Accepted { .. }
         | EventKind::Queued { .. }
@@ -37,7 +46,6 @@ pub fn body(event: &EventKind, zone: UtcOffset, signing: Option<&Signing>) -> Op
         | EventKind::Answered { .. }
         | EventKind::Expecting { .. }
         | EventKind::Arrived { .. }
-        | EventKind::Bridged { .. }
         | EventKind::Held { .. }
         | EventKind::Resumed { .. }
         | EventKind::PlayStarted { .. }
@@ -50,6 +58,11 @@ pub fn body(event: &EventKind, zone: UtcOffset, signing: Option<&Signing>) -> Op
         add_signature(&mut fields, signing);
     }
     Some(serde_json::to_vec(&fields).expect("names and texts are JSON"))
+}
+
+/// Whether the body of an event takes the order of its call.
+pub fn needs_call(event: &EventKind) -> bool {
+    matches!(event, EventKind::Bridged { .. })
 }
 
 fn voice_notification(cdr: &Cdr, zone: UtcOffset) -> Fields {
@@ -91,7 +104,7 @@ fn add_signature(fields: &mut Fields, signing: &Signing) {
 }
 
 /// `2022/02/22,10:04:28:823`.
-fn wire_time(unix_ms: i64, zone: UtcOffset) -> String {
+pub(super) fn wire_time(unix_ms: i64, zone: UtcOffset) -> String {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
         .to_offset(zone);
@@ -111,7 +124,7 @@ fn wire_time(unix_ms: i64, zone: UtcOffset) -> String {
 mod tests {
     use super::*;
     use engine::cdr::{Draft, Outcome};
-    use engine::intent::{Intent, Order, OrderKind, PlayItem};
+    use engine::intent::{Order, OrderKind, PlayItem};
     use engine::vocabulary::{Now, Priority, Serial, TenantId};
     use std::time::Duration;
 
@@ -152,7 +165,8 @@ mod tests {
 
     fn text(signing: Option<&Signing>) -> String {
         let event = EventKind::Ended { cdr: Box::new(cdr()) };
-        let body = body(&event, UtcOffset::UTC, signing).expect("a terminal event has a body");
+        let body =
+            body(&event, None, UtcOffset::UTC, signing).expect("a terminal event has a body");
         String::from_utf8(body).expect("JSON is UTF-8")
     }
 

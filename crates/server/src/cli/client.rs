@@ -57,6 +57,16 @@ impl Client {
         self.send(Method::PUT, path, body).await
     }
 
+    /// POST of a JSON document.
+    pub async fn create(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.send(Method::POST, path, body.to_string()).await
+    }
+
+    /// DELETE.
+    pub async fn remove(&self, path: &str) -> Result<Value, ClientError> {
+        self.send(Method::DELETE, path, String::new()).await
+    }
+
     async fn send(&self, method: Method, path: &str, body: String) -> Result<Value, ClientError> {
         let unreachable = |source| ClientError::Unreachable { url: self.base.clone(), source };
         let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);

@@ -3,11 +3,12 @@
 mod client;
 mod show;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use client::{Client, ClientError};
 
@@ -30,6 +31,9 @@ pub enum Command {
     /// Calls: list, show, follow, cancel.
     #[command(subcommand)]
     Calls(Calls),
+    /// Softphones: the numbers that a tenant's people register as.
+    #[command(subcommand)]
+    Softphones(Softphones),
     /// Callbacks: what became of them, and trying again.
     #[command(subcommand)]
     Callbacks(Callbacks),
@@ -53,6 +57,34 @@ pub enum Calls {
     Timeline { serial: u64 },
     /// Drop a call that waits, hang up one that is live.
     Cancel { serial: u64 },
+    /// Call two parties, one after the other, and connect them.
+    Connect {
+        /// Who is called first: a softphone or a number.
+        caller: String,
+        called: String,
+    },
+    /// Ask for a code: who dials it over SIP, once, is connected with the number.
+    Code { called: String },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Softphones {
+    /// The tenant's softphones.
+    List,
+    /// Make a softphone or change one; what is not given stays, a new one is given a password.
+    Put {
+        number: String,
+        /// 8 characters or more; read from standard input where it is `-`.
+        #[arg(long)]
+        password: Option<String>,
+        #[arg(long)]
+        remark: Option<String>,
+        /// Whether it may neither register nor take calls.
+        #[arg(long)]
+        suspended: Option<bool>,
+    },
+    /// Remove one.
+    Remove { number: String },
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -116,6 +148,15 @@ pub async fn run(
         Command::Calls(Calls::Cancel { serial }) => {
             (client.act(&format!("/v1/calls/{serial}/cancel")).await?, show::done)
         }
+        Command::Calls(Calls::Connect { caller, called }) => {
+            let body = json!({"caller": caller, "called": called});
+            (client.create("/v1/bidirectional_calls", &body).await?, show::document)
+        }
+        Command::Calls(Calls::Code { called }) => {
+            let body = json!({"called": called});
+            (client.create("/v1/anonymous_calls", &body).await?, show::document)
+        }
+        Command::Softphones(command) => softphones(&client, command).await?,
         Command::Callbacks(Callbacks::List { serial }) => {
             (client.read(&format!("/v1/calls/{serial}/callbacks")).await?, show::callbacks)
         }
@@ -136,6 +177,40 @@ pub async fn run(
     let print = if connection.json { show::document } else { print };
     print(&reply, out)?;
     Ok(())
+}
+
+async fn softphones(
+    client: &Client,
+    command: Softphones,
+) -> Result<(Value, show::Printer), CliError> {
+    Ok(match command {
+        Softphones::List => (client.read("/v1/softphones").await?, show::softphones),
+        Softphones::Put { number, password, remark, suspended } => {
+            let password = match password.as_deref() {
+                Some("-") => Some(input(Path::new("-"))?.trim_end_matches(['\r', '\n']).to_owned()),
+                Some(_) | None => password,
+            };
+            let fields = [
+                ("password", password.map(Value::from)),
+                ("remark", remark.map(Value::from)),
+                ("suspended", suspended.map(Value::from)),
+            ];
+            let given = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let body: BTreeMap<&str, Value> = given.collect();
+            let body = serde_json::to_string(&body).expect("texts and flags are JSON");
+            let path = format!("/v1/softphones/{}", segment(&number));
+            (client.put(&path, body).await?, show::document)
+        }
+        Softphones::Remove { number } => {
+            let path = format!("/v1/softphones/{}", segment(&number));
+            (client.remove(&path).await?, show::done)
+        }
+    })
+}
+
+/// A word of the command line as one segment of a path.
+fn segment(word: &str) -> String {
+    url::form_urlencoded::byte_serialize(word.as_bytes()).collect()
 }
 
 fn input(path: &Path) -> Result<String, CliError> {

@@ -33,6 +33,15 @@ pub fn calls(reply: &Value, out: &mut (dyn Write + Send)) -> io::Result<()> {
     writeln!(out, "{} in all", reply["total"])
 }
 
+/// One line per softphone.
+pub fn softphones(reply: &Value, out: &mut (dyn Write + Send)) -> io::Result<()> {
+    for phone in list(reply) {
+        let suspended = if phone["suspended"] == true { "suspended  " } else { "" };
+        writeln!(out, "{}  {suspended}{}", text(&phone["number"]), text(&phone["remark"]))?;
+    }
+    Ok(())
+}
+
 /// One line per entry, with the time since the first.
 pub fn timeline(reply: &Value, out: &mut (dyn Write + Send)) -> io::Result<()> {
     let lines = list(&reply["lines"]);

@@ -27,6 +27,7 @@ async fn served() -> Served {
     world.recording("100001", "welcome.wav", "3", VoiceStatus::Approved).await;
     let intent = world.accepted(7, 1_700_000_000_000).await;
     world.ended(intent, Outcome::Played, false).await;
+    world.reset(|tenant| tenant.settings.anonymous_call.enabled = true);
     let listener = Listener::http("127.0.0.1:0".parse().unwrap(), 8).await.unwrap();
     let url = format!("http://{}/", listener.address().unwrap());
     let (stop, stopped) = watch::channel(false);
@@ -59,6 +60,13 @@ async fn every_command_prints_what_the_server_knows() {
         (&["callbacks", "replay", "1"], "accepted"),
         (&["callbacks", "dead"], ""),
         (&["tenants", "show"], "\"app_key\": \"key-1\""),
+        (&["softphones", "put", "66666666", "--remark", "Ann's"], "\"password\": \""),
+        (&["softphones", "put", "66666666", "--suspended", "true"], "\"suspended\": true"),
+        (&["softphones", "list"], "66666666  suspended  Ann's"),
+        (&["softphones", "put", "66666666", "--suspended", "false"], "\"remark\": \"Ann's\""),
+        (&["calls", "connect", "66666666", "88884432"], "\"serial\": \""),
+        (&["calls", "code", "88884432"], "\"access_code\": \"2222201"),
+        (&["softphones", "remove", "66666666"], "accepted"),
     ] {
         let printed = offhook(&served.url, key, arguments).await.unwrap();
         assert!(printed.contains(part), "{arguments:?}: {printed}");
@@ -86,4 +94,7 @@ async fn errors_say_what_to_do() {
     assert!(nobody.contains("offhook serve"), "{nobody}");
     assert!(offhook(&served.url, key, &["calls", "list", "--limit", "0"]).await.is_err());
     assert!(offhook(&served.url, key, &["calls", "show", "x"]).await.is_err());
+    let phone = ["softphones", "put", "../tenants", "--password", "password"];
+    let refused = offhook(&served.url, key, &phone).await.unwrap_err();
+    assert!(refused.contains("422") && refused.contains("digits"), "{refused}");
 }

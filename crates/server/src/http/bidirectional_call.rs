@@ -102,6 +102,9 @@ async fn create(
         Bidirectional::Ita => true,
     };
     let words = Words { ita, version };
+    if ita && !app.calls.is_ready() {
+        return Ok(words.refuse(&Refused::NotReady));
+    }
     let Some(_under_way) = app.admission.enter() else { return Ok(words.busy()) };
     let object = object(body)?;
     let kind = CallKind::BidirectionalCall;

@@ -6,10 +6,11 @@ use engine::intent::Intent;
 use engine::vocabulary::CallKind;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use store::{CallQuery, KeptCall};
+use store::{CallQuery, KeptCall, Tasks};
 
 use super::auth::ApiTenant;
 use super::body::{ApiBody, CALL_BODY};
+use super::two_legs;
 use super::wire::{Reply, WireError, WrongType, number_field, object, text_field};
 use crate::app::App;
 use crate::calls::{CallState, Listed};
@@ -48,10 +49,21 @@ struct CallInfo {
     called: String,
     caller_present: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    agent_alerting_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_present: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     talking_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alerting_time: Option<i64>,
     caller: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_talking_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_release_time: Option<i64>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_talk_duration: Option<u64>,
     call_serial_no: String,
     start_time: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,13 +75,14 @@ struct CallInfo {
     state: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_data: Option<String>,
 }
 
 /// Why a query is not answered with records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refused {
     NoData,
-    NotInThisVersion,
     Time,
     Page,
     Caller,
@@ -79,9 +92,6 @@ impl Refused {
     fn answer(self) -> Answer {
         let (ret_code, ret_msg) = match self {
             Refused::NoData => ("1", "no data"),
-            Refused::NotInThisVersion => {
-                ("1", "no data: this version makes no calls of that task type")
-            }
             Refused::Time => {
                 ("2", "startTime and endTime must be ms since 1970, in order, at most 7 days apart")
             }
@@ -99,13 +109,17 @@ pub async fn query(
     ApiBody(body): ApiBody<CALL_BODY>,
 ) -> Result<Reply<impl Serialize>, WireError> {
     let object = object(&body)?;
-    let task_type = match number_field(&object, "taskType") {
-        Ok(given) if (0..=4).contains(&given.unwrap_or(0)) => given.unwrap_or(0),
-        Ok(_) | Err(WrongType) => {
+    let tasks = match number_field(&object, "taskType") {
+        Ok(None | Some(0)) => Tasks::AllButIta,
+        Ok(Some(1)) => Tasks::Bidirectional,
+        Ok(Some(2)) => Tasks::Anonymous,
+        Ok(Some(3)) => Tasks::VoiceNotification,
+        Ok(Some(4)) => Tasks::Ita,
+        Ok(Some(_)) | Err(WrongType) => {
             return Err(WireError::BadRequest("taskType must be 0 to 4".to_owned()));
         }
     };
-    let query = match parse(&object, &tenant, task_type) {
+    let query = match parse(&object, &tenant, tasks) {
         Ok(query) => query,
         Err(refused) => return Ok(Reply(refused.answer())),
     };
@@ -123,7 +137,7 @@ pub async fn query(
     }))
 }
 
-fn parse(body: &Map<String, Value>, tenant: &Tenant, task_type: i64) -> Result<CallQuery, Refused> {
+fn parse(body: &Map<String, Value>, tenant: &Tenant, tasks: Tasks) -> Result<CallQuery, Refused> {
     let time = |name| match number_field(body, name) {
         Ok(Some(ms @ 0..=MAX_MS)) => Ok(ms),
         Ok(_) | Err(WrongType) => Err(Refused::Time),
@@ -143,27 +157,20 @@ fn parse(body: &Map<String, Value>, tenant: &Tenant, task_type: i64) -> Result<C
     if caller.as_ref().is_some_and(|number| !plain(number)) {
         return Err(Refused::Caller);
     }
-    let kind = match task_type {
-        0 => None,
-        3 => Some(CallKind::VoiceNotification),
-        _ => return Err(Refused::NotInThisVersion),
-    };
-    Ok(CallQuery { tenant: tenant.id, start_ms, end_ms, caller, kind, offset, limit: limit as u32 })
+    let (tenant, limit) = (tenant.id, limit as u32);
+    Ok(CallQuery { tenant, start_ms, end_ms, caller, tasks, offset, limit })
 }
 
 impl CallInfo {
     fn new(listed: &Listed) -> CallInfo {
-        let state = match listed.state() {
-            CallState::Waiting => 0,
-            CallState::Calling => 1,
-            CallState::Talking => 2,
-            CallState::Ended => 3,
-        };
+        let state = state(listed.state());
         match &listed.call {
             KeptCall::Unfinished(intent, _) => {
                 CallInfo::unfinished(intent, listed.progress.unwrap_or_default(), state)
             }
             KeptCall::Over(cdr) => CallInfo {
+                agent_release_time: cdr.caller.as_ref().and_then(|leg| leg.released_ms),
+                agent_talk_duration: cdr.caller.as_ref().map(|leg| leg.talk_duration_ms / 1000),
                 release_time: Some(cdr.released_ms),
                 end_time: Some(cdr.released_ms),
                 talk_duration: Some(cdr.talk_duration_ms / 1000),
@@ -182,7 +189,13 @@ impl CallInfo {
             talking_time: progress.talking_ms,
             alerting_time: progress.alerting_ms,
             // Nobody but the server calls in a notification: the number it shows is the caller.
-            caller: order.caller_present.clone(),
+            caller: order.caller_number().to_owned(),
+            agent_alerting_time: progress.caller_alerting_ms,
+            agent_present: two_legs::agent_shown(order).map(str::to_owned),
+            agent_talking_time: progress.caller_talking_ms,
+            agent_release_time: None,
+            agent_talk_duration: None,
+            call_data: two_legs::call_data(order).map(str::to_owned),
             call_serial_no: intent.serial.to_string(),
             start_time: intent.created_ms,
             end_time: None,
@@ -193,9 +206,23 @@ impl CallInfo {
     }
 }
 
+/// `state` of queryCallState.
+pub fn state(state: CallState) -> u8 {
+    match state {
+        CallState::Waiting => 0,
+        CallState::Calling => 1,
+        CallState::Talking => 2,
+        CallState::Ended => 3,
+    }
+}
+
 /// `reasonCode` of queryCallState: 0 called hung up, 1 caller (the server) hung up, 3 the called leg
-/// failed, 5 called did not answer, 6 failed to start; others as `releaseReason` of the callback.
-fn reason_code(cdr: &Cdr) -> u16 {
+/// failed, 5 called did not answer, 6 failed to start; others as `releaseReason` of the callback. A call of two parties has
+/// the code of its callback.
+pub fn reason_code(cdr: &Cdr) -> u16 {
+    if cdr.kind() != CallKind::VoiceNotification {
+        return cdr.release_reason().parse().expect("a reason is a number");
+    }
     match cdr.outcome {
         Outcome::CutShort | Outcome::CalledHungUp => 0,
         Outcome::Played | Outcome::Cancelled | Outcome::CallerHungUp => 1,

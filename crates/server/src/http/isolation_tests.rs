@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use store::{CallbackAttempt, CallbackNext, CallbackResult, VoiceStatus};
 
 use super::testing::{Got, OPERATOR_KEY, TENANT, World, settings, wav};
-use super::tests::{ANONYMOUS, CALL_V1, CALL_V3};
+use super::tests::{ANONYMOUS, CALL_V1, CALL_V3, STATE};
 use crate::app::unix_ms;
 use crate::tenants::{Pair, TenantSettings};
 use crate::voices::Found;
@@ -73,7 +73,7 @@ const PHONES_V2: &str = "/apiaccess/CC-Management/v2/mobileAgent/queryPhone";
 const CALLED_INFO: &str = "/apiaccess/CC-Management/v1/mobileAgent/getCalledInfo";
 const NO_BODY: fn(&Theirs) -> Value = |_| json!({});
 
-static PROBES: [Probe; 61] = [
+static PROBES: [Probe; 63] = [
     probe("POST", super::tests::TOKEN, super::tests::TOKEN, |_| login(), Refused(403, "")),
     probe(
         "POST",
@@ -296,6 +296,8 @@ static PROBES: [Probe; 61] = [
         |_| json!({"called": NUMBER, "caller_shown": SHOWN}),
         Refused(422, "service_off"),
     ),
+    probe("POST", STATE, STATE, |_| json!({"callSerialNo": "71"}), Refused(200, "1")),
+    probe("POST", STATE, STATE, |_| json!({"callSerialNo": "72"}), Refused(200, "1")),
     probe("POST", PHONES_V1, PHONES_V1, NO_BODY, Refused(200, "2")),
     probe("POST", PHONES_V2, PHONES_V2, NO_BODY, Refused(200, "2")),
     probe(

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod bidirectional_call;
 pub mod body;
 pub mod call_records;
+pub mod call_state;
 pub mod called_info;
 pub mod listener;
 pub mod ordering;
@@ -13,6 +14,7 @@ pub mod recordings;
 pub mod softphones;
 pub mod templates;
 pub mod tokens;
+pub mod two_legs;
 pub mod v1;
 pub mod voice_notification;
 pub mod wire;
@@ -38,7 +40,7 @@ pub fn router(app: App) -> Router {
 
 /// The routes outside `/v1`, which its own document lists. A list, so that a test holds against it what each does
 /// with another tenant's things.
-fn routes() -> [(&'static str, MethodRouter<App>); 15] {
+fn routes() -> [(&'static str, MethodRouter<App>); 16] {
     [
         ("/apigovernance/api/oauth/tokenByAkSk", post(tokens::token_by_ak_sk)),
         (
@@ -66,6 +68,7 @@ fn routes() -> [(&'static str, MethodRouter<App>); 15] {
         ("/apiaccess/ccmessaging/v1/mobileagent/createcall", post(anonymous_call::create)),
         ("/apiaccess/CC-Management/v3/mobileAgent/createCall", post(bidirectional_call::create_v3)),
         ("/apiaccess/CC-Management/v1/mobileAgent/createCall", post(bidirectional_call::create_v1)),
+        ("/apiaccess/CC-Management/v1/mobileAgent/queryCallState", post(call_state::query)),
         ("/apiaccess/CC-Management/v1/mobileAgent/queryPhone", post(softphones::query_v1)),
         ("/apiaccess/CC-Management/v2/mobileAgent/queryPhone", post(softphones::query_v2)),
         ("/apiaccess/CC-Management/v1/mobileAgent/getCalledInfo", post(called_info::query)),

@@ -1,5 +1,5 @@
 //! getRecordingAddress (contract §6) and the download that it leads to: an address that is signed,
-//! and void after five minutes.
+//! and void after five minutes. It names a WAV file; with `.opus` in place of `.wav` the same recording comes as Ogg Opus.
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -15,7 +15,7 @@ use super::body::{ApiBody, CALL_BODY};
 use super::listener::Scheme;
 use super::wire::{Reply, WireError, WrongType, object, text_field};
 use crate::app::{App, unix_ms};
-use crate::recordings::OpenError;
+use crate::recordings::{OpenError, OpusBody};
 
 /// Seconds that an address is good for.
 const VALID_S: i64 = 300;
@@ -77,7 +77,8 @@ pub struct Signed {
     signature: String,
 }
 
-/// `GET /recordings/{tenant}/{serial}?expires=…&signature=…`
+/// `GET /recordings/{tenant}/{serial}.wav?expires=…&signature=…`, or `.opus`: the signature is for the recording in either
+/// form.
 pub async fn download(
     State(app): State<App>,
     Path((tenant, name)): Path<(String, String)>,
@@ -86,8 +87,13 @@ pub async fn download(
     let unsigned = |_| WireError::BadRequest("the address has no expires and signature".to_owned());
     let Query(signed) = signed.map_err(unsigned)?;
     let tenant = tenant.parse().ok().map(TenantId).ok_or(WireError::NotFound)?;
-    let serial = name.strip_suffix(".wav").and_then(|serial| serial.parse().ok()).map(Serial);
-    let serial = serial.ok_or(WireError::NotFound)?;
+    let (serial, form) = name.rsplit_once('.').ok_or(WireError::NotFound)?;
+    let kind = match form {
+        "wav" => "audio/wav",
+        "opus" => "audio/ogg",
+        _ => return Err(WireError::NotFound),
+    };
+    let serial = serial.parse().map(Serial).map_err(|_| WireError::NotFound)?;
     let good =
         app.access.sealer.verify_link(&link(tenant, serial, signed.expires), &signed.signature);
     if !good || signed.expires < unix_ms() / 1000 {
@@ -102,11 +108,15 @@ pub async fn download(
         }
     })?;
     let headers = [
-        (header::CONTENT_TYPE, "audio/wav".to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{serial}.wav\"")),
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{serial}.{form}\"")),
         (header::CACHE_CONTROL, "private, no-store".to_owned()),
     ];
-    Ok((StatusCode::OK, headers, Body::new(recording)).into_response())
+    let body = match form {
+        "opus" => Body::new(OpusBody::new(recording)),
+        _ => Body::new(recording),
+    };
+    Ok((StatusCode::OK, headers, body).into_response())
 }
 
 /// What is signed: the path and the time, so that neither can be changed.

@@ -10,10 +10,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
-use engine::cdr::{Cdr, Outcome, Progress};
+use engine::cdr::{CallerLeg, Cdr, Outcome, Progress};
 use engine::events::{Event, EventKind};
-use engine::intent::Intent;
-use engine::vocabulary::{Serial, TenantId, TenantLimits};
+use engine::intent::{BidirectionalCall, Caller, Intent, Order, OrderKind, Party, Place};
+use engine::vocabulary::{CallKind, Priority, Serial, TenantId, TenantLimits};
 use engine::writes::Write;
 use serde_json::{Value, json};
 use store::{Store, VoiceStatus};
@@ -280,6 +280,40 @@ impl World {
         intent
     }
 
+    /// A bidirectional call in the store, not over: softphone 66666666 with 88884432.
+    pub async fn two_legs(&self, serial: u64, created_ms: i64) -> Intent {
+        let party =
+            Party { number: "66666666".into(), place: Place::Softphone, presented: "95599".into() };
+        let call = BidirectionalCall {
+            caller: Caller::Dialled(party),
+            call_data: Some("order 7".into()),
+            ita: false,
+            connected_url: None,
+        };
+        let order = Order {
+            route: "sim".into(),
+            called: "88884432".into(),
+            caller_present: "2222201".into(),
+            priority: Priority::LAST,
+            ring_limit_s: 60,
+            max_duration_s: 60,
+            record: false,
+            callback_url: None,
+            kind: OrderKind::BidirectionalCall(call),
+        };
+        let intent = Intent {
+            serial: Serial(serial),
+            tenant: TENANT,
+            created_ms,
+            queue_deadline_ms: created_ms + 3_600_000,
+            order,
+        };
+        let write =
+            Write::Accepted { intent: Box::new(intent.clone()), idempotency: None, started: false };
+        self.app.store.submit(vec![write]).await.unwrap();
+        intent
+    }
+
     /// Ends an accepted call with its record and its terminal event.
     pub async fn ended(&self, intent: Intent, outcome: Outcome, recorded: bool) -> Cdr {
         let at = intent.created_ms;
@@ -297,7 +331,7 @@ impl World {
             digits: String::new(),
             recorded,
             media: None,
-            caller: None,
+            caller: caller_leg(&intent),
             intent,
         };
         let event = Event {
@@ -311,6 +345,23 @@ impl World {
         self.app.store.submit(writes).await.unwrap();
         cdr
     }
+}
+
+/// The leg of a call's first party, where it has one.
+fn caller_leg(intent: &Intent) -> Option<CallerLeg> {
+    let at = intent.created_ms;
+    (intent.order.call_kind() != CallKind::VoiceNotification).then(|| CallerLeg {
+        number: intent.order.caller_number().to_owned(),
+        trunk: None,
+        dialled_ms: Some(at + 1),
+        alerting_ms: Some(at + 2),
+        talking_ms: Some(at + 3),
+        released_ms: Some(at + 6_703),
+        talk_duration_ms: 6_700,
+        cause: None,
+        sip_status: None,
+        media: None,
+    })
 }
 
 /// Answers for the engine.

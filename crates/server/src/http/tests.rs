@@ -18,8 +18,26 @@ pub const TEMPLATE: &str = "/apiaccess/rest/cc-management/v1/createVoiceTemplate
 pub const CALL_V3: &str = "/apiaccess/CC-Management/v3/mobileAgent/createCall";
 pub const CALL_V1: &str = "/apiaccess/CC-Management/v1/mobileAgent/createCall";
 pub const ANONYMOUS: &str = "/apiaccess/ccmessaging/v1/mobileagent/createcall";
+pub const STATE: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryCallState";
+pub const PHONES: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryPhone";
+pub const CALLED_INFO: &str = "/apiaccess/CC-Management/v1/mobileAgent/getCalledInfo";
 pub const RECORDS: &str = "/apiaccess/CC-Management/v1/mobileAgent/queryCallDetailRecord";
 pub const ADDRESS: &str = "/apiaccess/CC-Management/v1/mobileAgent/getRecordingAddress";
+
+/// Those that take a body of the usual size, and no header but the token.
+const INTERFACES: [&str; 11] = [
+    CREATE_V2,
+    CREATE_V1,
+    QUERY,
+    TEMPLATE,
+    RECORDS,
+    ADDRESS,
+    CALL_V3,
+    CALL_V1,
+    STATE,
+    PHONES,
+    CALLED_INFO,
+];
 
 /// The request of page 003, its callback address one that is trusted.
 pub fn printed() -> Value {
@@ -105,7 +123,7 @@ async fn a_token_that_is_missing_wrong_or_expired_is_403() {
         ("too long", vec![("authorization", &long)]),
         ("another tenant's key", vec![("authorization", &good), ("x-app-key", "key-2")]),
     ];
-    for path in [CREATE_V2, CREATE_V1, QUERY, UPLOAD, TEMPLATE, RECORDS, ADDRESS] {
+    for path in [&[UPLOAD, ANONYMOUS], &INTERFACES[..]].concat() {
         for (name, headers) in &cases {
             let got = world.send(Method::POST, path, headers, printed().to_string()).await;
             assert_eq!(got.status, 403, "{name} on {path}");
@@ -123,7 +141,7 @@ async fn a_suspended_tenant_is_401_everywhere() {
     world.reset(|tenant| tenant.suspended = true);
     let body = json!({"app_key": "key-1", "app_secret": SECRET}).to_string();
     assert_eq!(world.send(Method::POST, TOKEN, &[], body).await.status, 401);
-    for path in [CREATE_V2, CREATE_V1, QUERY, UPLOAD, TEMPLATE, RECORDS, ADDRESS] {
+    for path in [&[UPLOAD, ANONYMOUS], &INTERFACES[..]].concat() {
         let got = world.post(path, printed()).await;
         assert_eq!(got.status, 401, "{path}");
         assert_eq!(got.json()["errorCode"], "0");
@@ -138,7 +156,7 @@ async fn wrong_paths_methods_and_bodies_have_their_statuses() {
     let headers = [("authorization", &*bearer)];
     let post =
         async |path: &str, body: String| world.send(Method::POST, path, &headers, body).await;
-    for path in [CREATE_V2, CREATE_V1, QUERY, TEMPLATE, RECORDS, ADDRESS] {
+    for path in INTERFACES {
         let got = post(path, "{\"called\": \"1\"\n\"playList\": []}".into()).await;
         assert_eq!((got.status.as_u16(), &got.json()["errorCode"]), (400, &json!("0")), "{path}");
         assert!(got.json()["exceptionInfo"].as_str().unwrap().contains("line 2"), "{}", got.text);

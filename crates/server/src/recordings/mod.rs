@@ -1,5 +1,6 @@
 //! Where the recording of a call lies, what the interfaces call it, and how it is kept from other eyes.
 
+mod opus;
 mod pieces;
 mod sealed;
 mod vault;
@@ -12,6 +13,7 @@ use engine::intent::Intent;
 use engine::vocabulary::{Serial, TenantId};
 use time::{Date, OffsetDateTime};
 
+pub use opus::OpusBody;
 pub use vault::{OpenError, Vault};
 
 /// Behind the name of a plain file.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine::vocabulary::{CallKind, TenantId};
-use store::{CallQuery, Store, StoreError};
+use engine::vocabulary::TenantId;
+use store::{CallQuery, Store, StoreError, Tasks};
 use tokio::sync::Mutex;
 
 /// One-click bidirectional calls of a trial tenant in a day (page 001).
@@ -54,16 +54,18 @@ impl TrialDays {
     }
 
     async fn counted(&self, tenant: TenantId, day_start_ms: i64) -> Result<u64, StoreError> {
-        let query = CallQuery {
+        let query = |tasks| CallQuery {
             tenant,
             start_ms: day_start_ms,
             end_ms: i64::MAX,
             caller: None,
-            kind: Some(CallKind::BidirectionalCall),
+            tasks,
             offset: 0,
             limit: 0,
         };
-        Ok(self.store.calls(&query).await?.0)
+        let (aicc, _) = self.store.calls(&query(Tasks::Bidirectional)).await?;
+        let (ita, _) = self.store.calls(&query(Tasks::Ita)).await?;
+        Ok(aicc + ita)
     }
 }
 

@@ -41,7 +41,7 @@ impl Courier {
         let nature = &mut *around.nature;
         let due = at_once(store.callbacks_due(nature.wall_ms(), PAGE)).expect("it is readable");
         for due in due {
-            let body = release::body(&due.event.kind, UtcOffset::UTC, None);
+            let body = release::body(&due.event.kind, None, UtcOffset::UTC, None);
             let body = body.expect("only terminal events have callbacks here");
             let answer = around.receiver.post(&webhook_id(due.id), body, nature);
             let at = nature.now + answer.after;

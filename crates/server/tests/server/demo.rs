@@ -1,22 +1,29 @@
 //! `offhook demo --json`, as its users run it.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-#[test]
-fn the_demo_shows_two_calls_and_says_that_all_is_right() {
-    let directory = TempDir::new().expect("a directory");
-    let output = Command::new(env!("CARGO_BIN_EXE_offhook"))
-        .args(["demo", "--json"])
-        .current_dir(directory.path())
-        .output()
-        .expect("the demo runs");
+/// The last line of its output, and whether it ended well.
+fn demo(arguments: &[&str], cut: bool, directory: &Path) -> (Value, bool) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offhook"));
+    command.args(["demo", "--json"]).args(arguments).current_dir(directory);
+    if cut {
+        command.env("OFFHOOK_CUT_BRIDGES", "1");
+    }
+    let output = command.output().expect("the demo runs");
     let stdout = String::from_utf8(output.stdout).expect("text");
     let last = stdout.lines().last().expect("a line");
-    let summary: Value = serde_json::from_str(last).expect("JSON");
-    assert!(output.status.success(), "{summary}");
+    (serde_json::from_str(last).expect("JSON"), output.status.success())
+}
+
+#[test]
+fn the_demo_shows_notifications_and_says_that_all_is_right() {
+    let directory = TempDir::new().expect("a directory");
+    let (summary, success) = demo(&["--only", "voice-notification"], false, directory.path());
+    assert!(success, "{summary}");
     assert_eq!(summary["ok"], true);
     let calls = summary["calls"].as_array().expect("calls");
     assert_eq!(calls.len(), 2);
@@ -34,4 +41,28 @@ fn the_demo_shows_two_calls_and_says_that_all_is_right() {
         assert!(wav.exists(), "what the phone heard is left");
     }
     assert_ne!(calls[0]["recognised"], calls[1]["recognised"]);
+}
+
+#[test]
+fn the_demo_shows_that_two_parties_hear_each_other() {
+    for (only, kind) in [("two-leg", "bidirectional_call"), ("anonymous", "anonymous_call")] {
+        let directory = TempDir::new().expect("a directory");
+        let (summary, success) = demo(&["--only", only], false, directory.path());
+        assert!(success && summary["ok"] == true, "{summary}");
+        let calls = summary["calls"].as_array().expect("calls");
+        assert_eq!((calls.len(), &calls[0]["kind"]), (1, &Value::from(kind)));
+        assert_eq!(calls[0]["reason"], "1");
+        assert_eq!(calls[0]["heard"], serde_json::json!({ "caller": true, "callee": true }));
+        let recording = calls[0]["recording"].as_str().expect("a recording");
+        let file = std::fs::read(directory.path().join(recording)).expect("a file");
+        assert!(::media::Clip::decode(&file).is_ok(), "it opens");
+    }
+}
+
+#[test]
+fn the_demo_notices_a_bridge_that_carries_nothing() {
+    let directory = TempDir::new().expect("a directory");
+    let (summary, success) = demo(&["--only", "two-leg"], true, directory.path());
+    assert!(!success && summary["ok"] == false, "{summary}");
+    assert_eq!(summary["calls"][0]["heard"]["caller"], false);
 }

@@ -30,3 +30,4 @@ mod srtp;
 mod stopping;
 mod support;
 mod tls;
+mod two_legs;

@@ -1,16 +1,18 @@
 //! The list of calls: by time, caller and kind, in pages, whatever became of them.
 
-use engine::vocabulary::{CallKind, Serial, TenantId};
-use store::{CallQuery, Claim, IntentState, KeptCall, Store};
+use engine::intent::{BidirectionalCall, Caller, OrderKind};
+use engine::vocabulary::{Serial, TenantId};
+use store::{CallQuery, Claim, IntentState, KeptCall, Store, Tasks};
 
 use crate::fixture::{Fixture, on_every_store};
-use crate::nouns::{T0, TENANT, accepted, cdr, ended, intent, started};
+use crate::nouns::{T0, TENANT, accepted, cdr, ended, expecting, intent, started};
 
 on_every_store!(
     pages_are_ordered_by_acceptance,
     calls_that_wait_run_and_are_over_stand_in_one_list,
     the_time_span_includes_both_ends,
     filtered_by_caller_and_kind,
+    each_task_type_has_its_calls,
     other_tenants_are_not_seen,
 );
 
@@ -77,8 +79,49 @@ async fn filtered_by_caller_and_kind(fixture: Fixture) {
     store.submit(records.to_vec()).await.unwrap();
     let query = CallQuery { caller: Some("95599".into()), ..all() };
     assert_eq!(found(store, &query).await, (2, vec![1, 3]));
-    let query = CallQuery { kind: Some(CallKind::VoiceNotification), ..all() };
+    let query = CallQuery { tasks: Tasks::VoiceNotification, ..all() };
     assert_eq!(found(store, &query).await, (3, vec![1, 2, 3]));
+}
+
+async fn each_task_type_has_its_calls(fixture: Fixture) {
+    let store = &fixture.store;
+    let two_legs = |serial, ita| {
+        let mut call = intent(serial);
+        let caller = Caller::Inbound { number: "66666666".into() };
+        let call_data = None;
+        call.order.kind = OrderKind::BidirectionalCall(BidirectionalCall {
+            caller,
+            call_data,
+            ita,
+            connected_url: None,
+        });
+        call
+    };
+    // Of each one that is over and one that is not.
+    for (serial, over) in [(0, true), (4, false)] {
+        let calls = [
+            intent(serial + 1),
+            two_legs(serial + 2, false),
+            expecting(serial + 3),
+            two_legs(serial + 4, true),
+        ];
+        let write = |call| if over { ended(cdr(call)) } else { started(call) };
+        store.submit(calls.map(write).to_vec()).await.unwrap();
+    }
+    for (tasks, serials) in [
+        (Tasks::All, vec![1, 2, 3, 4, 5, 6, 7, 8]),
+        (Tasks::AllButIta, vec![1, 2, 3, 5, 6, 7]),
+        (Tasks::VoiceNotification, vec![1, 5]),
+        (Tasks::Bidirectional, vec![2, 6]),
+        (Tasks::Anonymous, vec![3, 7]),
+        (Tasks::Ita, vec![4, 8]),
+    ] {
+        let query = CallQuery { tasks, ..all() };
+        assert_eq!(found(store, &query).await, (serials.len() as u64, serials), "{tasks:?}");
+    }
+    let managers = CallQuery { caller: Some("66666666".into()), ..all() };
+    assert_eq!(found(store, &managers).await, (4, vec![2, 4, 6, 8]));
+    store.natural_keys(TENANT).await.unwrap();
 }
 
 async fn other_tenants_are_not_seen(fixture: Fixture) {
@@ -94,7 +137,7 @@ fn all() -> CallQuery {
         start_ms: T0,
         end_ms: T0 + 1_000_000,
         caller: None,
-        kind: None,
+        tasks: Tasks::All,
         offset: 0,
         limit: 100,
     }

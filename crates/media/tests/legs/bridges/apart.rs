@@ -1,7 +1,9 @@
 //! How a bridge ends, and what cannot be one.
 
-use super::{A, B, assert_talk, bridge, dial, dial_peer, is_tone, receive_until, say};
-use crate::world::{Peer, World, tone};
+use super::{
+    A, B, assert_hears, assert_talk, bridge, dial, dial_peer, is_tone, receive_until, say, until,
+};
+use crate::world::{Peer, World, loud_blocks, tone};
 use media::{Arrival, Codec, Command, Config, Event, LegId, Listen, MediaFault, Srtp};
 
 const C: LegId = LegId(3);
@@ -92,6 +94,30 @@ fn an_announcement_interrupts_the_other_party_who_is_heard_again_behind_it() {
 }
 
 #[test]
+fn the_ringing_tone_ends_with_what_comes_after_it_and_is_told_by_no_event() {
+    for codec in Codec::ALL {
+        let mut world = World::new(Config::default());
+        let a = dial(&mut world, A, None, codec, Srtp::Off);
+        world.send(Command::Ringback { leg: A });
+        assert_hears(&a.1, 425.0, &format!("{codec:?}"));
+        match codec {
+            Codec::Pcma | Codec::Opus => world.send(Command::StopPlay { leg: A }),
+            Codec::Pcmu | Codec::G722 => {
+                world.play(A, 1, &[tone(1000.0, 100)], 1);
+                world.play_finished(A, 1);
+            }
+        }
+        until(|| {
+            let heard = a.1.take();
+            (heard.len() >= 160 && loud_blocks(&heard) == 0).then_some(())
+        });
+        let told =
+            |event: &Event| matches!(event, Event::PlayStopped { .. } | Event::Failed { .. });
+        assert_eq!(world.seen(told), [], "{codec:?}");
+    }
+}
+
+#[test]
 fn a_leg_hears_one_other_at_a_time() {
     let mut world = World::new(Config::default());
     let a = dial(&mut world, A, None, Codec::Pcma, Srtp::Off);
@@ -103,7 +129,7 @@ fn a_leg_hears_one_other_at_a_time() {
     b.1.take();
     assert_talk(&mut world, &a, &c, "second");
     // The end of the first talk may still have come in.
-    assert!(crate::world::loud_blocks(&b.1.samples()) <= 3, "the first hears neither");
+    assert!(loud_blocks(&b.1.samples()) <= 3, "the first hears neither");
     world.send(Command::Unbridge { leg: A });
     bridge(&mut world, B, C);
     assert_talk(&mut world, &b, &c, "third");

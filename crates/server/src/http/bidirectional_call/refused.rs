@@ -79,6 +79,8 @@ pub enum Refused {
     NotBound,
     #[error("the two parties are bound to a number that is no virtual number any more")]
     Inconsistent,
+    #[error("the server is starting or stopping; try again in a moment")]
+    NotReady,
     #[error("the storage did not answer; the server's log says why")]
     Storage,
 }
@@ -110,7 +112,7 @@ impl Refused {
             Refused::CallbackUrl(_) => 9,
             Refused::CallerTrial | Refused::CalledTrial => 16,
             Refused::TrialDay => 21,
-            Refused::Storage => 3,
+            Refused::Storage | Refused::NotReady => 3,
             Refused::SoftphoneMissing
             | Refused::Softphone
             | Refused::CallerMissing
@@ -162,7 +164,7 @@ impl Refused {
             Refused::Balance => (90_102_001, "Insufficient Balance"),
             Refused::Restricted | Refused::TrialDay => (90_102_002, "Request Restriction"),
             Refused::CallerTrial | Refused::CalledTrial => (90_104_001, "Insufficient Permission"),
-            Refused::TenantNotEnabled => (90_104_004, "Service Unavailable"),
+            Refused::NotReady | Refused::TenantNotEnabled => (90_104_004, "Service Unavailable"),
             Refused::NumberInUse => (90_106_001, "Binding relationship already exists"),
             Refused::NotBound => (90_106_002, "Binding relationship not exists"),
             Refused::NumbersUsedUp => (90_106_003, "Insufficient Number resources"),
@@ -208,6 +210,7 @@ impl Refused {
             Refused::NumbersUsedUp => "numbers_used_up",
             Refused::NotBound => "not_bound",
             Refused::Inconsistent => "inconsistent",
+            Refused::NotReady => "not_ready",
             Refused::Storage => "storage",
         }
     }

@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use axum::http::Method;
 use engine::cdr::Outcome;
 use engine::intent::{BidirectionalCall, Caller, Intent, Order, OrderKind, Party, Place};
@@ -380,6 +382,9 @@ async fn every_ita_code_of_the_tenant_has_its_tenant() {
     world.reset(|tenant| tenant.settings.trial_agents = Some(Vec::new()));
     assert_eq!(code(&world, printed()).await, "90104001");
     world.reset(|tenant| tenant.settings.trial_agents = None);
+    world.ready.store(false, Ordering::Relaxed);
+    assert_eq!(code(&world, printed()).await, "90104004");
+    world.ready.store(true, Ordering::Relaxed);
     let Store::Memory(memory) = &world.app.store else { panic!("another store") };
     memory.fail("the disk is full");
     assert_eq!(code(&world, printed()).await, "90100600");
@@ -413,6 +418,7 @@ async fn a_balance_is_what_was_paid_for_less_what_was_talked() {
     };
     world.ended(intent, Outcome::CalledHungUp, false).await;
     assert_eq!(code(&world, printed()).await, "90102001");
+    assert_eq!(world.get("/v1/tenant").await.json()["ita_talked_s"], 60);
     world.reset(|tenant| tenant.settings.ita.balance_minutes = Some(2));
     assert_eq!(code(&world, printed()).await, "0", "loaded up");
 }

@@ -123,6 +123,32 @@ async fn pages_filters_and_task_types() {
 }
 
 #[tokio::test]
+async fn a_record_of_two_legs_reads_as_printed() {
+    let world = World::new().await;
+    let intent = world.two_legs(7, T0).await;
+    let unfinished = world.post(RECORDS, asked(json!({"taskType": "1"}))).await.json();
+    let unfinished = &unfinished["result"]["callInfo"][0];
+    assert_eq!(
+        *unfinished,
+        json!({"called": "88884432", "callerPresent": "2222201", "agentPresent": "95599",
+               "caller": "66666666", "callSerialNo": "7", "startTime": T0, "state": 0,
+               "callData": "order 7"})
+    );
+    world.ended(intent, Outcome::CallerHungUp, false).await;
+    let got = world.post(RECORDS, asked(json!({"taskType": "1"}))).await;
+    assert_eq!(
+        got.text,
+        r#"{"result":{"total":1,"callInfo":[{"releaseTime":1621576998700,"called":"88884432","callerPresent":"2222201","agentAlertingTime":1621576992002,"agentPresent":"95599","talkingTime":1621576993200,"alertingTime":1621576992200,"caller":"66666666","agentTalkingTime":1621576992003,"agentReleaseTime":1621576998703,"agentTalkDuration":6,"callSerialNo":"7","startTime":1621576992000,"endTime":1621576998700,"talkDuration":5,"state":3,"reasonCode":1,"callData":"order 7"}]},"retCode":"0","retMsg":"Query call detail record successfully"}"#
+    );
+    for (task_type, code) in [("0", "0"), ("2", "1"), ("3", "1"), ("4", "1")] {
+        let reply = world.post(RECORDS, asked(json!({"taskType": task_type}))).await.json();
+        assert_eq!(reply["retCode"], code, "{task_type}");
+    }
+    let managers = world.post(RECORDS, asked(json!({"taskType": 0, "caller": "66666666"}))).await;
+    assert_eq!(managers.json()["result"]["total"], 1);
+}
+
+#[tokio::test]
 async fn another_tenants_calls_are_not_there() {
     let mut world = world().await;
     world.token = world.other_token.clone();

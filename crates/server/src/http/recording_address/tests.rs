@@ -55,6 +55,22 @@ async fn the_address_leads_to_the_file_without_a_token() {
 }
 
 #[tokio::test]
+async fn the_same_recording_comes_as_opus_under_the_same_signature() {
+    let world = world().await;
+    let recorded = world.app.config.data_directory.join("recordings/1/mobileAgent/20220222");
+    let file = media::wav::alaw_file(2, &[0xD5; 16_000]);
+    std::fs::write(recorded.join("1645524268-1.wav"), file).unwrap();
+    let reply = address(&world, json!("1")).await;
+    let url = path(reply["result"]["url"].as_str().unwrap()).replace("1.wav", "1.opus");
+    let got = world.send(Method::GET, &url, &[], "").await;
+    assert_eq!((got.status.as_u16(), got.header("content-type")), (200, "audio/ogg"));
+    assert!(got.text.starts_with("OggS"), "{}", &got.text[..10]);
+    for (from, to, status) in [("1.opus", "2.opus", 403), ("1.opus", "1.mp3", 404)] {
+        assert_eq!(world.send(Method::GET, &url.replace(from, to), &[], "").await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_was_changed_or_is_old_is_refused() {
     let world = world().await;
     let reply = address(&world, json!(1)).await;
@@ -91,4 +107,18 @@ async fn what_was_not_recorded_has_no_address() {
     }
     world.token = world.other_token.clone();
     assert_eq!(address(&world, json!("1")).await["retCode"], 5, "another tenant's call");
+}
+
+#[tokio::test]
+async fn a_call_of_two_parties_has_its_address_too() {
+    let world = World::new().await;
+    let intent = world.two_legs(7, 1_645_524_268_824).await;
+    let file = world.app.config.data_directory.join(crate::recordings::path(&intent));
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, wav()).unwrap();
+    world.ended(intent, Outcome::CalledHungUp, true).await;
+    let reply = address(&world, json!("7")).await;
+    let got =
+        world.send(Method::GET, path(reply["result"]["url"].as_str().unwrap()), &[], "").await;
+    assert_eq!((got.status.as_u16(), got.header("content-type")), (200, "audio/wav"));
 }

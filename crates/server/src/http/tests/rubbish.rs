@@ -8,11 +8,28 @@ use serde_json::Map;
 
 use super::*;
 
-const INTERFACES: [&str; 8] =
-    [TOKEN, CREATE_V1, CREATE_V2, QUERY, UPLOAD, TEMPLATE, RECORDS, ADDRESS];
+const ALL: [&str; 14] = [
+    TOKEN,
+    CREATE_V1,
+    CREATE_V2,
+    QUERY,
+    UPLOAD,
+    TEMPLATE,
+    RECORDS,
+    ADDRESS,
+    CALL_V3,
+    CALL_V1,
+    STATE,
+    ANONYMOUS,
+    PHONES,
+    CALLED_INFO,
+];
 
 /// The fields of all interfaces: each meets its own and those of others.
-const FIELDS: [&str; 34] = [
+const FIELDS: [&str; 37] = [
+    "softPhone",
+    "agentPresent",
+    "agentWorkNo",
     "app_key",
     "app_secret",
     "called",
@@ -125,11 +142,13 @@ fn is_documented(got: &crate::http::testing::Got) -> bool {
 fn whatever_stands_in_a_body_each_interface_answers_as_documented() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let world = runtime.block_on(World::new());
+    runtime.block_on(world.softphone("100001"));
+    world.reset(|tenant| tenant.settings.anonymous_call.enabled = true);
     let bearer = format!("Bearer {}", world.token);
     let config = Config { cases: 1_500, failure_persistence: None, ..Config::default() };
-    let cases = (proptest::sample::select(INTERFACES.to_vec()), body());
+    let cases = (proptest::sample::select(ALL.to_vec()), body());
     let outcome = TestRunner::new(config).run(&cases, |(path, body)| {
-        let headers = [("Authorization", &*bearer)];
+        let headers = [("Authorization", &*bearer), ("X-APP-Key", "key-1")];
         let got = runtime.block_on(world.send(Method::POST, path, &headers, body));
         prop_assert!(is_documented(&got), "{path}: {} {}", got.status, got.text);
         Ok(())

@@ -3,27 +3,37 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use engine::cdr::{Cause, Cdr, MediaSummary, Outcome};
+use engine::cdr::{CallerLeg, Cause, Cdr, MediaSummary, Outcome};
 use engine::intent::{Intent, OrderKind, PlayItem};
 use engine::vocabulary::{Serial, TenantId};
 use serde::{Deserialize, Serialize};
-use store::{CallQuery, KeptCall};
+use store::{CallQuery, KeptCall, Tasks};
 use utoipa::ToSchema;
 
 use super::Problem;
 use crate::app::App;
 use crate::calls::{CallState, CancelError, Listed};
 use crate::http::auth::V1Tenant;
+use crate::http::two_legs;
 
 /// A call, from the moment at which it was accepted.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Call {
     serial: String,
-    /// `voice_notification`.
+    /// `voice_notification`, `bidirectional_call` or `anonymous_call`.
     kind: &'static str,
     state: CallState,
     called: String,
     caller: String,
+    /// The number that the called party sees.
+    caller_shown: String,
+    /// The number that the caller sees who is called first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_shown: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_data: Option<String>,
+    /// By a virtual number (ITA).
+    ita: bool,
     priority: u8,
     trunk: String,
     playlist: Vec<PlaylistEntry>,
@@ -71,6 +81,42 @@ pub struct CallEnd {
     recorded: bool,
     #[schema(value_type = Option<Object>)]
     media: Option<MediaSummary>,
+    /// The caller's leg, of a call that has one; what is above is the called party's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<CallerEnd>,
+}
+
+/// The caller's leg in the record of a call of two parties.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CallerEnd {
+    /// Absent where it is a softphone, or came to us.
+    trunk: Option<String>,
+    #[schema(value_type = Option<String>, example = "released")]
+    cause: Option<Cause>,
+    sip_status: Option<u16>,
+    dialled_ms: Option<i64>,
+    alerting_ms: Option<i64>,
+    talking_ms: Option<i64>,
+    released_ms: Option<i64>,
+    talk_duration_ms: u64,
+    #[schema(value_type = Option<Object>)]
+    media: Option<MediaSummary>,
+}
+
+impl From<CallerLeg> for CallerEnd {
+    fn from(leg: CallerLeg) -> CallerEnd {
+        CallerEnd {
+            trunk: leg.trunk.map(|trunk| trunk.to_string()),
+            cause: leg.cause,
+            sip_status: leg.sip_status,
+            dialled_ms: leg.dialled_ms,
+            alerting_ms: leg.alerting_ms,
+            talking_ms: leg.talking_ms,
+            released_ms: leg.released_ms,
+            talk_duration_ms: leg.talk_duration_ms,
+            media: leg.media,
+        }
+    }
 }
 
 /// One page of calls.
@@ -89,7 +135,7 @@ pub struct CallFilter {
     /// The last ms since 1970 that counts.
     #[serde(default)]
     to_ms: Option<i64>,
-    /// The number that was shown.
+    /// The number that stands for the caller; of a notification the one that was shown.
     #[serde(default)]
     caller: Option<String>,
     #[serde(default)]
@@ -121,7 +167,7 @@ pub async fn list(
         start_ms: filter.from_ms.unwrap_or(0),
         end_ms: filter.to_ms.unwrap_or(i64::MAX),
         caller: filter.caller,
-        kind: None,
+        tasks: Tasks::All,
         offset: filter.offset.unwrap_or(0),
         limit,
     };
@@ -220,6 +266,10 @@ impl Call {
             kind: intent.order.call_kind().name(),
             state,
             caller: intent.order.caller_number().to_owned(),
+            agent_shown: two_legs::agent_shown(&intent.order).map(str::to_owned),
+            call_data: two_legs::call_data(&intent.order).map(str::to_owned),
+            ita: two_legs::is_ita(&intent.order),
+            caller_shown: intent.order.caller_present,
             called: intent.order.called,
             priority: intent.order.priority.value(),
             trunk: intent.order.route.to_string(),
@@ -248,6 +298,7 @@ impl Call {
             digits: record.digits,
             recorded: record.recorded,
             media: record.media,
+            caller: record.caller.map(CallerEnd::from),
         };
         Call { end: Some(end), ..Call::unfinished(record.intent, CallState::Ended) }
     }

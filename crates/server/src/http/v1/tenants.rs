@@ -29,6 +29,9 @@ pub struct TenantView {
     /// As in `[[tenant]]`; what is absent takes the process's default.
     #[schema(value_type = Object)]
     settings: Value,
+    /// Seconds that its ITA calls have talked in all, where a balance bounds them; of `/v1/tenant` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ita_talked_s: Option<u64>,
 }
 
 impl From<&Tenant> for TenantView {
@@ -42,14 +45,22 @@ impl From<&Tenant> for TenantView {
             from_file: tenant.from_file,
             settings: serde_json::to_value(&tenant.settings)
                 .expect("settings have string keys only"),
+            ita_talked_s: None,
         }
     }
 }
 
 /// The tenant that asks.
-#[utoipa::path(get, path = "/v1/tenant", responses((status = 200, body = TenantView), (status = 401, body = Problem)))]
-pub async fn own(V1Tenant(tenant): V1Tenant) -> Json<TenantView> {
-    Json(TenantView::from(&*tenant))
+#[utoipa::path(get, path = "/v1/tenant", responses((status = 200, body = TenantView), (status = 401, body = Problem), (status = 500, body = Problem)))]
+pub async fn own(
+    State(app): State<App>,
+    V1Tenant(tenant): V1Tenant,
+) -> Result<Json<TenantView>, Problem> {
+    let mut view = TenantView::from(&*tenant);
+    if tenant.settings.ita.balance_minutes.is_some() {
+        view.ita_talked_s = Some(app.store.ita_talked(tenant.id).await?.as_secs());
+    }
+    Ok(Json(view))
 }
 
 /// All tenants; needs the operator's key (`[access] operator_key`).

@@ -5,6 +5,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::access::{Rights, Sealer};
+use crate::config::{Defaults, Fraud};
+use crate::http::{anonymous_call, bidirectional_call};
 use crate::speech::speaker::SpeakerSettings;
 use crate::tenants::softphone_password;
 use crate::voices::Found;
@@ -90,10 +92,29 @@ async fn the_first_start_makes_a_tenant_that_can_call() {
     assert_eq!(password, first.softphone_password);
     assert!(tenant.settings.anonymous_call.enabled);
 
+    the_pages_examples_are_judged_as_printed(&begun.softphones, &tenant);
+
     let again = start(&store, &directory, &Config::default()).await.unwrap();
     assert_eq!(again.first, None, "key and secret are told once");
     assert!(again.tenants.by_app_key(&first.app_key).is_some());
     assert!(again.voices.read(tenant.id, |shelf| shelf.find("100001")).is_some());
+}
+
+/// Pages 000 and 001: the one is taken, the other ends with the printed refusal.
+fn the_pages_examples_are_judged_as_printed(softphones: &Softphones, tenant: &Tenant) {
+    let (defaults, fraud) = (&Defaults::default(), &Fraud::default());
+    let body = json!({"caller": 8888888, "softPhone": 66666666, "called": 6666614});
+    let wish = bidirectional_call::wish_v3(body.as_object().unwrap());
+    let view = bidirectional_call::TenantView { tenant, defaults, fraud, softphones };
+    let refused = bidirectional_call::judge(wish, view).unwrap_err();
+    assert_eq!((refused.code(), &*refused.to_string()), (5, "Called is not configured"));
+    let wish = anonymous_call::Wish {
+        called: Ok(Some("88884432".into())),
+        call_data: Ok(Some("1".into())),
+        caller_present: Ok(Some("95599".into())),
+    };
+    let view = anonymous_call::TenantView { tenant, defaults, fraud };
+    assert_eq!(anonymous_call::judge(wish, view).unwrap().access_code, "2222201");
 }
 
 #[tokio::test]
