@@ -23,6 +23,7 @@ mod peers;
 #[path = "../../../store/tests/postgres/proxy.rs"]
 mod proxy;
 mod queueing;
+mod real_phones;
 mod rubbish;
 mod secrets;
 mod sipp;

@@ -1,15 +1,13 @@
 //! Foreign programs as the far side of a trunk: what `sim` and the server both get wrong would show here.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ::media::{Clip, detect};
+use ::media::detect;
 use sim::client::Recording;
 use sim::{CallbackReceiver, Client};
-use tempfile::TempDir;
 
+use crate::support::baresip::Baresip;
 use crate::support::{self, PATIENCE, Server, Setting, tone};
 
 /// Killed when dropped.
@@ -79,46 +77,6 @@ async fn sipp_takes_a_thousand_calls_and_none_fails() {
     assert!(ended.expect("it ends").success(), "sipp counts no failed call");
 }
 
-/// A baresip, and where it listens. Somebody else may take the port before it does: then another one.
-fn baresip(directory: &Path, encryption: &str) -> (Peer, SocketAddr) {
-    let tries = std::iter::repeat_with(free_address).take(5);
-    let mut started = tries.filter_map(|at| Some((baresip_at(directory, at, encryption)?, at)));
-    started.next().expect("baresip starts")
-}
-
-/// `encryption`: what baresip's account says of it; empty: none.
-fn baresip_at(directory: &Path, address: SocketAddr, encryption: &str) -> Option<Peer> {
-    let source = directory.join("source.wav");
-    std::fs::write(&source, tone(300.0, 20.0)).expect("a file");
-    let config = format!(
-        "sip_listen {address}\nnet_interface 127.0.0.1\naudio_player aubridge,heard\n\
-         audio_source aufile,{}\naudio_alert aubridge,alert\nausrc_srate 8000\nauplay_srate 8000\n\
-         snd_path {}\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\n\
-         module aubridge.so\nmodule sndfile.so\nmodule srtp.so\nmodule_app account.so\nmodule_app menu.so\n",
-        source.display(),
-        directory.display()
-    );
-    let account =
-        format!("<sip:8899@{address};transport=udp>;regint=0;answermode=auto{encryption}\n");
-    for (name, text) in [("config", config), ("accounts", account), ("contacts", String::new())] {
-        std::fs::write(directory.join(name), text).expect("a file");
-    }
-    let mut child = Command::new("baresip")
-        .args(["-f", &directory.display().to_string(), "-v"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("baresip is installed (Debian's baresip-core; `cargo xtask test` installs it)");
-    let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-    let mut lines = stdout.lines();
-    let ready = lines.any(|line| line.is_ok_and(|line| line.contains("baresip is ready")));
-    let peer = Peer(child);
-    // Read on, so that it never waits for its own output.
-    std::thread::spawn(move || lines.for_each(drop));
-    ready.then_some(peer)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn baresip_hears_the_recording() {
     baresip_hears("", "off").await;
@@ -132,10 +90,12 @@ async fn baresip_hears_the_recording_encrypted() {
 }
 
 async fn baresip_hears(encryption: &str, srtp: &str) {
-    let directory = TempDir::new().expect("a directory");
-    let (baresip, address) = baresip(directory.path(), encryption);
+    let baresip = Baresip::start(|at| {
+        let account = format!("<sip:8899@{at};transport=udp>;regint=0;answermode=auto{encryption}");
+        (account, "baresip is ready")
+    });
     let setting = Setting { trunk: format!("srtp = \"{srtp}\""), ..Setting::default() };
-    let (server, receiver, client) = server_towards(address, &setting).await;
+    let (server, receiver, client) = server_towards(baresip.address, &setting).await;
     let voice = client.upload_recording(&Recording::wav(tone(440.0, 2.0))).await.expect("taken");
     let mut wanted =
         sim::client::VoiceNotification::new("8899", vec![sim::client::Entry::recording(voice)]);
@@ -149,23 +109,11 @@ async fn baresip_hears(encryption: &str, srtp: &str) {
     let timeline = client.timeline(&serial).await.expect("a timeline").to_string();
     let encrypted = timeline.contains("\"srtp\":\"AES_CM_128_HMAC_SHA1_80\"");
     assert_eq!(encrypted, srtp != "off", "{timeline}");
-    drop((baresip, server));
+    drop(server);
 
-    let files = std::fs::read_dir(directory.path()).expect("a directory");
-    let mut names = files.map(|file| file.expect("an entry").path());
-    let heard = names.find(|path| path.to_string_lossy().ends_with("-dec.wav"));
-    let heard = std::fs::read(heard.expect("baresip wrote what it heard")).expect("a file");
-    let samples = Clip::decode(&patched(heard)).expect("a WAV file").samples();
+    let samples = baresip.heard();
     let begins =
         samples.iter().position(|sample| sample.abs() > 3_000).expect("it heard something");
     let share = detect::share(&samples[begins..begins + 8_000], 440.0);
     assert!(share > 0.9, "440 Hz holds {share} of what baresip heard");
-}
-
-/// baresip patches the sizes of its file when a call ends in order; killed, it leaves zeros.
-fn patched(mut wav: Vec<u8>) -> Vec<u8> {
-    let length = wav.len() as u32;
-    wav[4..8].copy_from_slice(&(length - 8).to_le_bytes());
-    wav[40..44].copy_from_slice(&(length - 44).to_le_bytes());
-    wav
 }

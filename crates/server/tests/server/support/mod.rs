@@ -1,6 +1,7 @@
 //! A server of its own process, a carrier and a callback receiver of this one.
 
 pub mod authority;
+pub mod baresip;
 pub mod names;
 pub mod strace;
 
