@@ -3,6 +3,7 @@
 mod anonymous;
 mod bidirectional;
 mod failures;
+mod ita;
 
 use std::time::Duration;
 
