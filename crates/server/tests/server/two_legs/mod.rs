@@ -4,6 +4,8 @@ mod anonymous;
 mod bidirectional;
 mod failures;
 mod ita;
+mod pages;
+mod talking;
 
 use std::time::Duration;
 
