@@ -19,7 +19,7 @@ pub struct Count {
     accepted: usize,
     /// Of these, those without a record.
     lost: usize,
-    /// Phones that rang for a call whose phone had rung already, or for no accepted call.
+    /// Phones that rang for a call for which this number had rung already, or for no accepted call.
     extra_dialogs: u32,
     /// As the history query returns them.
     records: usize,
@@ -81,7 +81,7 @@ async fn history(client: &Client, began_ms: i64) -> Result<Vec<String>, Fault> {
     let (mut offset, mut serials) = (0, Vec::new());
     let until_ms = sim::Moment::now().unix_ms() + 1_000;
     loop {
-        let page = client.query_call_detail_record(began_ms, until_ms, "3", offset, PAGE).await?;
+        let page = client.query_call_detail_record(began_ms, until_ms, "0", offset, PAGE).await?;
         let page: Value = page.ok()?.parse()?;
         let calls = page["result"]["callInfo"].as_array().cloned().unwrap_or_default();
         if calls.is_empty() {
@@ -106,15 +106,18 @@ fn events_of_calls(receiver: &CallbackReceiver) -> BTreeMap<String, BTreeSet<Str
     events
 }
 
-/// Call-IDs begin with the serial number, then the attempt.
+/// Call-IDs begin with the serial number, then the leg. A call has one leg to each of its numbers.
 fn extra_dialogs(carrier: &Carrier, accepted: &BTreeSet<String>) -> u32 {
-    let by_call_id: BTreeMap<String, u32> =
-        carrier.calls().into_iter().map(|call| (call.call_id, call.dialogs)).collect();
-    let mut by_serial: BTreeMap<&str, u32> = BTreeMap::new();
-    for (call_id, dialogs) in &by_call_id {
+    let by_call_id: BTreeMap<String, (String, u32)> = carrier
+        .calls()
+        .into_iter()
+        .map(|call| (call.call_id, (call.to_user, call.dialogs)))
+        .collect();
+    let mut by_leg: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    for (call_id, (number, dialogs)) in &by_call_id {
         let serial = call_id.split('-').next().unwrap_or_default();
-        *by_serial.entry(serial).or_default() += dialogs;
+        *by_leg.entry((serial, number)).or_default() += dialogs;
     }
     let allowed = |serial: &str| u32::from(accepted.contains(serial));
-    by_serial.iter().map(|(serial, dialogs)| dialogs.saturating_sub(allowed(serial))).sum()
+    by_leg.iter().map(|((serial, _), dialogs)| dialogs.saturating_sub(allowed(serial))).sum()
 }
