@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
-use sim::{CallbackReceiver, Carrier, Client};
+use sim::{CallReport, CallbackReceiver, Carrier, Client};
 
-use crate::Fault;
+use crate::{Fault, parties};
 
 /// Records of one page of the history.
 const PAGE: u32 = 1_000;
@@ -28,6 +28,9 @@ pub struct Count {
     /// Calls that were called back as two different events.
     #[serde(skip)]
     callbacks_doubled: usize,
+    /// Calls of a number and of an application whose customer answered.
+    #[serde(skip)]
+    connected: Connected,
     /// Phones that rang and whose call never ended.
     #[serde(skip)]
     left_ringing: u64,
@@ -53,6 +56,7 @@ impl Count {
             records: records.len(),
             callbacks_missing: accepted.iter().filter(|s| !events.contains_key(*s)).count(),
             callbacks_doubled: events.values().filter(|ids| ids.len() > 1).count(),
+            connected: Connected::of(carrier),
             left_ringing: totals.calls - totals.ended,
         })
     }
@@ -62,17 +66,45 @@ impl Count {
     }
 
     pub fn is_well(&self) -> bool {
+        let Connected { managers, applications } = self.connected;
+        eprintln!("chaos: customers answered {managers} managers and {applications} applications");
         if self.callbacks_doubled > 0 || self.left_ringing > 0 {
             let (doubled, left) = (self.callbacks_doubled, self.left_ringing);
             eprintln!("chaos: {doubled} calls called back as two events, {left} phones left");
         }
         self.accepted > 0
+            && managers > 0
+            && applications > 0
             && self.lost == 0
             && self.extra_dialogs == 0
             && self.records == self.accepted
             && self.callbacks_missing == 0
             && self.callbacks_doubled == 0
             && self.left_ringing == 0
+    }
+}
+
+/// Calls of two parties whose customer answered, by who called it.
+#[derive(Clone, Copy)]
+struct Connected {
+    managers: usize,
+    applications: usize,
+}
+
+impl Connected {
+    fn of(carrier: &Carrier) -> Connected {
+        let calls = carrier.calls();
+        let serials = |is_theirs: fn(&CallReport) -> bool| -> BTreeSet<&str> {
+            let theirs = calls.iter().filter(|call| is_theirs(call));
+            theirs.filter_map(|call| call.call_id.split('-').next()).collect()
+        };
+        let with_manager = serials(|call| parties::is_manager(&call.to_user));
+        let answered =
+            serials(|call| parties::is_customer(&call.to_user) && call.answered_at.is_some());
+        Connected {
+            managers: answered.intersection(&with_manager).count(),
+            applications: answered.difference(&with_manager).count(),
+        }
     }
 }
 

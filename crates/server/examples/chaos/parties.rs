@@ -46,6 +46,14 @@ pub fn behave(carrier: &Carrier) {
     }
 }
 
+pub fn is_manager(number: &str) -> bool {
+    MANAGERS.iter().any(|(manager, _)| *manager == number)
+}
+
+pub fn is_customer(number: &str) -> bool {
+    CUSTOMERS.iter().any(|(customer, ..)| *customer == number)
+}
+
 /// Bodies, and how often each is asked for.
 pub fn orders() -> impl Iterator<Item = (u32, Order)> {
     CUSTOMERS.iter().flat_map(|(called, _, share)| {

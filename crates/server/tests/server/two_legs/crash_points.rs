@@ -148,11 +148,9 @@ async fn whatever_kills_it_a_call_of_two_parties_calls_nobody_twice_and_leaves_n
     let mut all: Vec<Death> = deaths().collect();
     all.sort_by_key(|death| !matches!(death.fate, Lonely(_) | WholeOr(_)));
     for (number, death) in (1..).zip(all) {
-        let turns = turns.clone();
-        runs.spawn(async move {
-            let turn = turns.acquire_owned().await.expect("it is never closed");
-            survive(death, number, turn).await;
-        });
+        // Here and not in the run, so that they begin in their order.
+        let turn = turns.clone().acquire_owned().await.expect("it is never closed");
+        runs.spawn(survive(death, number, turn));
     }
     let mut failed = 0;
     while let Some(run) = runs.join_next().await {
@@ -204,11 +202,13 @@ async fn survive(death: Death, number: u8, turn: OwnedSemaphorePermit) {
 }
 
 impl Death {
-    /// Where the INVITE is out when the process dies, nobody has answered it before the restart.
-    fn ring(self) -> Duration {
-        let is_out = self.place.starts_with("invite_after")
-            || matches!(self.fate, Lonely("unknown") | WholeOr("unknown"));
-        if is_out && self.place != "answered_before_commit" { LONG_RING } else { Duration::ZERO }
+    /// Where an INVITE is out when the process dies, nobody has answered it before the restart.
+    fn rings(self) -> (Duration, Duration) {
+        let is_lonely = matches!(self.fate, Lonely("unknown") | WholeOr("unknown"));
+        let callers = is_lonely && self.place != "answered_before_commit";
+        let customers = matches!(self.fate, Both(_)) && self.place.starts_with("invite_after");
+        let ring = |is_long: bool| if is_long { LONG_RING } else { Duration::ZERO };
+        (ring(callers), ring(customers))
     }
 
     /// `None`: until the other side hangs up.
@@ -237,9 +237,10 @@ async fn world_of(death: Death, number: u8) -> World {
     setting.bind = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 9, number)));
     setting.launch = Launch { crash_point: Some(death.place.into()), ..Launch::default() };
     let world = World::with(setting, CarrierConfig::default()).await;
-    let (ring, talk) = (death.ring(), death.talk());
+    let ((ring, customers), talk) = (death.rings(), death.talk());
     world.carrier.behave(MANAGER, Behaviour::Tone { ring, hz: CALLERS_TONE, talk });
-    world.carrier.behave(CALLED, Behaviour::Tone { ring, hz: CALLED_TONE, talk: None });
+    let called = Behaviour::Tone { ring: customers, hz: CALLED_TONE, talk: None };
+    world.carrier.behave(CALLED, called);
     world
 }
 
@@ -256,7 +257,7 @@ impl Phones {
             First::Manager => {}
             First::Softphone => {
                 let phone = softphone(world, None).await;
-                let (ring, talk) = (death.ring(), death.talk());
+                let ((ring, _), talk) = (death.rings(), death.talk());
                 phone.behave(Behaviour::Tone { ring, hz: CALLERS_TONE, talk });
                 phones.softphone = Some(phone);
             }
