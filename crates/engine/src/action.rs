@@ -142,6 +142,13 @@ pub enum LegInput {
     Digit(char),
     /// By SIP INFO, which nobody but the engine carries across.
     InfoDigit(char),
+    /// The engine's own: the INVITE of a leg that races an earlier one has left.
+    Left,
+    /// The engine's own: what the silent leg says that this one is to replace.
+    Earlier {
+        leg: LegId,
+        input: Box<LegInput>,
+    },
     RecordingStarted,
     RecordingFailed,
     /// No common codec, a broken session description, no port.

@@ -21,6 +21,9 @@ use trunk::Trunk;
 /// The most that one claim takes, so that tenants on one trunk take turns.
 const CLAIM_LIMIT: u32 = 32;
 
+/// Routes with weights whose shares are remembered.
+const SHARES: usize = 10_000;
+
 type QueueKey = (TenantId, Route);
 
 #[derive(Debug)]
@@ -71,7 +74,12 @@ struct Queue {
 pub enum Admission {
     Start(TrunkName),
     Wait(Waiting),
-    Full { retry_after_s: u32 },
+}
+
+/// As many calls of the tenant wait as may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueFull {
+    pub retry_after_s: u32,
 }
 
 impl Backlog {
@@ -116,7 +124,7 @@ impl Backlog {
         route: &Route,
         queue_length: u32,
         now: Duration,
-    ) -> Admission {
+    ) -> Result<Admission, QueueFull> {
         let key = (tenant, route.clone());
         let ahead = self
             .queues
@@ -127,7 +135,7 @@ impl Backlog {
         let free = if why.is_none() { self.free_hop(route, now) } else { None };
         if let Some(trunk) = free {
             self.start(tenant, &trunk, 1, now);
-            return Admission::Start(trunk);
+            return Ok(Admission::Start(trunk));
         }
         let why = why.unwrap_or(Waiting::TrunkRate);
         let of_tenant = self.queues.iter().filter(|((of, _), _)| *of == tenant);
@@ -135,10 +143,10 @@ impl Backlog {
         if waiting >= queue_length {
             let per_second =
                 self.tenants.get(&tenant).map_or(1, |p| p.pace.calls_per_second.max(1));
-            return Admission::Full { retry_after_s: (waiting / per_second).clamp(1, 60) };
+            return Err(QueueFull { retry_after_s: (waiting / per_second).clamp(1, 60) });
         }
         self.add_waiting(tenant, route.clone(), 1);
-        Admission::Wait(why)
+        Ok(Admission::Wait(why))
     }
 
     pub fn add_waiting(&mut self, tenant: TenantId, route: Route, calls: u32) {
@@ -394,6 +402,10 @@ impl Backlog {
         }
         let weight = |index: usize| i64::from(route.hops()[index].weight.max(1));
         let fresh = || vec![0; route.hops().len()];
+        if self.shares.len() >= SHARES && !self.shares.contains_key(route) {
+            // Routes come and go with the settings of tenants. Each begins its round anew.
+            self.shares.clear();
+        }
         let shares = self.shares.entry(route.clone()).or_insert_with(fresh);
         for index in &free {
             shares[*index] += weight(*index);

@@ -26,7 +26,7 @@ pub enum Outcome {
     NoResource,
     /// It waited in the queue for as long as it may.
     QueueTimeout,
-    /// A rule of the tenant forbids it.
+    /// A rule of the tenant forbids it, or cut it when the minutes of its day were used up.
     Restricted,
     /// The recording that the tenant demands could not be set up.
     RecordingFailed,

@@ -24,6 +24,7 @@ mod accepting;
 mod arriving;
 mod codes;
 mod guesses;
+mod races;
 mod recent_keys;
 mod running;
 mod slots;
@@ -31,6 +32,7 @@ mod stopping;
 mod trunks;
 use codes::Codes;
 use guesses::Guesses;
+use races::Race;
 use recent_keys::RecentKeys;
 use slots::Slots;
 
@@ -76,6 +78,7 @@ pub struct Engine {
     keys: RecentKeys,
     codes: Codes,
     guesses: Guesses,
+    races: BTreeMap<Serial, Race>,
     /// Calls that wait for trunks for both parties.
     parked: BTreeSet<Serial>,
     /// Unfinished calls of tenants that refuse duplicates.
@@ -143,6 +146,7 @@ impl Engine {
             keys: RecentKeys::default(),
             codes: Codes::default(),
             guesses: Guesses::default(),
+            races: BTreeMap::new(),
             parked: BTreeSet::new(),
             natural: BTreeMap::new(),
             mode: Mode::Running,
@@ -165,7 +169,7 @@ impl Engine {
     pub fn wake_at(&self, now: Now) -> Option<Deadline> {
         let calls = self.timers.first().map(|(due, _)| *due);
         let backlog = self.backlog.wake_at(now.since_start).filter(|_| self.may_claim() > 0);
-        [calls, backlog, self.expiry_at].into_iter().flatten().min()
+        [calls, backlog, self.expiry_at, self.quotas.wake_at()].into_iter().flatten().min()
     }
 
     pub fn poll(&mut self) -> Option<Action> {
@@ -214,7 +218,7 @@ impl Engine {
             Input::Incoming { leg, arrival, source } => self.incoming(leg, arrival, source, now),
             Input::TenantLimits { tenant, limits } => {
                 self.backlog.limit_tenant(tenant, limits);
-                self.quotas.limit(tenant, limits.daily);
+                self.quotas.limit(tenant, limits.daily, now);
             }
             Input::UsedToday { tenant, used } => self.quotas.seed(tenant, used, now),
             Input::Trunk { trunk, pace, up } => self.backlog.set_trunk(trunk, pace, up),
@@ -223,7 +227,10 @@ impl Engine {
                 self.backlog.add_waiting(tenant, route, calls);
                 self.watch_expiry(now);
             }
-            Input::Committed(batch) => self.gate.committed(batch),
+            Input::Committed(batch) => {
+                self.gate.committed(batch);
+                self.decide_races(now);
+            }
             Input::CommitFailed => self.commit_failed(now),
             Input::Drain => self.drain(),
             Input::HangUpAll => self.interrupt_all(now),
@@ -402,6 +409,9 @@ impl Engine {
             if self.mode == Mode::Running && !self.backlog.nothing_waits() {
                 self.ask_expired(now);
             }
+        }
+        for tenant in self.quotas.used_up(now) {
+            self.cut(tenant, now);
         }
         self.keys.forget_old(now);
     }

@@ -90,6 +90,8 @@ pub enum EventKind {
         leg: LegId,
         round: u8,
     },
+    /// It is hung up, since its tenant has no minute left of the day.
+    MinutesUsedUp,
     /// One leg ended; the call may go on.
     LegEnded {
         leg: LegId,
@@ -157,6 +159,7 @@ impl EventKind {
             EventKind::PlayStarted { .. } => "call.play_started",
             EventKind::Digit { .. } => "call.digit",
             EventKind::RoundPlayed { .. } => "call.round_played",
+            EventKind::MinutesUsedUp => "call.minutes_used_up",
             EventKind::LegEnded { .. } => "call.leg_ended",
             EventKind::Ended { .. } => "call.ended",
             EventKind::NewPrefix { .. } => "tenant.new_prefix",

@@ -134,6 +134,21 @@ impl Gate {
         held.chain(std::mem::take(&mut self.replies)).map(|held| held.action).collect()
     }
 
+    /// Whether an INVITE of this call waits for the disk.
+    pub fn holds_dial(&self, call: Serial) -> bool {
+        let held = self.held.get(&call).into_iter().flatten();
+        held.into_iter().any(|held| matches!(held.action, Action::Dial { .. }))
+    }
+
+    /// The INVITE of `leg` is not wanted any more; it waits for the disk, or was never decided.
+    pub fn retract_dial(&mut self, call: Serial, leg: LegId) {
+        let Some(queue) = self.held.get_mut(&call) else { return };
+        queue.retain(|held| held.action != Action::Dial { leg });
+        if queue.is_empty() {
+            self.held.remove(&call);
+        }
+    }
+
     pub fn poll(&mut self) -> Option<Action> {
         self.ready.pop_front().or_else(|| self.claims.pop_front())
     }
@@ -187,6 +202,19 @@ mod tests {
         gate.committed(batch);
         assert_eq!(drain(&mut gate), [dial(2), hang_up(3)]);
         assert!(gate.holds_nothing());
+    }
+
+    #[test]
+    fn an_invite_that_is_taken_back_never_leaves_and_holds_nothing_back() {
+        let mut gate = Gate::default();
+        gate.after_commit(ONE, dial(1));
+        assert!(gate.holds_dial(ONE) && !gate.holds_dial(TWO));
+        gate.retract_dial(ONE, LegId(2));
+        assert!(gate.holds_dial(ONE));
+        gate.retract_dial(ONE, LegId(1));
+        assert!(!gate.holds_dial(ONE) && gate.holds_nothing());
+        gate.act(ONE, hang_up(1));
+        assert_eq!(drain(&mut gate), [hang_up(1)]);
     }
 
     #[test]

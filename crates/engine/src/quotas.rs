@@ -2,9 +2,9 @@
 //!
 //! A day is the tenant's own ([`DailyLimits::day_start_ms`]). A call counts on the day on which it was accepted, its
 //! talk on the day on which it was answered. Calls that are up count as far as they have come, so that many long ones
-//! cannot pass the limit unseen; those that are up when it is reached go on to their end.
+//! cannot pass the limit; those that are up and count today are cut when it is reached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::request::Quota;
@@ -12,8 +12,15 @@ use crate::vocabulary::{DailyLimits, Now, TenantId};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// What is past its end is said this much later: nothing is due at the moment at which it is decided.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
 #[derive(Debug, Default)]
-pub struct Quotas(BTreeMap<TenantId, Usage>);
+pub struct Quotas {
+    tenants: BTreeMap<TenantId, Usage>,
+    /// When the minutes of those run out who are talking, if they go on.
+    ends: BTreeSet<(Duration, TenantId)>,
+}
 
 #[derive(Debug, Default)]
 struct Usage {
@@ -27,6 +34,8 @@ struct Usage {
     talking: u32,
     /// The sum of their answers, on the monotonic clock.
     answered_at: Duration,
+    /// Its place in `Quotas::ends`.
+    ends_at: Option<Duration>,
 }
 
 /// What a day has used so far.
@@ -37,8 +46,12 @@ pub struct Used {
 }
 
 impl Quotas {
-    pub fn limit(&mut self, tenant: TenantId, limits: DailyLimits) {
-        self.0.entry(tenant).or_default().limits = limits;
+    pub fn limit(&mut self, tenant: TenantId, limits: DailyLimits, now: Now) {
+        let usage = self.tenants.entry(tenant).or_default();
+        if usage.limits != limits {
+            usage.limits = limits;
+            self.watch(tenant, now);
+        }
     }
 
     /// What the store counted of today. What is counted here already and is more stands.
@@ -46,6 +59,7 @@ impl Quotas {
         let usage = self.today(tenant, now);
         usage.calls = usage.calls.max(used.calls);
         usage.talked = usage.talked.max(used.talked);
+        self.watch(tenant, now);
     }
 
     /// Which limit is reached and when the day is over, in seconds from 1.
@@ -75,6 +89,7 @@ impl Quotas {
         let usage = self.today(tenant, now);
         usage.talking += 1;
         usage.answered_at += now.since_start;
+        self.watch(tenant, now);
     }
 
     /// A call is over that was [`answered`](Self::answered) at `at`.
@@ -87,15 +102,55 @@ impl Quotas {
         usage.talking = usage.talking.saturating_sub(1);
         usage.answered_at = usage.answered_at.saturating_sub(at.since_start);
         usage.talked += now.since_start.saturating_sub(at.since_start);
+        self.watch(tenant, now);
+    }
+
+    /// Whether a call that was [`answered`](Self::answered) at `at` uses minutes of the day that is counted.
+    pub fn counts_today(&self, tenant: TenantId, at: Now) -> bool {
+        self.tenants.get(&tenant).is_some_and(|usage| at.unix_ms >= usage.day_start_ms)
+    }
+
+    /// When somebody's minutes run out.
+    pub fn wake_at(&self) -> Option<Duration> {
+        self.ends.first().map(|(at, _)| *at)
+    }
+
+    /// Whose minutes have run out; each is said once, and again when another of its calls is answered or ends.
+    pub fn used_up(&mut self, now: Now) -> Vec<TenantId> {
+        let mut used_up = Vec::new();
+        while let Some((at, tenant)) = self.ends.first().copied()
+            && at <= now.since_start
+        {
+            self.ends.pop_first();
+            let usage = self.today(tenant, now);
+            usage.ends_at = None;
+            if usage.talking > 0 && usage.minutes_are_used_up(now) {
+                used_up.push(tenant);
+            }
+        }
+        used_up
+    }
+
+    fn watch(&mut self, tenant: TenantId, now: Now) {
+        let Some(usage) = self.tenants.get_mut(&tenant) else { return };
+        let ends_at = usage.runs_out_at().map(|at| at.max(now.since_start + AT_ONCE));
+        let before = std::mem::replace(&mut usage.ends_at, ends_at);
+        if let Some(before) = before {
+            self.ends.remove(&(before, tenant));
+        }
+        if let Some(ends_at) = ends_at {
+            self.ends.insert((ends_at, tenant));
+        }
     }
 
     /// The usage of the day of `now`; a new day begins with nothing. A clock that steps back over midnight begins no
     /// new day: it must not give the limit a second time.
     fn today(&mut self, tenant: TenantId, now: Now) -> &mut Usage {
-        let usage = self.0.entry(tenant).or_default();
+        let usage = self.tenants.entry(tenant).or_default();
         let day_start_ms = usage.limits.day_start_ms(now.unix_ms);
         if day_start_ms > usage.day_start_ms {
-            *usage = Usage { limits: usage.limits, day_start_ms, ..Usage::default() };
+            let Usage { limits, ends_at, .. } = *usage;
+            *usage = Usage { limits, day_start_ms, ends_at, ..Usage::default() };
         }
         usage
     }
@@ -105,6 +160,12 @@ impl Usage {
     fn minutes_are_used_up(&self, now: Now) -> bool {
         let live = (now.since_start * self.talking).saturating_sub(self.answered_at);
         self.limits.minutes.is_some_and(|limit| self.talked + live >= MINUTE * limit)
+    }
+
+    /// When `minutes_are_used_up`, as long as nobody begins or ends to talk.
+    fn runs_out_at(&self) -> Option<Duration> {
+        let limit = MINUTE * self.limits.minutes.filter(|_| self.talking > 0)?;
+        Some((limit.saturating_sub(self.talked) + self.answered_at) / self.talking + AT_ONCE)
     }
 
     fn seconds_left(&self, now: Now) -> u32 {
@@ -130,7 +191,7 @@ mod tests {
 
     fn quotas(calls: Option<u32>, minutes: Option<u32>, utc_offset_s: i32) -> Quotas {
         let mut quotas = Quotas::default();
-        quotas.limit(T, DailyLimits { calls, minutes, utc_offset_s });
+        quotas.limit(T, DailyLimits { calls, minutes, utc_offset_s }, at(MIDNIGHT));
         quotas
     }
 
@@ -164,7 +225,29 @@ mod tests {
         }
         let much_later = later.later(MINUTE * 60);
         assert!(quotas.forbids_dialling(T, much_later), "what was talked stays talked");
-        assert_eq!(quotas.0[&T].talked, MINUTE * 10);
+        assert_eq!(quotas.tenants[&T].talked, MINUTE * 10);
+    }
+
+    #[test]
+    fn the_end_of_the_minutes_is_known_beforehand_and_said_once() {
+        let mut quotas = quotas(None, Some(10), 0);
+        let begun = at(MIDNIGHT + HOUR_MS);
+        assert_eq!(quotas.wake_at(), None);
+        quotas.answered(T, begun);
+        quotas.answered(T, begun);
+        let end = begun.later(MINUTE * 5 + AT_ONCE);
+        assert_eq!(quotas.wake_at(), Some(end.since_start));
+        assert!(quotas.used_up(begun.later(MINUTE * 4)).is_empty());
+        quotas.hung_up(T, begun, begun.later(MINUTE * 4));
+        let end = begun.later(MINUTE * 6 + AT_ONCE);
+        assert_eq!(quotas.wake_at(), Some(end.since_start), "one talks alone from then on");
+        assert_eq!(quotas.used_up(end), [T]);
+        assert_eq!((quotas.used_up(end), quotas.wake_at()), (vec![], None));
+        quotas.answered(T, end);
+        assert_eq!(quotas.wake_at(), Some(end.since_start + AT_ONCE), "it rang when the day ended");
+        quotas.hung_up(T, end, end);
+        quotas.hung_up(T, begun, end);
+        assert_eq!(quotas.wake_at(), None);
     }
 
     #[test]
@@ -175,7 +258,7 @@ mod tests {
         let today = begun.later(MINUTE * 5);
         assert_eq!(quotas.reached(T, today), None);
         quotas.hung_up(T, begun, today);
-        assert_eq!((quotas.0[&T].talked, quotas.0[&T].talking), (Duration::ZERO, 0));
+        assert_eq!((quotas.tenants[&T].talked, quotas.tenants[&T].talking), (Duration::ZERO, 0));
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub enum Write {
     Accepted { intent: Box<Intent>, idempotency: Option<Idempotency>, started: bool },
     /// An INVITE with its port and bytes; on disk before its first byte leaves.
     Attempt(Box<Attempt>),
+    /// The INVITE of this attempt never leaves: the leg before it showed life in time.
+    Withdrawn { serial: Serial, leg: LegId },
     /// The 2xx's dialog; on disk before the ACK leaves, or before our own 2xx to a caller.
     Answered { serial: Serial, leg: LegId, at_ms: i64, dialog: Vec<u8> },
     /// A tenant cancelled a call that had been started, and it is not over yet: whatever a restart finds of it, it is

@@ -60,6 +60,9 @@ pub(crate) static INSERT: MultiRow = MultiRow::new(
        media = excluded.media"],
     8,
 );
+/// INVITEs that never left.
+pub(crate) static WITHDRAW: MultiRow =
+    MultiRow::new(&["DELETE FROM attempts WHERE leg IN (VALUES {rows})"], 1);
 pub(crate) static INSERT_ANSWER: MultiRow = MultiRow::new(
     &["INSERT INTO answers (serial, leg, at_ms, dialog) VALUES {rows} \
        ON CONFLICT (leg) DO UPDATE SET serial = excluded.serial, at_ms = excluded.at_ms, \
@@ -176,6 +179,10 @@ pub(crate) struct Attempts {
 impl Attempts {
     pub(crate) fn insert(&mut self, attempt: &Attempt) {
         self.attempts.insert((attempt.serial, attempt.leg), attempt.clone());
+    }
+
+    pub(crate) fn withdraw(&mut self, serial: Serial, leg: LegId) {
+        self.attempts.remove(&(serial, leg));
     }
 
     pub(crate) fn answer(&mut self, answer: Answer) {

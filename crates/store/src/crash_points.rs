@@ -180,7 +180,7 @@ fn moments(work: &Work) -> Vec<Moment> {
                 Write::Answered { .. } => Some(Moment::Answered),
                 Write::Cancelled { .. } => Some(Moment::Cancelled),
                 Write::Ended(_) => Some(Moment::Ended),
-                Write::Event { .. } => None,
+                Write::Event { .. } | Write::Withdrawn { .. } => None,
             };
             batch.writes.iter().filter_map(moment).collect()
         }

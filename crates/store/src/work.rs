@@ -133,6 +133,7 @@ fn weight(write: &Write) -> usize {
         Write::Attempt(attempt) => long(attempt.wire.len() + attempt.media.len()),
         Write::Answered { dialog, .. } => long(dialog.len()),
         Write::Accepted { .. }
+        | Write::Withdrawn { .. }
         | Write::Cancelled { .. }
         | Write::Event { .. }
         | Write::Ended(_) => 1,

@@ -11,6 +11,7 @@ pub mod debian;
 pub mod fuzz;
 pub mod hygiene;
 pub mod licences;
+pub mod long_queue;
 pub mod rooms;
 pub mod rubbish;
 pub mod schemathesis;

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use xtask::{chaos, fuzz, hygiene, rubbish, schemathesis, soak, test_run, world};
+use xtask::{chaos, fuzz, hygiene, long_queue, rubbish, schemathesis, soak, test_run, world};
 
 const USAGE: &str = "\
 cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests, 20 kills
@@ -22,6 +22,7 @@ cargo xtask fuzz [--seconds N] [--target T] [--install]
 cargo xtask rubbish [--scale N]    malformed traffic at a running server, N (10) times what the tests throw
 cargo xtask schemathesis [--cases N]
                                    20,000 or N requests made up from /v1/openapi.json (Python and PyPI)
+cargo xtask queue [--calls N]      a start and claims with long queues (P5, O-4): 100,000 and 1,000,000 calls, or N
 cargo xtask soak [--minutes N] [--cps N] [--json]
                                    half of what the server can do, for N minutes (5); what is left of it afterwards
 ";
@@ -33,6 +34,7 @@ enum Command<'a> {
     Hygiene { install: bool },
     Fuzz(fuzz::Plan),
     Rubbish { scale: u32 },
+    Queue { calls: Option<u32> },
     Schemathesis { cases: u32 },
     Chaos { release: bool, arguments: Vec<String> },
     Help,
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Ok(Command::Hygiene { install }) => hygiene::run(install),
         Ok(Command::Fuzz(plan)) => fuzz::run(&plan),
         Ok(Command::Rubbish { scale }) => rubbish::run(scale),
+        Ok(Command::Queue { calls }) => long_queue::run(calls),
         Ok(Command::Schemathesis { cases }) => schemathesis::run(cases),
         Ok(Command::Chaos { release, arguments }) => chaos::run(release, &arguments),
         Ok(Command::Help) => {
@@ -76,6 +79,10 @@ fn parse<'a>(arguments: &'a [&'a str]) -> Result<Command<'a>, String> {
         ["rubbish"] => Ok(Command::Rubbish { scale: 10 }),
         ["rubbish", "--scale", scale] => {
             count("--scale", scale).map(|scale| Command::Rubbish { scale })
+        }
+        ["queue"] => Ok(Command::Queue { calls: None }),
+        ["queue", "--calls", calls] => {
+            count("--calls", calls).map(|calls| Command::Queue { calls: Some(calls) })
         }
         ["schemathesis"] => Ok(Command::Schemathesis { cases: 20_000 }),
         ["schemathesis", "--cases", cases] => {
@@ -173,6 +180,8 @@ mod tests {
             matches!(parse(&["fuzz", "--seconds", "none"]), Err(fault) if fault.contains("none"))
         );
         assert!(matches!(parse(&["rubbish", "--scale", "3"]), Ok(Command::Rubbish { scale: 3 })));
+        assert!(matches!(parse(&["queue"]), Ok(Command::Queue { calls: None })));
+        assert!(parse(&["queue", "--calls", "0"]).is_err());
         assert!(parse(&["schemathesis", "--cases", "0"]).is_err());
         assert!(matches!(parse(&["test", "--filter"]), Err(fault) if fault.contains("--filter")));
         assert!(matches!(

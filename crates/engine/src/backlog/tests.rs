@@ -20,7 +20,7 @@ fn backlog(tenant: Pace, trunk: Pace) -> Backlog {
     backlog
 }
 
-fn admit(backlog: &mut Backlog, tenant: TenantId, now: Duration) -> Admission {
+fn admit(backlog: &mut Backlog, tenant: TenantId, now: Duration) -> Result<Admission, QueueFull> {
     backlog.admit(tenant, &"carrier".into(), 10, now)
 }
 
@@ -28,19 +28,19 @@ fn admit(backlog: &mut Backlog, tenant: TenantId, now: Duration) -> Admission {
 fn says_what_a_call_waits_for() {
     let now = Duration::from_secs(1);
     let mut by_rate = backlog(pace(1, 10), pace(100, 100));
-    assert_eq!(admit(&mut by_rate, T1, now), Admission::Start("carrier".into()));
-    assert_eq!(admit(&mut by_rate, T1, now), Admission::Wait(Waiting::TenantRate));
+    assert_eq!(admit(&mut by_rate, T1, now), Ok(Admission::Start("carrier".into())));
+    assert_eq!(admit(&mut by_rate, T1, now), Ok(Admission::Wait(Waiting::TenantRate)));
     let later = now + Duration::from_secs(1);
     let behind = Waiting::BehindOthers { waiting: 1 };
-    assert_eq!(admit(&mut by_rate, T1, later), Admission::Wait(behind));
+    assert_eq!(admit(&mut by_rate, T1, later), Ok(Admission::Wait(behind)));
 
     let mut by_slots = backlog(pace(100, 10), pace(100, 1));
-    assert_eq!(admit(&mut by_slots, T1, now), Admission::Start("carrier".into()));
-    assert_eq!(admit(&mut by_slots, T2, now), Admission::Wait(Waiting::TrunkConcurrency));
+    assert_eq!(admit(&mut by_slots, T1, now), Ok(Admission::Start("carrier".into())));
+    assert_eq!(admit(&mut by_slots, T2, now), Ok(Admission::Wait(Waiting::TrunkConcurrency)));
 
     let mut down = backlog(pace(100, 10), pace(100, 10));
     down.set_trunk("carrier".into(), pace(100, 10), false);
-    assert_eq!(admit(&mut down, T1, now), Admission::Wait(Waiting::TrunkDown));
+    assert_eq!(admit(&mut down, T1, now), Ok(Admission::Wait(Waiting::TrunkDown)));
     assert_eq!(down.wake_at(now), None);
 }
 
@@ -48,11 +48,11 @@ fn says_what_a_call_waits_for() {
 fn a_full_queue_refuses_and_says_when_to_come_back() {
     let now = Duration::from_secs(1);
     let mut backlog = backlog(pace(2, 1), pace(100, 100));
-    assert_eq!(admit(&mut backlog, T1, now), Admission::Start("carrier".into()));
+    assert_eq!(admit(&mut backlog, T1, now), Ok(Admission::Start("carrier".into())));
     for _ in 0..10 {
-        assert!(matches!(admit(&mut backlog, T1, now), Admission::Wait(_)));
+        assert!(matches!(admit(&mut backlog, T1, now), Ok(Admission::Wait(_))));
     }
-    assert_eq!(admit(&mut backlog, T1, now), Admission::Full { retry_after_s: 5 });
+    assert_eq!(admit(&mut backlog, T1, now), Err(QueueFull { retry_after_s: 5 }));
 }
 
 #[test]

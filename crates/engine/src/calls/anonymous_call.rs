@@ -89,6 +89,7 @@ impl AnonymousCall {
             CallInput::Leg(leg, input) => self.leg(state, leg, input, now, out),
             CallInput::Trunk(trunk) => self.trunk_chosen(state, trunk, now, out),
             CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
+            CallInput::UsedUp => self.used_up(state, now, out),
             CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
             CallInput::Tick { late }
                 if state.until().is_some_and(|until| now.since_start >= until) =>
@@ -229,6 +230,8 @@ impl AnonymousCall {
             | LegInput::Answering { .. }
             | LegInput::Held(_)
             | LegInput::Quiet
+            | LegInput::Left
+            | LegInput::Earlier { .. }
             | LegInput::PlayStarted
             | LegInput::PlayFinished { .. }
             | LegInput::Digit(_)
@@ -305,6 +308,8 @@ impl AnonymousCall {
             | LegInput::Answering { .. }
             | LegInput::Held(_)
             | LegInput::Quiet
+            | LegInput::Left
+            | LegInput::Earlier { .. }
             | LegInput::PlayStarted
             | LegInput::PlayFinished { .. }
             | LegInput::Digit(_)
@@ -336,6 +341,12 @@ impl AnonymousCall {
             | State::Ending(_)
             | State::Over) => state,
         }
+    }
+
+    /// No minute of the tenant's day is left.
+    fn used_up(&mut self, state: State, now: Now, out: &mut Effects) -> State {
+        out.event(EventKind::MinutesUsedUp);
+        self.stop(state, Outcome::Restricted, now, out)
     }
 
     /// Cancelled from outside, or the server stops.

@@ -87,6 +87,7 @@ impl BidirectionalCall {
             CallInput::Leg(leg, input) => self.leg(state, leg, input, now, out),
             CallInput::Trunk(trunk) => self.trunk_chosen(state, trunk, now, out),
             CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
+            CallInput::UsedUp => self.used_up(state, now, out),
             CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
             CallInput::Tick { late }
                 if state.until().is_some_and(|until| now.since_start >= until) =>
@@ -283,6 +284,12 @@ impl BidirectionalCall {
             | State::Ending(_)
             | State::Over) => state,
         }
+    }
+
+    /// No minute of the tenant's day is left.
+    fn used_up(&mut self, state: State, now: Now, out: &mut Effects) -> State {
+        out.event(EventKind::MinutesUsedUp);
+        self.stop(state, Outcome::Restricted, now, out)
     }
 
     /// Cancelled from outside, or the server stops.

@@ -175,6 +175,8 @@ impl Connecting {
             | LegInput::Answered { .. }
             | LegInput::TakenIn
             | LegInput::Answering { .. }
+            | LegInput::Left
+            | LegInput::Earlier { .. }
             | LegInput::PlayStarted
             | LegInput::PlayFinished { .. }
             | LegInput::RecordingStarted

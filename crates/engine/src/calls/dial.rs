@@ -7,6 +7,7 @@
 //!     └───────trunk──── Choosing ◀────────────────┘                  no trunk: over
 //! after a restart:  Resumed ─18x─▶ Ringing
 //! ```
+//! A silent leg is hung up when the INVITE of the next one has left. If it shows life before that, the call stays with it.
 //! Only what a trunk says of itself sends a call to the next one: no sign of life, or a 5xx. What a
 //! person or the network says of the number (486, 603, 480, 404 …) is the answer.
 
@@ -46,6 +47,15 @@ pub(super) struct Dial {
     /// The ring limit: from the first INVITE on.
     until: Option<Deadline>,
     stage: Stage,
+    /// The leg that this one is to replace, until the INVITE has left.
+    silent: Option<Silent>,
+}
+
+/// A leg whose trunk shows no sign of life.
+#[derive(Debug, PartialEq, Eq)]
+struct Silent {
+    leg: LegId,
+    trunk: TrunkName,
 }
 
 /// Who is dialled, and how.
@@ -163,6 +173,7 @@ impl Dial {
             ring_limit,
             until: None,
             stage: Stage::Trying,
+            silent: None,
         };
         dial.open(draft, via, now, out);
         dial
@@ -187,6 +198,7 @@ impl Dial {
             ring_limit: ring_limit(draft),
             until: Some(now.since_start + ring_limit(draft)),
             stage: Stage::Resumed,
+            silent: None,
         }
     }
 
@@ -218,8 +230,10 @@ impl Dial {
     ) -> Step {
         match (&self.stage, input) {
             (_, LegInput::Ended { cause, sip_status, media, then }) => {
-                self.ended(LegEnd { cause, sip_status, media }, then, out)
+                self.ended(LegEnd { cause, sip_status, media }, then, draft, out)
             }
+            (_, LegInput::Earlier { leg, input }) => self.earlier(leg, *input, draft, now, out),
+            (Stage::Sent { .. }, LegInput::Left) => self.left(now, out),
             (Stage::Preparing { .. }, LegInput::Prepared { wire, media }) => {
                 self.prepared(draft, (wire, media), now, out)
             }
@@ -275,6 +289,7 @@ impl Dial {
                 | LegInput::Answering { .. }
                 | LegInput::Held(_)
                 | LegInput::Quiet
+                | LegInput::Left
                 | LegInput::PlayStarted
                 | LegInput::PlayFinished { .. }
                 | LegInput::Digit(_)
@@ -331,19 +346,23 @@ impl Dial {
         now: Now,
         out: &mut Effects,
     ) -> Step {
+        let present = self.trunk();
         match (self.stage, trunk) {
-            (Stage::Choosing { lost }, Some(trunk)) => {
-                let (cause, sip_status) = match &lost {
-                    Some(end) => (end.cause, end.sip_status),
-                    None => {
-                        out.act(Action::HangUp { leg: self.leg });
-                        (Cause::TrunkFailed, None)
-                    }
-                };
+            (Stage::Choosing { lost: Some(LegEnd { cause, sip_status, .. }) }, Some(trunk)) => {
                 let Dial { leg, side, .. } = self;
                 out.event(EventKind::LegEnded { leg, side, cause, sip_status });
                 self.stage = Stage::Trying;
                 self.open(draft, Via::Trunk(trunk), now, out);
+                Step::GoesOn(self)
+            }
+            (Stage::Choosing { lost: None }, Some(trunk)) => {
+                let silent = present.map(|trunk| Silent { leg: self.leg, trunk });
+                self.stage = Stage::Trying;
+                self.open(draft, Via::Trunk(trunk), now, out);
+                if let Some(silent) = &silent {
+                    out.race(silent.leg, self.leg);
+                }
+                self.silent = silent;
                 Step::GoesOn(self)
             }
             (Stage::Choosing { lost: Some(end) }, None) => {
@@ -375,6 +394,11 @@ impl Dial {
         match self.stage {
             Stage::Preparing { until } if until <= now.since_start => failed(Cause::Internal),
             Stage::Sent { .. } if self.until.is_none_or(|until| now.since_start < until) => {
+                if self.silent.is_some() {
+                    // It has not left yet: the disk is slow.
+                    self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+                    return Step::GoesOn(self);
+                }
                 if late <= LATE {
                     return self.silent(out);
                 }
@@ -400,7 +424,10 @@ impl Dial {
         Step::HangUp { leg: self.leg, outcome, cause: None }
     }
 
-    fn ended(mut self, end: LegEnd, then: Then, out: &mut Effects) -> Step {
+    fn ended(mut self, end: LegEnd, then: Then, draft: &mut Draft, out: &mut Effects) -> Step {
+        if let Some(silent) = self.silent.take() {
+            return self.back_to(silent, end, draft, out);
+        }
         let rang = self.stage == Stage::Ringing;
         let resumed = self.stage == Stage::Resumed;
         // Only a final status from the far side says what became of an INVITE that was sent again.
@@ -433,6 +460,69 @@ impl Dial {
             }
             (_, Ways::Trunks { .. } | Ways::Softphone(_)) => over(end),
         }
+    }
+
+    /// The INVITE has left: whatever the silent leg says from now on comes too late.
+    fn left(mut self, now: Now, out: &mut Effects) -> Step {
+        if let Some(Silent { leg, .. }) = self.silent.take() {
+            let (side, cause) = (self.side, Cause::TrunkFailed);
+            out.event(EventKind::LegEnded { leg, side, cause, sip_status: None });
+            out.act(Action::HangUp { leg });
+            self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+        }
+        Step::GoesOn(self)
+    }
+
+    /// What the silent leg says while this one has not left. Where it is more than that its trunk is gone, it lives.
+    fn earlier(
+        mut self,
+        leg: LegId,
+        input: LegInput,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Step {
+        let Some(silent) = self.silent.take_if(|silent| silent.leg == leg) else {
+            return Step::GoesOn(self);
+        };
+        if let LegInput::Ended { cause: cause @ Cause::TrunkFailed, sip_status, .. } = input {
+            out.event(EventKind::LegEnded { leg, side: self.side, cause, sip_status });
+            return Step::GoesOn(self);
+        }
+        let next = self.leg;
+        self.stay_with(silent, draft, out);
+        out.act(Action::HangUp { leg: next });
+        if let Ways::Trunks { tried, .. } = &mut self.ways {
+            tried.pop();
+        }
+        self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+        self.leg_input(input, draft, now, out)
+    }
+
+    /// The leg that was to replace a silent one failed before it left: the silent trunk has the rest of the time.
+    fn back_to(
+        mut self,
+        silent: Silent,
+        end: LegEnd,
+        draft: &mut Draft,
+        out: &mut Effects,
+    ) -> Step {
+        let LegEnd { cause, sip_status, .. } = end;
+        let (leg, side) = (self.leg, self.side);
+        self.stay_with(silent, draft, out);
+        out.event(EventKind::LegEnded { leg, side, cause, sip_status });
+        self.stage = Stage::Trying;
+        Step::GoesOn(self)
+    }
+
+    fn stay_with(&mut self, silent: Silent, draft: &mut Draft, out: &mut Effects) {
+        let Silent { leg, trunk } = silent;
+        out.stay(self.side, trunk.clone(), self.leg);
+        if let Stage::Sent { .. } = self.stage {
+            out.write(Write::Withdrawn { serial: draft.intent.serial, leg: self.leg });
+        }
+        draft.side(self.side).trunk = Some(trunk);
+        self.leg = leg;
     }
 
     /// Nothing at all has come back.

@@ -44,6 +44,8 @@ pub enum CallInput {
     /// The answer to [`Effects::next_trunk`]; `None`: there is none.
     Trunk(Option<TrunkName>),
     Cancel,
+    /// The tenant has used up its day, while the call is up.
+    UsedUp,
     /// The server stops.
     Interrupt,
     /// The room's own deadline, so long after it was due.
@@ -88,6 +90,17 @@ pub(crate) enum Effect {
         tried: Vec<TrunkName>,
         silent: bool,
     },
+    /// `next` is to replace `silent`, which is hung up as soon as the INVITE of `next` has left, or with it.
+    Race {
+        silent: LegId,
+        next: LegId,
+    },
+    /// The silent leg showed life before that: the call stays with it and its trunk, and `next` is not dialled.
+    Stay {
+        side: Side,
+        trunk: TrunkName,
+        next: LegId,
+    },
     /// A slot of a trunk for the caller too, or of none at all. Answered by [`CallInput::Trunks`] in the
     /// same step.
     Trunks {
@@ -131,6 +144,14 @@ impl Effects {
     /// `silent`: the last of `tried` showed no sign of life.
     fn next_trunk(&mut self, side: Side, route: Route, tried: Vec<TrunkName>, silent: bool) {
         self.list.push(Effect::NextTrunk { side, route, tried, silent });
+    }
+
+    fn race(&mut self, silent: LegId, next: LegId) {
+        self.list.push(Effect::Race { silent, next });
+    }
+
+    fn stay(&mut self, side: Side, trunk: TrunkName, next: LegId) {
+        self.list.push(Effect::Stay { side, trunk, next });
     }
 
     /// A trunk for the caller besides the called party's; where not both are free, none is held.

@@ -98,6 +98,8 @@ impl Talk {
             | LegInput::Answered { .. }
             | LegInput::TakenIn
             | LegInput::Answering { .. }
+            | LegInput::Left
+            | LegInput::Earlier { .. }
             | LegInput::PlayStarted
             | LegInput::PlayFinished { .. } => Step::GoesOn(self),
         }

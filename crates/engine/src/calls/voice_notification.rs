@@ -116,6 +116,7 @@ impl VoiceNotification {
             // Nothing of this was asked for.
             CallInput::Trunks(_) | CallInput::PhoneFound(_) | CallInput::Arrived { .. } => state,
             CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
+            CallInput::UsedUp => self.used_up(state, now, out),
             CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
             CallInput::Tick { late }
                 if state.until().is_some_and(|until| now.since_start >= until) =>
@@ -222,6 +223,8 @@ impl VoiceNotification {
                 | LegInput::Answering { .. }
                 | LegInput::Held(_)
                 | LegInput::Quiet
+                | LegInput::Left
+                | LegInput::Earlier { .. }
                 | LegInput::PlayStarted
                 | LegInput::PlayFinished { .. }
                 | LegInput::Digit(_)
@@ -328,6 +331,12 @@ impl VoiceNotification {
         let round = round + 1;
         out.act(Action::Play { leg, play: PlayId(round.into()) });
         State::Playing { leg, round, until }
+    }
+
+    /// No minute of the tenant's day is left.
+    fn used_up(&mut self, state: State, now: Now, out: &mut Effects) -> State {
+        out.event(EventKind::MinutesUsedUp);
+        self.stop(state, Outcome::Restricted, now, out)
     }
 
     /// Cancelled from outside, or the server stops.

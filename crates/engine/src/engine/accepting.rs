@@ -3,7 +3,7 @@
 use super::recent_keys::Recent;
 use super::{Engine, INTENT_WAITS, Mode, Slots, Unwritten, natural_key};
 use crate::action::Action;
-use crate::backlog::Admission;
+use crate::backlog::{Admission, QueueFull};
 use crate::calls::{CallInput, Room};
 use crate::events::EventKind;
 use crate::intent::{AnonymousCall, Idempotency, Intent, Order, OrderKind};
@@ -22,7 +22,7 @@ impl Engine {
         }
         let Request { tenant, limits, idempotency, queue_timeout, order } = request;
         self.backlog.limit_tenant(tenant, limits);
-        self.quotas.limit(tenant, limits.daily);
+        self.quotas.limit(tenant, limits.daily, now);
         if let Some((quota, retry_after_s)) = self.quotas.reached(tenant, now) {
             return self.refuse(ticket, Refusal::DailyLimit { quota, retry_after_s });
         }
@@ -41,11 +41,14 @@ impl Engine {
             };
             return self.expect(ticket, intent, idempotency, call, now);
         }
+        let queue_length = limits.queue_length;
         let admission =
-            self.backlog.admit(tenant, &order.route, limits.queue_length, now.since_start);
-        if let Admission::Full { retry_after_s } = admission {
-            return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
-        }
+            match self.backlog.admit(tenant, &order.route, queue_length, now.since_start) {
+                Ok(admission) => admission,
+                Err(QueueFull { retry_after_s }) => {
+                    return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
+                }
+            };
         let serial = self.taken_up(tenant, limits, idempotency.as_ref(), &order, now);
         let queue_deadline_ms = now.later(queue_timeout).unix_ms;
         let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
@@ -62,7 +65,6 @@ impl Engine {
                 self.insert(serial, Room::new(intent, now), slots, Some(unwritten));
                 self.run(serial, CallInput::Start(trunk), now);
             }
-            Admission::Full { .. } => {}
             Admission::Wait(why) => {
                 self.write_intent(serial, unwritten, now);
                 self.event(tenant, serial, EventKind::Queued { why }, None, now);

@@ -55,7 +55,7 @@ impl Engine {
     fn virtual_number_called(&mut self, leg: LegId, request: Request, source: IpAddr, now: Now) {
         let Request { tenant, limits, idempotency, queue_timeout, order } = request;
         self.backlog.limit_tenant(tenant, limits);
-        self.quotas.limit(tenant, limits.daily);
+        self.quotas.limit(tenant, limits.daily, now);
         if self.quotas.reached(tenant, now).is_some() {
             return self.turn_away(leg, Refused::Forbidden);
         }

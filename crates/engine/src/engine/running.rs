@@ -37,12 +37,15 @@ impl Engine {
             | CallInput::PhoneFound(_)
             | CallInput::Trunk(_)
             | CallInput::Cancel
+            | CallInput::UsedUp
             | CallInput::Interrupt
             | CallInput::Tick { .. } => None,
         };
         let step = AssertUnwindSafe(|| call.room.handle(input, now, &mut effects));
         let held = catch_unwind(step).is_ok();
         if !held {
+            // Its silent leg is among those that are hung up.
+            self.races.remove(&serial);
             effects = Effects::new(self.last_leg);
             let end = LegEnd { cause: Cause::Internal, sip_status: None, media: None };
             let hang_ups = call.legs.iter().map(|leg| Action::HangUp { leg: *leg });
@@ -77,17 +80,25 @@ impl Engine {
                 }
                 Effect::Act(action) => {
                     self.own_leg(serial, &action);
+                    if let Action::HangUp { leg } = &action {
+                        self.hang_up_both(serial, *leg);
+                    }
                     self.gate.act(serial, action);
                 }
                 Effect::AfterCommit(action) => {
-                    if let Action::Dial { leg } = &action {
-                        self.unsent.remove(leg);
-                    }
+                    let dialled =
+                        if let Action::Dial { leg } = &action { Some(*leg) } else { None };
                     self.gate.after_commit(serial, action);
+                    if let Some(leg) = dialled {
+                        self.unsent.remove(&leg);
+                        self.dial_is_held(serial, leg);
+                    }
                 }
                 Effect::NextTrunk { side, route, tried, silent } => {
                     self.next_trunk(serial, side, &route, &tried, silent, now);
                 }
+                Effect::Race { silent, next } => self.race(serial, silent, next),
+                Effect::Stay { side, trunk, next } => self.stay(serial, side, trunk, next, now),
                 Effect::Trunks { caller } => self.two_trunks(serial, &caller, now),
                 Effect::Over(cdr) => {
                     self.flush_intent(serial, now);
@@ -206,6 +217,7 @@ impl Engine {
     }
 
     pub(super) fn over(&mut self, serial: Serial, cdr: Cdr, now: Now) {
+        self.hang_up_silent(serial);
         let Some(call) = self.calls.remove(&serial) else { return };
         if let Some(timer) = call.timer {
             self.timers.remove(&(timer, serial));

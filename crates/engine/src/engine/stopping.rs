@@ -6,7 +6,7 @@ use super::{Call, Engine, Mode};
 use crate::action::Action;
 use crate::calls::CallInput;
 use crate::request::Refusal;
-use crate::vocabulary::{Now, Serial};
+use crate::vocabulary::{Now, Serial, TenantId};
 
 impl Engine {
     /// Nothing that waited for the disk is done. Calls that are up go on; all others are ended, and
@@ -80,6 +80,7 @@ impl Engine {
 
     /// A call that was never dialled leaves no record: the next start finds its intent and makes it.
     fn leave_on_disk(&mut self, serial: Serial) {
+        self.races.remove(&serial);
         let Some(call) = self.calls.remove(&serial) else { return };
         if let Some(timer) = call.timer {
             self.timers.remove(&(timer, serial));
@@ -93,6 +94,19 @@ impl Engine {
         }
         for (ticket, _) in call.unwritten.map(|unwritten| unwritten.tickets).into_iter().flatten() {
             self.refuse(ticket, Refusal::Stopping);
+        }
+    }
+
+    /// The tenant has no minute left today: what is up and counts today ends.
+    pub(super) fn cut(&mut self, tenant: TenantId, now: Now) {
+        let counts = |call: &Call| {
+            let of_tenant = call.room.draft().intent.tenant == tenant;
+            of_tenant && call.answered.is_some_and(|at| self.quotas.counts_today(tenant, at))
+        };
+        let calls = self.calls.iter().filter(|(_, call)| counts(call));
+        let calls: Vec<Serial> = calls.map(|(serial, _)| *serial).collect();
+        for serial in calls {
+            self.run(serial, CallInput::UsedUp, now);
         }
     }
 

@@ -20,6 +20,7 @@ impl Engine {
         if let LegInput::Ended { .. } = &input {
             self.unsent.remove(&leg);
         }
+        let (leg, input) = self.heard_by(serial, leg, input);
         self.run(serial, CallInput::Leg(leg, input), now);
     }
 
@@ -115,6 +116,8 @@ fn seen_of_trunk(input: &LegInput) -> Option<Seen> {
         | LegInput::Held(_)
         | LegInput::Quiet
         | LegInput::InfoDigit(_)
+        | LegInput::Left
+        | LegInput::Earlier { .. }
         | LegInput::PlayStarted
         | LegInput::PlayFinished { .. }
         | LegInput::Digit(_)

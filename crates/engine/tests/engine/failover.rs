@@ -6,8 +6,8 @@ use crate::world::{World, ended, intent, order, pace, request};
 use engine::action::{Claim, Input, LegInput, Redirect, Then};
 use engine::cdr::{Cause, Outcome};
 use engine::intent::Order;
-use engine::vocabulary::{LegId, Side};
-use engine::writes::{Attempt, FoundLeg, Unfinished};
+use engine::vocabulary::{LegId, Serial, Side};
+use engine::writes::{Attempt, FoundLeg, Unfinished, Write};
 
 const NOTHING: [&str; 0] = [];
 
@@ -84,9 +84,10 @@ fn a_trunk_without_a_sign_of_life_is_left_and_its_late_answer_is_hung_up() {
     let mut world = world();
     world.dialled(over("carrier*1,backup*0"));
     world.pass(Duration::from_secs(5));
-    assert_eq!(world.wants(), ["hang up 1", "open 2 to 8899 as 2222201"]);
+    assert_eq!(world.wants(), ["open 2 to 8899 as 2222201"]);
     world.leg(2, prepared());
-    assert_eq!(world.commit(), ["dial 2"]);
+    assert_eq!(world.wants(), NOTHING);
+    assert_eq!(world.commit(), ["dial 2", "hang up 1"]);
     world.leg(1, LegInput::Answered { dialog: vec![3] });
     assert_eq!(world.commit(), NOTHING, "nobody acknowledges the leg that was left");
     world.leg(2, LegInput::Answered { dialog: vec![4] });
@@ -104,7 +105,7 @@ fn the_next_target_of_a_trunk_has_its_time_anew_and_goes_to_disk_first() {
     world.pass(Duration::from_secs(4));
     assert_eq!(world.wants(), NOTHING);
     world.pass(Duration::from_secs(1));
-    assert_eq!(world.wants(), ["hang up 1", "open 2 to 8899 as 2222201"]);
+    assert_eq!(world.wants(), ["open 2 to 8899 as 2222201"]);
 }
 
 #[test]
@@ -241,5 +242,124 @@ fn a_trunk_that_is_silent_after_we_stood_still_is_left_all_the_same() {
     world.dialled(over("carrier*1,backup*0"));
     world.pass(Duration::from_secs(26));
     world.pass(Duration::from_millis(500));
-    assert_eq!(world.wants(), ["hang up 1", "open 2 to 8899 as 2222201"]);
+    assert_eq!(world.wants(), ["open 2 to 8899 as 2222201"]);
+}
+
+/// Leg 1 was silent and leg 2 is being prepared.
+fn racing() -> World {
+    let mut world = world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.wants(), ["open 2 to 8899 as 2222201"]);
+    world
+}
+
+fn answered() -> LegInput {
+    LegInput::Answered { dialog: vec![3] }
+}
+
+#[test]
+fn a_trunk_that_shows_life_before_the_next_invite_is_made_keeps_the_call() {
+    let mut world = racing();
+    world.leg(1, LegInput::Trying);
+    assert_eq!(world.wants(), ["hang up 2"]);
+    world.leg(2, prepared());
+    assert_eq!(world.commit(), NOTHING, "it crossed the hang-up");
+    world.leg(2, ended(Cause::HungUp));
+    world.leg(1, LegInput::Ringing);
+    world.leg(1, answered());
+    assert_eq!(world.commit(), ["acknowledge 1", "play 1 on 1"]);
+    world.leg(1, ended(Cause::Released));
+    assert_eq!(world.record().trunk, Some("carrier".into()));
+    assert!(world.disk.iter().all(|write| !matches!(write, Write::Withdrawn { .. })));
+}
+
+#[test]
+fn a_trunk_that_shows_life_while_the_next_invite_waits_for_the_disk_keeps_the_call() {
+    let lives = [LegInput::Trying, LegInput::Ringing, answered()];
+    for life in lives {
+        let mut world = racing();
+        world.leg(2, prepared());
+        assert_eq!(world.wants(), NOTHING);
+        let is_answer = life == answered();
+        world.leg(1, life);
+        let wants = world.commit();
+        assert_eq!(wants[0], "hang up 2");
+        assert!(!wants.contains(&"dial 2".to_owned()), "never both: {wants:?}");
+        assert_eq!(wants.len() > 1, is_answer, "{wants:?}");
+        let place = |is: fn(&Write) -> bool| world.disk.iter().rposition(is);
+        let attempt = place(|write| matches!(write, Write::Attempt(_)));
+        let withdrawn = place(|write| matches!(write, Write::Withdrawn { leg: LegId(2), .. }));
+        assert!(attempt.is_some() && attempt < withdrawn, "{:?}", world.disk);
+    }
+}
+
+#[test]
+fn what_a_person_says_over_the_silent_trunk_in_time_is_the_answer() {
+    let mut world = racing();
+    world.leg(2, prepared());
+    world.leg(1, refused(Cause::Busy, 486, Then::Nothing));
+    assert_eq!(world.wants(), ["hang up 2"]);
+    let record = world.record();
+    assert_eq!((record.outcome, record.trunk), (Outcome::Refused, Some("carrier".into())));
+}
+
+#[test]
+fn a_silent_trunk_that_fails_meanwhile_leaves_the_call_to_the_next() {
+    let mut world = racing();
+    world.leg(1, refused(Cause::TrunkFailed, 503, Then::Nothing));
+    world.leg(2, prepared());
+    assert_eq!(world.commit(), ["dial 2"], "there is nothing to hang up");
+    world.leg(2, answered());
+    assert_eq!(world.commit(), ["acknowledge 2", "play 1 on 2"]);
+}
+
+#[test]
+fn where_the_next_leg_cannot_be_made_the_silent_trunk_has_the_rest_of_the_time() {
+    let mut world = racing();
+    world.leg(2, ended(Cause::NoResource));
+    assert_eq!(world.wants(), NOTHING);
+    world.leg(1, answered());
+    assert_eq!(world.commit(), ["acknowledge 1", "play 1 on 1"]);
+}
+
+#[test]
+fn who_cancels_during_the_race_ends_both_legs() {
+    for is_prepared in [false, true] {
+        let mut world = racing();
+        if is_prepared {
+            world.leg(2, prepared());
+        }
+        let serial = serial_of(&world);
+        world.cancel(serial);
+        let wants = world.commit();
+        for leg in [1, 2] {
+            let hang_up = format!("hang up {leg}");
+            assert_eq!(wants.iter().filter(|want| **want == hang_up).count(), 1, "{wants:?}");
+        }
+        world.leg(1, ended(Cause::HungUp));
+        world.leg(2, ended(Cause::HungUp));
+        assert_eq!(world.record().outcome, Outcome::Cancelled);
+    }
+}
+
+#[test]
+fn a_disk_that_is_slow_is_not_a_trunk_that_is_silent() {
+    let mut world = racing();
+    world.leg(2, prepared());
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.wants(), NOTHING, "its INVITE has not left");
+    assert_eq!(world.commit(), ["dial 2", "hang up 1"]);
+    world.leg(1, ended(Cause::HungUp));
+    world.leg(2, LegInput::Trying);
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.wants(), NOTHING);
+}
+
+fn serial_of(world: &World) -> Serial {
+    let accepted = world.disk.iter().find_map(|write| match write {
+        Write::Accepted { intent, .. } => Some(intent.serial),
+        _ => None,
+    });
+    accepted.expect("a call was accepted")
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::{TENANT, World, ended, intent, limits, order, pace, request};
-use engine::action::{Claim, Input};
+use engine::action::{Claim, Input, LegInput};
 use engine::cdr::{Cause, Outcome};
 use engine::vocabulary::{DailyLimits, TenantLimits};
 use engine::{Quota, Refusal, Reply, Request, Ticket, Used};
@@ -52,7 +52,7 @@ fn the_call_past_the_days_limit_is_refused_until_the_day_is_over() {
 }
 
 #[test]
-fn minutes_count_while_they_are_talked_and_what_waits_is_restricted() {
+fn minutes_count_while_they_are_talked_what_is_up_is_cut_and_what_waits_is_restricted() {
     let mut world = World::new();
     let one_minute = DailyLimits { minutes: Some(1), ..DailyLimits::default() };
     world.playing(order());
@@ -60,7 +60,10 @@ fn minutes_count_while_they_are_talked_and_what_waits_is_restricted() {
     world.input(Input::Waiting { tenant: TENANT, route: "carrier".into(), calls: 1 });
     world.wants();
     let (claim, Claim::Ready { .. }) = world.claims[0] else { panic!("{:?}", world.claims) };
-    world.pass(Duration::from_secs(61));
+    world.pass(Duration::from_secs(59));
+    assert_eq!(world.wants(), [""; 0]);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.wants(), ["hang up 1"]);
     let asked = world.accept(limited(one_minute));
     world.wants();
     assert_eq!(refused(&world, asked), Some(Quota::Minutes));
@@ -69,11 +72,31 @@ fn minutes_count_while_they_are_talked_and_what_waits_is_restricted() {
     world.input(Input::Claimed { claim, calls: vec![waited] });
     let record = world.record();
     assert_eq!((record.outcome, record.release_reason()), (Outcome::Restricted, "10"));
-    assert_eq!(world.engine.live_calls(), 1, "what is up goes on");
-    world.leg(1, ended(Cause::Released));
+    world.leg(1, ended(Cause::HungUp));
+    world.commit();
+    let records = world.records();
+    let cut = records.last().expect("its record");
+    assert_eq!((cut.outcome, cut.release_reason()), (Outcome::Restricted, "10"));
+    assert!(cut.talk_duration_ms >= 60_000, "{cut:?}");
+    assert!(world.events().contains(&"call.minutes_used_up"));
     let after = world.accept(limited(one_minute));
     world.wants();
     assert_eq!(refused(&world, after), Some(Quota::Minutes));
+}
+
+#[test]
+fn who_answers_when_the_minutes_are_used_up_is_hung_up_at_once() {
+    let mut world = World::new();
+    world.ringing(order());
+    let daily = DailyLimits { minutes: Some(3), ..DailyLimits::default() };
+    world.input(Input::TenantLimits { tenant: TENANT, limits: with(daily) });
+    let used = Used { calls: 1, talked: Duration::from_secs(180) };
+    world.input(Input::UsedToday { tenant: TENANT, used });
+    assert_eq!(world.commit(), [""; 0], "it rings on: nobody talks");
+    world.leg(1, LegInput::Answered { dialog: vec![3] });
+    assert_eq!(world.commit(), ["acknowledge 1", "play 1 on 1"]);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.wants(), ["hang up 1"]);
 }
 
 #[test]

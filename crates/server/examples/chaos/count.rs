@@ -47,6 +47,9 @@ impl Count {
     ) -> Result<Count, Fault> {
         let records = history(client, began_ms).await?;
         let events = events_of_calls(receiver);
+        let connected = Connected::of(carrier);
+        let Connected { managers, applications } = connected;
+        eprintln!("chaos: customers answered {managers} managers and {applications} applications");
         let totals = carrier.totals();
         Ok(Count {
             kills,
@@ -56,7 +59,7 @@ impl Count {
             records: records.len(),
             callbacks_missing: accepted.iter().filter(|s| !events.contains_key(*s)).count(),
             callbacks_doubled: events.values().filter(|ids| ids.len() > 1).count(),
-            connected: Connected::of(carrier),
+            connected,
             left_ringing: totals.calls - totals.ended,
         })
     }
@@ -67,7 +70,6 @@ impl Count {
 
     pub fn is_well(&self) -> bool {
         let Connected { managers, applications } = self.connected;
-        eprintln!("chaos: customers answered {managers} managers and {applications} applications");
         if self.callbacks_doubled > 0 || self.left_ringing > 0 {
             let (doubled, left) = (self.callbacks_doubled, self.left_ringing);
             eprintln!("chaos: {doubled} calls called back as two events, {left} phones left");

@@ -47,6 +47,7 @@ pub fn body(
         | EventKind::Expecting { .. }
         | EventKind::Arrived { .. }
         | EventKind::Held { .. }
+        | EventKind::MinutesUsedUp
         | EventKind::Resumed { .. }
         | EventKind::PlayStarted { .. }
         | EventKind::Digit { .. }

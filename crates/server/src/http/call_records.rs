@@ -231,11 +231,10 @@ pub fn reason_code(cdr: &Cdr) -> u16 {
         Outcome::CallerNoAnswer => 4,
         Outcome::Failed if cdr.dialled_ms.is_some() => 3,
         Outcome::NoAnswer | Outcome::Refused => 5,
-        Outcome::Failed
-        | Outcome::NoResource
-        | Outcome::QueueTimeout
-        | Outcome::Restricted
-        | Outcome::Unused => 6,
+        Outcome::Failed | Outcome::NoResource | Outcome::QueueTimeout | Outcome::Unused => 6,
+        // It was cut when the tenant's minutes were used up.
+        Outcome::Restricted if cdr.talking_ms.is_some() => 10,
+        Outcome::Restricted => 6,
         Outcome::RecordingFailed => 999,
         Outcome::Interrupted | Outcome::Unknown | Outcome::TimeUp => 998,
     }

@@ -14,6 +14,7 @@ mod dns;
 mod endings;
 mod failover;
 mod limits;
+mod long_queue;
 mod media;
 mod memory;
 mod overload;

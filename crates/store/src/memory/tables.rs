@@ -93,6 +93,7 @@ impl Tables {
                 }
                 Write::Attempt(_)
                 | Write::Answered { .. }
+                | Write::Withdrawn { .. }
                 | Write::Cancelled { .. }
                 | Write::Event { .. } => {}
             }
@@ -118,6 +119,7 @@ impl Tables {
                     at_ms: *at_ms,
                     dialog: dialog.clone(),
                 }),
+                Write::Withdrawn { serial, leg } => self.attempts.withdraw(*serial, *leg),
                 Write::Cancelled { serial } => self.intents.cancel(*serial),
                 Write::Event { event, callback } => {
                     let place = self.positions.next(event.tenant);

@@ -79,8 +79,9 @@ struct Rows {
     callback_attempts: Vec<CallbackAttempt>,
     /// Callbacks that `callback_attempts` is about: one statement advances each once.
     attempted: BTreeSet<CallbackId>,
-    cancelled: Vec<SerialRow>,
-    ended: Vec<SerialRow>,
+    withdrawn: Vec<Number>,
+    cancelled: Vec<Number>,
+    ended: Vec<Number>,
     ita_talked: Talked,
 }
 
@@ -104,7 +105,11 @@ impl Rows {
                     let answer = Answer { serial, leg, at_ms, dialog: dialog.clone() };
                     self.answers.insert(leg, answer);
                 }
-                Write::Cancelled { serial } => self.cancelled.push(SerialRow(*serial)),
+                Write::Withdrawn { leg, .. } => {
+                    self.attempts.remove(leg);
+                    self.withdrawn.push(Number(leg.0));
+                }
+                Write::Cancelled { serial } => self.cancelled.push(Number(serial.0)),
                 Write::Event { event, callback } => {
                     let place = positions.next(event.tenant);
                     self.event(place, event, callback.as_deref(), record_of(batch, event));
@@ -112,7 +117,7 @@ impl Rows {
                 }
                 Write::Ended(cdr) => {
                     ita_usage::add(&mut self.ita_talked, cdr);
-                    self.ended.push(SerialRow(cdr.intent.serial));
+                    self.ended.push(Number(cdr.intent.serial.0));
                     self.cdrs.push(CdrRow((**cdr).clone()));
                 }
             }
@@ -146,6 +151,7 @@ impl Rows {
         idempotency::insert(connection, rows.idempotency).await?;
         let attempts = rows.attempts.into_values().map(AttemptRow).collect::<Vec<_>>();
         attempts::INSERT.execute(connection, attempts).await?;
+        attempts::WITHDRAW.execute(connection, rows.withdrawn).await?;
         let answers = rows.answers.into_values().collect::<Vec<_>>();
         attempts::INSERT_ANSWER.execute(connection, answers).await?;
         events::INSERT.execute(connection, rows.events).await?;
@@ -168,16 +174,18 @@ fn record_of<'a>(batch: &'a Batch, event: &Event) -> Option<&'a Cdr> {
         | Write::Accepted { .. }
         | Write::Attempt(_)
         | Write::Answered { .. }
+        | Write::Withdrawn { .. }
         | Write::Cancelled { .. }
         | Write::Event { .. } => None,
     })
 }
 
-struct SerialRow(Serial);
+/// A serial or a leg.
+struct Number(u64);
 
-impl Bind for SerialRow {
+impl Bind for Number {
     fn bind(self, to: &mut Values) {
-        to.push(self.0.0);
+        to.push(self.0);
     }
 }
 

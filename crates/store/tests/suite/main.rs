@@ -15,6 +15,7 @@ mod failure;
 mod fixture;
 mod history;
 mod idempotency;
+mod long_queue;
 mod nouns;
 mod outage;
 #[path = "../postgres/proxy.rs"]

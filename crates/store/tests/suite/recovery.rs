@@ -18,6 +18,7 @@ on_every_store!(
     both_legs_of_a_call_are_found_with_their_sides_and_dialogs,
     a_code_that_nobody_used_never_waits_in_the_queue,
     claimed_and_never_dialled_waits_again,
+    an_invite_that_was_taken_back_before_it_left_is_not_found,
     what_was_cancelled_is_found_and_never_waits_again,
     an_attempt_of_an_ended_call_is_no_call,
     positions_go_on_after_a_restart,
@@ -135,6 +136,24 @@ async fn a_code_that_nobody_used_never_waits_in_the_queue(fixture: Fixture) {
     let [unused, used] = &recovery.unfinished_started[..] else { panic!("{recovery:?}") };
     assert_eq!((&unused.intent, &unused.legs[..]), (&expecting(1), &[][..]));
     assert_eq!(used.legs, [inbound, dialled(attempt(2, 1))], "who came from outside is first");
+}
+
+async fn an_invite_that_was_taken_back_before_it_left_is_not_found(fixture: Fixture) {
+    let store = &fixture.store;
+    let (silent, next) = (attempt(1, 1), attempt(1, 2));
+    let withdrawn = Write::Withdrawn { serial: Serial(1), leg: next.leg };
+    let written = |attempt: &Attempt| Write::Attempt(Box::new(attempt.clone()));
+    store.submit(vec![started(intent(1)), written(&silent)]).await.unwrap();
+    store.submit(vec![written(&next), withdrawn.clone()]).await.unwrap();
+    let other = attempt(1, 3);
+    store.submit(vec![written(&other)]).await.unwrap();
+    let again = Write::Withdrawn { serial: Serial(1), leg: other.leg };
+    store.submit(vec![again, answered(&silent, T0 + 9)]).await.unwrap();
+    let fixture = fixture.crash().await;
+
+    let unfinished = fixture.store.recover().await.unwrap().unfinished_started;
+    let up = FoundLeg { answered: Some((b"tag=far".to_vec(), T0 + 9)), ..dialled(silent) };
+    assert_eq!(unfinished[0].legs, [up]);
 }
 
 async fn what_was_cancelled_is_found_and_never_waits_again(fixture: Fixture) {

@@ -170,7 +170,7 @@ async fn every_outcome_has_its_reason() {
         (Outcome::Failed, 3),
         (Outcome::NoResource, 6),
         (Outcome::QueueTimeout, 6),
-        (Outcome::Restricted, 6),
+        (Outcome::Restricted, 10),
         (Outcome::RecordingFailed, 999),
         (Outcome::Cancelled, 1),
         (Outcome::Interrupted, 998),
@@ -179,6 +179,9 @@ async fn every_outcome_has_its_reason() {
         cdr.outcome = outcome;
         assert_eq!(reason_code(&cdr), reason, "{outcome:?}");
     }
+    cdr.talking_ms = None;
+    cdr.outcome = Outcome::Restricted;
+    assert_eq!(reason_code(&cdr), 6, "it was never dialled");
     cdr.dialled_ms = None;
     cdr.outcome = Outcome::Failed;
     assert_eq!(reason_code(&cdr), 6);

@@ -21,6 +21,13 @@ async fn a_softphone_and_a_customer_hear_each_other() {
     assert!(hears(&called, CALLERS_TONE), "the called party hears the caller: {record}");
     assert_eq!(record["end"]["outcome"], "caller_hung_up");
     assert_eq!(record["end"]["release_reason"], "1");
+    let state = world.client.query_call_state(&serial).await.expect("a reply");
+    let state: Value = state.parse().expect("JSON");
+    let result = &state["result"];
+    assert_eq!(
+        (&state["retCode"], &result["state"], &result["reasonCode"]),
+        (&json!("0"), &json!(3), &json!(1))
+    );
     nothing_is_left(&world).await;
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The caller's number, the called number, and what the record says.
-const TABLE: [(&str, &str, &str); 21] = [
+const TABLE: [(&str, &str, &str); 28] = [
     // The caller's leg fails: nobody else is called.
     ("1486", CALLED, "4"),
     ("1603", CALLED, "4"),
@@ -30,6 +30,16 @@ const TABLE: [(&str, &str, &str); 21] = [
     ("10210440", "101601", "3"),
     // The answer crosses our CANCEL.
     ("1001", "1011", "5"),
+    // A 200 or a BYE is lost on the way, and comes again.
+    ("1023", "100301", "0"),
+    ("100303", "1023", "1"),
+    ("102501", CALLED, "1"),
+    ("10210440", "102501", "0"),
+    // The audio of one is lost for good: the media time-out.
+    ("102201", CALLED, "2"),
+    ("10210440", "102201", "3"),
+    // It takes no re-INVITE; nobody needs one.
+    ("1024", "100301", "0"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,12 +61,39 @@ async fn what_ends_one_leg_ends_the_other() {
             .calls()
             .iter()
             .any(|call| call.call_id.starts_with(&serial) && call.to_user == called);
-        let caller_failed = ["2", "4"].contains(&reason) && caller != "101601";
+        let was_up = ["101601", "102201"].contains(&caller);
+        let caller_failed = ["2", "4"].contains(&reason) && !was_up;
         if caller_failed && other_called {
             wrong.push(format!("{caller} with {called}: the called party was called"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    nothing_is_left(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_softphone_does_ends_the_call_in_the_same_way() {
+    let world = world("ring_limit_s = 3").await;
+    let phone = softphone(&world, None).await;
+    let second = Duration::from_secs(1);
+    let table = [
+        (Behaviour::Refuse { ring: Duration::ZERO, status: 486 }, CALLED, "4"),
+        (Behaviour::Refuse { ring: Duration::ZERO, status: 603 }, CALLED, "4"),
+        (Behaviour::Refuse { ring: Duration::ZERO, status: 503 }, CALLED, "2"),
+        (Behaviour::NoAnswer, CALLED, "4"),
+        (Behaviour::Stuck, CALLED, "2"),
+        (Behaviour::HangUp { talk: second }, "1480", "1"),
+        (Behaviour::Answer { ring: Duration::ZERO }, "1486", "5"),
+        (Behaviour::Answer { ring: Duration::ZERO }, "100301", "0"),
+        (Behaviour::LoseAudio { after: second }, CALLED, "2"),
+    ];
+    for (behaviour, called, reason) in table {
+        let what = format!("{behaviour:?} with {called}");
+        phone.behave(behaviour);
+        let serial = create_call(&world, None, called).await;
+        let record = ended(&world, &serial).await;
+        assert_eq!(record["end"]["release_reason"], reason, "{what}: {record}");
+    }
     nothing_is_left(&world).await;
 }
 

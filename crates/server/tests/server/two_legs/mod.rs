@@ -4,6 +4,9 @@ mod anonymous;
 mod bidirectional;
 pub mod crash_points;
 mod failures;
+mod ita;
+mod pages;
+mod talking;
 
 use std::time::Duration;
 

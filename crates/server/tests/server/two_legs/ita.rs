@@ -1,0 +1,55 @@
+//! The bidirectional call of ITA: both parties see a virtual number, and reach each other by calling it.
+
+use std::time::Duration;
+
+use sim::{AppPhone, AppPhoneConfig};
+
+use super::*;
+
+const MANAGER: &str = "13800000001";
+const VIRTUAL: &str = "95001234";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_party_sees_the_virtual_number_and_reaches_the_other_by_calling_it() {
+    let tenant = format!("bidirectional_call = \"ita\"\nita = {{ numbers = [\"{VIRTUAL}\"] }}");
+    let setting = Setting { trunk: "inbound = true".into(), ..setting("", &tenant) };
+    let world = World::with(setting, CarrierConfig::default()).await;
+    let talk = Some(Duration::from_millis(500));
+    world.carrier.behave(MANAGER, Behaviour::Tone { ring: Duration::ZERO, hz: CALLERS_TONE, talk });
+    let serial = create_call(&world, Some(MANAGER), CALLED).await;
+    ended(&world, &serial).await;
+    for number in [MANAGER, CALLED] {
+        assert_eq!(leg_of(&world, &serial, number).await.from_user, VIRTUAL, "{number}");
+    }
+
+    // The customer calls back, and the manager's phone rings; then somebody calls whom nobody bound.
+    world.carrier.behave(
+        MANAGER,
+        Behaviour::Tone {
+            ring: Duration::ZERO,
+            hz: CALLERS_TONE,
+            talk: Some(Duration::from_secs(3)),
+        },
+    );
+    let customer = AppPhoneConfig { from: CALLED.into(), ..AppPhoneConfig::default() };
+    let customer = AppPhone::start(customer).await.expect("a phone starts");
+    let mut phone = customer.dial(world.server.sip_udp, VIRTUAL).await.expect("it dials");
+    phone.until_answered().await.expect("it is answered");
+    // The manager hangs up.
+    let _ = phone.tone_for(CALLED_TONE, Duration::from_secs(30)).await;
+    let heard = phone.end().await;
+    assert!(hears(&heard, CALLERS_TONE), "the customer hears the manager");
+    let ended = world
+        .carrier
+        .call_ended(|call| call.to_user == MANAGER && !call.call_id.starts_with(&serial));
+    let manager = tokio::time::timeout(PATIENCE, ended).await.expect("the manager's leg ends");
+    assert!(hears(&manager, CALLED_TONE), "the manager hears the customer");
+    assert_eq!(manager.from_user, VIRTUAL);
+
+    let stranger = AppPhoneConfig { from: "13911111111".into(), ..AppPhoneConfig::default() };
+    let stranger = AppPhone::start(stranger).await.expect("a phone starts");
+    let mut phone = stranger.dial(world.server.sip_udp, VIRTUAL).await.expect("it dials");
+    assert!(phone.until_answered().await.is_err());
+    assert_eq!(phone.end().await.status, Some(404));
+    nothing_is_left(&world).await;
+}
