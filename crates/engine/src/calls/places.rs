@@ -191,12 +191,12 @@ impl Places {
         if !self.dials.is_empty() {
             return Step::GoesOn(self);
         }
-        let (outcome, cause) = match self.said {
+        let outcome = match self.said {
             Some(Said { leg, outcome, cause, end }) => {
                 draft.side(self.side).stands(leg, cause, end);
-                (outcome, cause)
+                outcome
             }
-            None => (Outcome::Failed, Cause::Internal),
+            None => Outcome::Failed,
         };
         let outcome = of_party(self.side, outcome);
         if self.leaving.is_empty() {
