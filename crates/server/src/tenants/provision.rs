@@ -81,7 +81,7 @@ impl Provisioner<'_> {
         now_ms: i64,
     ) -> Result<Option<FirstRun>, ProvisionError> {
         self.softphones.load(&self.access.sealer).await?;
-        self.bindings.load().await?;
+        self.bindings.load(now_ms).await?;
         for tenant in &self.config.tenants {
             self.apply(tenant).await?;
         }
