@@ -41,14 +41,14 @@ impl Engine {
             };
             return self.expect(ticket, intent, idempotency, call, now);
         }
-        let queue_length = limits.queue_length;
-        let admission =
-            match self.backlog.admit(tenant, &order.route, queue_length, now.since_start) {
-                Ok(admission) => admission,
-                Err(QueueFull { retry_after_s }) => {
-                    return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
-                }
-            };
+        let (route, caller) = (&order.route, order.caller_route());
+        let (length, now_at) = (limits.queue_length, now.since_start);
+        let admission = match self.backlog.admit(tenant, route, caller, length, now_at) {
+            Ok(admission) => admission,
+            Err(QueueFull { retry_after_s }) => {
+                return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
+            }
+        };
         let serial = self.taken_up(tenant, limits, idempotency.as_ref(), &order, now);
         let queue_deadline_ms = now.later(queue_timeout).unix_ms;
         let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine::action::LegInput;
 use engine::vocabulary::LegId;
+use store::crash_point;
 
 use super::{of_sip, to_media};
 use crate::driver::Driver;
@@ -28,6 +29,7 @@ impl Driver {
         if bridges_are_cut() {
             return;
         }
+        crash_point!("bridge_before");
         let (leg, with) = (to_media(leg), to_media(with));
         self.tell_media(media::Command::Bridge { leg, with });
     }

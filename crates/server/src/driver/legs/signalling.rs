@@ -267,8 +267,18 @@ fn sent(tap: &sip::TapRecord) {
         Some(b"ACK") => crash_point!("ack_after"),
         Some(b"CANCEL") => crash_point!("cancel_after"),
         Some(b"BYE") => crash_point!("bye_after"),
+        Some(b"SIP/2.0") if cfg!(debug_assertions) && is_answer(&tap.bytes) => {
+            crash_point!("answer_after");
+        }
         Some(_) | None => {}
     }
+}
+
+/// Our 200 to a caller's INVITE.
+fn is_answer(message: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(message);
+    let of_invite = |line: &str| line.starts_with("CSeq:") && line.ends_with(" INVITE");
+    head.starts_with("SIP/2.0 200 ") && head.lines().any(of_invite)
 }
 
 /// `Signal=5` of application/dtmf-relay, or the bare digit of application/dtmf.
