@@ -18,6 +18,4 @@ pub use routes::PrefixRoute;
 pub use settings::{Barred, Review, SignatureKind, TenantSettings, is_callable};
 pub use softphones::{NewSoftphone, SoftphoneError, Softphones, open as softphone_password};
 pub use trial_days::TrialDays;
-pub use two_legs::{
-    Anonymous, Bidirectional, BindingMode, Ita, MAX_CODE_PREFIX, NumberList, is_number,
-};
+pub use two_legs::{Anonymous, Bidirectional, BindingMode, Ita, MAX_CODE_PREFIX, is_number};

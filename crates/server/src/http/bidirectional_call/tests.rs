@@ -15,8 +15,7 @@ use crate::config::{Defaults, Fraud};
 use crate::http::testing::{Got, TENANT, World, settings, tenant};
 use crate::http::tests::{CALL_V1, CALL_V3};
 use crate::tenants::{
-    BindingMode, Ita, NewSoftphone, NumberBindings, NumberList, Pair, PrefixRoute, Softphones,
-    TenantSettings,
+    BindingMode, Ita, NewSoftphone, NumberBindings, Pair, PrefixRoute, Softphones, TenantSettings,
 };
 
 const X: &str = "13800000000";
@@ -442,14 +441,15 @@ async fn a_call_to_the_virtual_number_is_for_the_other_party() {
     assert!(arrived(X, "88884432").await.is_none());
     world.reset(|tenant| tenant.settings.ita = pool(&[Y]));
     assert!(arrived(X, "88884432").await.is_none(), "X is none of the tenant's numbers any more");
-    let denied = |number: &str| NumberList { deny: vec![number.into()], ..NumberList::default() };
     for from in ["88884432", "8888888"] {
         world.reset(|tenant| {
-            tenant.settings.ita = Ita { callers: denied("8888888"), ..pool(&[X]) };
+            tenant.settings.ita = pool(&[X]);
+            tenant.settings.ita.callers.deny = vec!["8888888".into()];
         });
         assert!(arrived(X, from).await.is_none(), "callers");
         world.reset(|tenant| {
-            tenant.settings.ita = Ita { callees: denied("88884432"), ..pool(&[X]) };
+            tenant.settings.ita = pool(&[X]);
+            tenant.settings.ita.callees.deny = vec!["88884432".into()];
         });
         assert!(arrived(X, from).await.is_none(), "callees");
         world.reset(|tenant| tenant.settings.ita = pool(&[X]));
