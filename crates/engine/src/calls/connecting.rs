@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::action::{Action, LegInput, Refused};
 use crate::calls::dial::{self, Dial, To};
 use crate::calls::endings::{Endings, leg_over};
-use crate::calls::talk::{ended_by, failed, hold, pressed};
+use crate::calls::talk::{ended_by, failed, held, pressed};
 use crate::calls::{Effects, of_party};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
@@ -62,7 +62,7 @@ impl Waiting {
     }
 
     /// `cause`: what became of the called side.
-    fn end(self, cause: Cause, out: &mut Effects) {
+    pub fn end(self, cause: Cause, out: &mut Effects) {
         match self {
             Waiting::Answered(leg) => out.act(Action::HangUp { leg }),
             Waiting::Unanswered(leg) => {
@@ -153,20 +153,17 @@ impl Connecting {
                 draft.caller.blame(cause);
                 self.both(failed(side), cause, now, out)
             }
-            LegInput::Quiet => {
-                draft.caller.blame(Cause::MediaTimeout);
-                self.both(failed(side), Cause::MediaTimeout, now, out)
-            }
             LegInput::Digit(digit) | LegInput::InfoDigit(digit) => {
                 pressed(side, leg, digit, draft, out);
                 Step::GoesOn(Box::new(self))
             }
-            LegInput::Held(held) => {
-                out.event(hold(held, side, leg));
+            LegInput::Held(on) => {
+                held(on, side, leg, draft, out);
                 Step::GoesOn(Box::new(self))
             }
-            // What crosses a decision that has been made changes nothing.
-            LegInput::Prepared { .. }
+            // What crosses a decision that has been made changes nothing; who waits is not watched.
+            LegInput::Quiet
+            | LegInput::Prepared { .. }
             | LegInput::Challenged { .. }
             | LegInput::Retried { .. }
             | LegInput::Trying

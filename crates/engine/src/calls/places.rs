@@ -25,7 +25,17 @@ pub(super) struct Places {
     /// Told to end.
     leaving: Vec<LegId>,
     /// The answer that says most so far.
-    said: Option<(Outcome, Cause)>,
+    said: Option<Said>,
+}
+
+/// What became of one place.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    leg: LegId,
+    outcome: Outcome,
+    cause: Cause,
+    /// `None` while its leg is told to end.
+    end: Option<(LegEnd, Now)>,
 }
 
 /// What became of a step.
@@ -134,12 +144,14 @@ impl Places {
                 Step::Answered { leg, dialog }
             }
             dial::Step::Over { leg, outcome, end } => {
-                self.says(outcome, end.cause);
+                let cause = end.cause;
+                self.says(Said { leg, outcome, cause, end: Some((end.clone(), now)) });
                 leg_over(self.side, leg, end, draft, now, out);
                 self.one_less(draft, now)
             }
             dial::Step::HangUp { leg, outcome, cause } => {
-                self.says(outcome, cause.unwrap_or(Cause::HungUp));
+                let cause = cause.unwrap_or(Cause::HungUp);
+                self.says(Said { leg, outcome, cause, end: None });
                 out.act(Action::HangUp { leg });
                 self.leaving.push(leg);
                 self.one_less(draft, now)
@@ -159,14 +171,18 @@ impl Places {
             && let Some(place) = self.leaving.iter().position(|left| *left == leg)
         {
             self.leaving.remove(place);
-            leg_over(self.side, leg, LegEnd { cause, sip_status, media }, draft, now, out);
+            let end = LegEnd { cause, sip_status, media };
+            if let Some(said) = self.said.as_mut().filter(|said| said.leg == leg) {
+                said.end = Some((LegEnd { cause: said.cause, ..end.clone() }, now));
+            }
+            leg_over(self.side, leg, end, draft, now, out);
         }
         Step::GoesOn(self)
     }
 
-    fn says(&mut self, outcome: Outcome, cause: Cause) {
-        if self.said.is_none_or(|(_, said)| weight(cause) > weight(said)) {
-            self.said = Some((outcome, cause));
+    fn says(&mut self, said: Said) {
+        if self.said.as_ref().is_none_or(|before| weight(said.cause) > weight(before.cause)) {
+            self.said = Some(said);
         }
     }
 
@@ -175,8 +191,13 @@ impl Places {
         if !self.dials.is_empty() {
             return Step::GoesOn(self);
         }
-        let (outcome, cause) = self.said.unwrap_or((Outcome::Failed, Cause::Internal));
-        draft.side(self.side).blame(cause);
+        let outcome = match self.said {
+            Some(Said { leg, outcome, cause, end }) => {
+                draft.side(self.side).stands(leg, cause, end);
+                outcome
+            }
+            None => Outcome::Failed,
+        };
         let outcome = of_party(self.side, outcome);
         if self.leaving.is_empty() {
             return Step::Over(outcome);

@@ -4,10 +4,18 @@ use std::time::Duration;
 
 use super::{CallerLeg, Cause, Cdr, MediaSummary, Outcome, Progress};
 use crate::intent::Intent;
-use crate::vocabulary::{CallKind, Now, Side, TrunkName};
+use crate::vocabulary::{CallKind, LegId, Now, Side, TrunkName};
 
 /// The longest string of digits that a record keeps; more are events only.
 const DIGITS_KEPT: usize = 128;
+
+/// The most events of one call that a party causes by what it does as often as it likes (keys, hold); each is
+/// written to disk.
+const TOLD: u32 = 500;
+
+/// Keys by INFO of one party that are carried across in a second; a person presses fewer, and a tone of
+/// RFC 4733 with its pause takes longer.
+const KEYS_PER_SECOND: u32 = 20;
 
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -34,6 +42,12 @@ pub struct LegDraft {
     /// Why we ended it, where that says more than that we did.
     named: Option<Cause>,
     end: Option<(LegEnd, Now)>,
+    /// The leg whose end is the party's, where several were dialled and none answered.
+    stands: Option<LegId>,
+    /// Events that the party caused so far, up to [`TOLD`].
+    told: u32,
+    /// A second, by when it began, and the keys that were carried across in it.
+    keys: (Duration, u32),
 }
 
 /// How a leg ended.
@@ -160,14 +174,42 @@ impl LegDraft {
         self.answered_at = Some(now.since_start);
     }
 
+    /// Counts an event that the party caused; `false`: it has caused enough, and this one is not logged.
+    pub fn may_tell(&mut self) -> bool {
+        let may = self.told < TOLD;
+        self.told += u32::from(may);
+        may
+    }
+
+    /// Counts a key that is carried across; `false`: too many came in this second.
+    pub fn may_send_digit(&mut self, now: Now) -> bool {
+        let (began, sent) = self.keys;
+        if now.since_start >= began + Duration::from_secs(1) {
+            self.keys = (now.since_start, 1);
+            return true;
+        }
+        self.keys = (began, sent + 1);
+        sent < KEYS_PER_SECOND
+    }
+
     /// Its leg is told to end for this reason.
     pub fn blame(&mut self, cause: Cause) {
         self.named.get_or_insert(cause);
     }
 
-    /// Its leg is over; the cause that stands. One that was ours to name (no codec in common) says more
+    /// Nobody answered: what became of `leg` stands for the party, whatever its other legs say later.
+    pub fn stands(&mut self, leg: LegId, cause: Cause, end: Option<(LegEnd, Now)>) {
+        self.blame(cause);
+        self.stands = Some(leg);
+        self.end = end;
+    }
+
+    /// A leg of it is over; the cause that stands. One that was ours to name (no codec in common) says more
     /// than "we hung up".
-    pub fn ended(&mut self, end: LegEnd, now: Now) -> Cause {
+    pub fn ended(&mut self, leg: LegId, end: LegEnd, now: Now) -> Cause {
+        if self.stands.is_some_and(|stands| stands != leg) {
+            return end.cause;
+        }
         let cause = self.named.unwrap_or(end.cause);
         self.end = Some((LegEnd { cause, ..end }, now));
         cause

@@ -183,6 +183,50 @@ fn where_no_place_of_a_softphone_answers_the_one_that_says_most_counts() {
     assert_eq!(record.caller.expect("it was dialled").cause, Some(Cause::Declined));
 }
 
+/// Three places of the caller's softphone (legs 1 to 3) are dialled.
+fn three_places() -> World {
+    let mut world = World::new();
+    let serial = world.accepted(order_with(Place::Softphone));
+    world.wants();
+    world.input(Input::PhoneFound { serial, bindings: (1..=3).map(BindingId).collect() });
+    for leg in 1..=3 {
+        world.leg(leg, prepared());
+    }
+    world.commit();
+    world
+}
+
+fn refused(cause: Cause, status: u16) -> LegInput {
+    LegInput::Ended { cause, sip_status: Some(status), media: None, then: Then::Nothing }
+}
+
+#[test]
+fn the_record_names_the_place_that_says_most_and_the_first_that_rang() {
+    let mut world = three_places();
+    let first = world.now.unix_ms;
+    world.leg(1, LegInput::Ringing);
+    world.pass(Duration::from_secs(1));
+    world.leg(2, LegInput::Ringing);
+    world.leg(1, refused(Cause::Declined, 603));
+    world.leg(2, refused(Cause::Busy, 486));
+    world.leg(3, refused(Cause::NotFound, 404));
+    let caller = world.record().caller.expect("it was dialled");
+    assert_eq!((caller.cause, caller.sip_status), (Some(Cause::Declined), Some(603)));
+    assert_eq!(caller.alerting_ms, Some(first));
+
+    let mut world = three_places();
+    world.leg(1, LegInput::Ringing);
+    world.leg(2, refused(Cause::NotFound, 404));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.wants(), ["hang up 3"], "a phone that says nothing has gone");
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.wants(), ["hang up 1"], "it rang long enough");
+    world.leg(1, refused(Cause::HungUp, 487));
+    world.leg(3, refused(Cause::Unavailable, 480));
+    let caller = world.record().caller.expect("it was dialled");
+    assert_eq!((caller.cause, caller.sip_status), (Some(Cause::NoAnswer), Some(487)));
+}
+
 #[test]
 fn a_softphone_that_is_not_registered_fails_the_call_and_nobody_is_dialled() {
     let mut world = World::new();
@@ -280,6 +324,27 @@ fn keys_are_told_with_their_side_and_those_by_info_are_carried_across() {
         })
         .collect();
     assert_eq!(sides, [(Side::Called, '1'), (Side::Called, '2'), (Side::Caller, '3')]);
+}
+
+#[test]
+fn a_party_that_presses_keys_without_end_fills_neither_the_event_log_nor_the_other_line() {
+    let mut world = World::new();
+    talking(&mut world, over_trunks());
+    let before = world.events().len();
+    let mut sent = 0;
+    for n in 0..2_000 {
+        world.leg(1, LegInput::InfoDigit('5'));
+        world.leg(1, LegInput::Held(n % 2 == 0));
+        sent += world.wants().len();
+    }
+    assert_eq!(sent, 20, "so many fit into a second");
+    world.leg(2, LegInput::InfoDigit('7'));
+    world.pass(Duration::from_secs(1));
+    world.leg(1, LegInput::InfoDigit('6'));
+    assert_eq!(world.commit(), ["send 7 to 1", "send 6 to 2"], "carried, and not logged");
+    let keys = world.events().len() - before;
+    assert_eq!(keys, 500 + 1, "each party has its own share");
+    assert_eq!(world.engine.live_calls(), 1);
 }
 
 #[test]

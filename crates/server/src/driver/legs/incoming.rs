@@ -101,6 +101,9 @@ impl Driver {
         }
         let line = self.phones.line();
         let (codecs, srtp) = (line.codecs.clone(), line.srtp);
+        if let Some(entry) = self.legs.0.get_mut(&leg) {
+            (entry.codecs, entry.srtp) = (codecs.clone(), srtp);
+        }
         let (leg, beside) = (to_media(leg), None);
         self.tell_media(match offer {
             Some(offer) => media::Command::Answer { leg, offer: offer.bytes, codecs, srtp, beside },
