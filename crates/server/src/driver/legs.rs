@@ -40,6 +40,8 @@ pub struct Leg {
     told_audio: bool,
     /// Until its INVITE is out.
     dialling: Option<UnderWay>,
+    /// The record of its call is on disk already.
+    outlives: bool,
     /// The far side has put us on hold.
     held: bool,
     /// When SIP last showed that the far side is there.
@@ -108,6 +110,7 @@ impl Legs {
             codec: String::new(),
             told_audio: false,
             dialling: None,
+            outlives: false,
             held: false,
             alive_at: None,
         };

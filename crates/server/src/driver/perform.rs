@@ -53,7 +53,7 @@ impl Driver {
                     tracing::warn!(%trunk, "the trunk asked for rest or was silent: its calls wait or go elsewhere");
                 }
                 Action::Forget { serial } => {
-                    self.settle_refusals(serial);
+                    self.forget(serial);
                     self.fetched.remove(&serial);
                 }
             }

@@ -163,7 +163,7 @@ impl Driver {
             matches!(entry.stage, Stage::Signalling { media: true, .. } | Stage::Binding(_));
         let serial = entry.serial;
         if sip_status.is_some() {
-            self.hold_refusal(serial, leg, end);
+            self.hold_refusal(serial, leg);
         }
         let then = self.then(serial, end);
         if let Some(entry) = self.legs.0.get_mut(&leg) {
@@ -185,13 +185,23 @@ impl Driver {
         }
     }
 
-    /// The far side gets its ACK when the end of its leg is on disk; at once where that can do no harm:
-    /// we took the INVITE back ourselves, or the record is written.
-    fn hold_refusal(&mut self, serial: Serial, leg: LegId, end: &sip::End) {
-        if end.by == sip::EndedBy::Us || self.engine.intent(serial).is_none() {
+    /// The far side gets its ACK when the end of its leg is on disk: at once where the leg has outlived
+    /// the record of its call.
+    fn hold_refusal(&mut self, serial: Serial, leg: LegId) {
+        if self.legs.0.get(&leg).is_some_and(|leg| leg.outlives) {
             self.tell_sip(sip::Command::Settle { leg: to_sip(leg) });
         } else {
             self.refused.entry(serial).or_default().push(leg);
+        }
+    }
+
+    /// The record of the call is on disk.
+    pub(in crate::driver) fn forget(&mut self, serial: Serial) {
+        self.settle_refusals(serial);
+        for leg in self.notes.legs_of(serial) {
+            if let Some(entry) = self.legs.0.get_mut(leg) {
+                entry.outlives = true;
+            }
         }
     }
 
