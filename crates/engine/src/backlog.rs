@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::{Claim, ClaimId};
+use crate::calls::Denied;
 use crate::events::Waiting;
+use crate::intent::Place;
 use crate::route::{Hop, Route};
 use crate::vocabulary::{Pace, TenantId, TenantLimits, TrunkName};
 
@@ -134,7 +136,7 @@ impl Backlog {
         let why = self.obstacle(tenant, route, now).or(behind);
         let free = if why.is_none() { self.free_hop(route, now) } else { None };
         if let Some(trunk) = free {
-            self.start(tenant, &trunk, 1, now);
+            self.start(tenant, Some(&trunk), 1, now);
             return Ok(Admission::Start(trunk));
         }
         let why = why.unwrap_or(Waiting::TrunkRate);
@@ -169,7 +171,7 @@ impl Backlog {
     }
 
     /// A call runs that no claim gave: one that the last run left behind.
-    pub fn adopt(&mut self, tenant: TenantId, trunk: &TrunkName, now: Duration) {
+    pub fn adopt(&mut self, tenant: TenantId, trunk: Option<&TrunkName>, now: Duration) {
         self.start(tenant, trunk, 1, now);
     }
 
@@ -180,19 +182,27 @@ impl Backlog {
         }
     }
 
-    /// Starts a call that cannot wait, whoever else waits, where every limit lets it; over which trunk.
+    /// Starts a call that cannot wait, whoever else waits, where every limit lets it; over which trunk,
+    /// where it needs one.
     pub fn start_now(
         &mut self,
         tenant: TenantId,
-        route: &Route,
+        place: &Place,
         now: Duration,
-    ) -> Option<TrunkName> {
-        if self.obstacle(tenant, route, now).is_some() {
-            return None;
+    ) -> Result<Option<TrunkName>, Denied> {
+        let obstacle = match place {
+            Place::Trunks(route) => self.obstacle(tenant, route, now),
+            Place::Softphone => self.obstacle_of_tenant(tenant, now),
+        };
+        if obstacle.is_some() {
+            return Err(Denied::NoTrunk);
         }
-        let trunk = self.free_hop(route, now)?;
-        self.start(tenant, &trunk, 1, now);
-        Some(trunk)
+        let trunk = match place {
+            Place::Trunks(route) => Some(self.free_hop(route, now).ok_or(Denied::NoTrunk)?),
+            Place::Softphone => None,
+        };
+        self.start(tenant, trunk.as_ref(), 1, now);
+        Ok(trunk)
     }
 
     /// Keeps free what this call waits for, and nothing for any other. Only one at a time: each kept place
@@ -229,7 +239,7 @@ impl Backlog {
             return None;
         }
         let trunk = self.free_trunk(route, now)?;
-        self.start(tenant, &trunk, 1, now);
+        self.start(tenant, Some(&trunk), 1, now);
         Some(trunk)
     }
 
@@ -246,12 +256,15 @@ impl Backlog {
         }
     }
 
-    pub fn ended(&mut self, tenant: TenantId, trunk: &TrunkName, now: Duration) {
+    /// `trunk`: the one that the call held, where it held one.
+    pub fn ended(&mut self, tenant: TenantId, trunk: Option<&TrunkName>, now: Duration) {
         self.running = self.running.saturating_sub(1);
         if let Some(pacer) = self.tenants.get_mut(&tenant) {
             pacer.release(1);
         }
-        self.release_trunk(trunk, now);
+        if let Some(trunk) = trunk {
+            self.release_trunk(trunk, now);
+        }
     }
 
     /// The trunk `from` failed a call: the next one of its route that it has not tried, is in service
@@ -333,7 +346,7 @@ impl Backlog {
         let queue = self.queues.get_mut(&key)?;
         queue.claim = Some(self.last_claim);
         queue.arrived_since_claim = 0;
-        self.start(tenant, &trunk, limit, now);
+        self.start(tenant, Some(&trunk), limit, now);
         self.claims.insert(self.last_claim, Claimed { key: key.clone(), trunk, limit });
         self.served = Some(key);
         Some((limit, (self.last_claim, Claim::Ready { tenant, route, limit })))
@@ -446,12 +459,26 @@ impl Backlog {
         }
     }
 
-    fn start(&mut self, tenant: TenantId, trunk: &TrunkName, calls: u32, now: Duration) {
+    /// What stands in the way of a call that needs no trunk.
+    fn obstacle_of_tenant(&self, tenant: TenantId, now: Duration) -> Option<Waiting> {
+        let Some(tenant) = self.tenants.get(&tenant) else { return Some(Waiting::TenantRate) };
+        if self.draining || self.running >= self.capacity {
+            Some(Waiting::ServerFull)
+        } else if tenant.free_slots() == 0 {
+            Some(Waiting::TenantConcurrency)
+        } else if tenant.may_start(now) == 0 {
+            Some(Waiting::TenantRate)
+        } else {
+            None
+        }
+    }
+
+    fn start(&mut self, tenant: TenantId, trunk: Option<&TrunkName>, calls: u32, now: Duration) {
         self.running += calls;
         if let Some(pacer) = self.tenants.get_mut(&tenant) {
             pacer.start(calls, now);
         }
-        if let Some(trunk) = self.trunks.get_mut(trunk) {
+        if let Some(trunk) = trunk.and_then(|trunk| self.trunks.get_mut(trunk)) {
             trunk.start(calls, now);
         }
     }

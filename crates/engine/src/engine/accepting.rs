@@ -13,6 +13,9 @@ use crate::vocabulary::{Now, Serial, TenantId, TenantLimits};
 /// Where as many codes are out as may be: when to ask again, in seconds.
 const CODES_PASS_S: u32 = 10;
 
+/// The same where nothing ever waits.
+const NO_QUEUE_S: u32 = 60;
+
 impl Engine {
     pub(super) fn accept(&mut self, ticket: Ticket, request: Request, now: Now) {
         match self.refusal_or_replay(&request) {
@@ -42,13 +45,17 @@ impl Engine {
             return self.expect(ticket, intent, idempotency, call, now);
         }
         let queue_length = limits.queue_length;
-        let admission =
-            match self.backlog.admit(tenant, &order.route, queue_length, now.since_start) {
-                Ok(admission) => admission,
-                Err(QueueFull { retry_after_s }) => {
-                    return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
-                }
-            };
+        let admission = match order.place.route() {
+            Some(route) => self.backlog.admit(tenant, route, queue_length, now.since_start),
+            // Nothing waits for a softphone: no order names one, and the queue for it has no place.
+            None => Err(QueueFull { retry_after_s: NO_QUEUE_S }),
+        };
+        let admission = match admission {
+            Ok(admission) => admission,
+            Err(QueueFull { retry_after_s }) => {
+                return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
+            }
+        };
         let serial = self.taken_up(tenant, limits, idempotency.as_ref(), &order, now);
         let queue_deadline_ms = now.later(queue_timeout).unix_ms;
         let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
@@ -61,7 +68,7 @@ impl Engine {
         };
         match admission {
             Admission::Start(trunk) => {
-                let slots = Slots::of(trunk.clone());
+                let slots = Slots::of(Some(trunk.clone()));
                 self.insert(serial, Room::new(intent, now), slots, Some(unwritten));
                 self.run(serial, CallInput::Start(trunk), now);
             }

@@ -40,14 +40,13 @@ impl Engine {
     }
 
     /// The places that the call takes from now on.
-    fn let_through(&mut self, serial: Serial, now: Now) -> Result<TrunkName, Denied> {
+    fn let_through(&mut self, serial: Serial, now: Now) -> Result<Option<TrunkName>, Denied> {
         let call = self.calls.get_mut(&serial).ok_or(Denied::NoTrunk)?;
         let Intent { tenant, order, .. } = &call.room.draft().intent;
         if self.quotas.forbids_dialling(*tenant, now) {
             return Err(Denied::Restricted);
         }
-        let trunk = self.backlog.start_now(*tenant, &order.route, now.since_start);
-        let trunk = trunk.ok_or(Denied::NoTrunk)?;
+        let trunk = self.backlog.start_now(*tenant, &order.place, now.since_start)?;
         call.slots = Slots::of(trunk.clone());
         Ok(trunk)
     }
@@ -59,7 +58,7 @@ impl Engine {
         if self.quotas.reached(tenant, now).is_some() {
             return self.turn_away(leg, Refused::Forbidden);
         }
-        let Some(trunk) = self.backlog.start_now(tenant, &order.route, now.since_start) else {
+        let Ok(trunk) = self.backlog.start_now(tenant, &order.place, now.since_start) else {
             return self.turn_away(leg, Refused::Busy);
         };
         self.quotas.accepted(tenant, now);

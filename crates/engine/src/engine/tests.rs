@@ -7,7 +7,7 @@ use crate::writes::Write;
 
 fn order() -> Order {
     Order {
-        route: "carrier".into(),
+        place: "carrier".into(),
         called: "8899".into(),
         caller_present: "2222201".into(),
         priority: Priority::LAST,

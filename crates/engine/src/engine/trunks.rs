@@ -61,19 +61,22 @@ impl Engine {
         let Intent { tenant, order, .. } = &call.room.draft().intent;
         let (tenant, now_at) = (*tenant, now.since_start);
         let called = match std::mem::replace(&mut call.slots, Slots::None) {
-            Slots::Held { called, .. } => Some(called),
-            Slots::None => self.backlog.retake(tenant, &order.route, now_at),
+            Slots::Held { called, .. } => called,
+            Slots::None => {
+                let route = order.place.route();
+                route.and_then(|route| self.backlog.retake(tenant, route, now_at))
+            }
         };
         let trunks = called.and_then(|called| {
             let caller = self.backlog.take_trunk(caller, now_at);
             if caller.is_none() {
-                self.backlog.ended(tenant, &called, now_at);
+                self.backlog.ended(tenant, Some(&called), now_at);
             }
             Some(TwoTrunks { called, caller: caller? })
         });
         match trunks.clone() {
             Some(TwoTrunks { called, caller }) => {
-                call.slots = Slots::Held { called, caller: Some(caller) };
+                call.slots = Slots::Held { called: Some(called), caller: Some(caller) };
                 self.parked.remove(&serial);
             }
             None => {
@@ -87,7 +90,7 @@ impl Engine {
     pub(super) fn keep_places(&mut self, now: Now) {
         let wants = |serial: &Serial| {
             let Intent { tenant, order, .. } = &self.calls.get(serial)?.room.draft().intent;
-            let (called, caller) = (&order.route, order.caller_route()?);
+            let (called, caller) = (order.place.route()?, order.caller_route()?);
             let open = |route| self.backlog.is_open(route, now.since_start);
             let kept = Kept { tenant: *tenant, called: called.clone(), caller: caller.clone() };
             (open(called) && open(caller)).then_some(kept)

@@ -114,7 +114,7 @@ async fn the_manager_is_called_where_caller_or_else_soft_phone_says() {
     );
     let (order, call) = asked(&world);
     assert_eq!((&*order.called, &*order.caller_present), ("88884432", "2222201"));
-    assert_eq!((order.route.to_string(), call.ita), ("sim".to_owned(), false));
+    assert_eq!((order.place, call.ita), ("sim".into(), false));
     assert_eq!(call.call_data.as_deref(), Some("order 7"));
     let party = dialled(&call);
     assert_eq!((&*party.number, party.place), ("66666666", Place::Softphone));
