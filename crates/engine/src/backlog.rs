@@ -357,7 +357,7 @@ impl Backlog {
     pub fn claimed(&mut self, claim: ClaimId, got: u32, now: Duration) -> Option<TrunkName> {
         let Claimed { key, trunk, limit } = self.claims.remove(&claim)?;
         for _ in got..limit {
-            self.ended(key.0, &trunk, now);
+            self.ended(key.0, Some(&trunk), now);
         }
         let queue = self.queues.get_mut(&key)?;
         queue.claim = None;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use engine::intent::{Idempotency, IdempotencyKey, Order, OrderKind, PlayItem};
+use engine::intent::{Idempotency, IdempotencyKey, Order, OrderKind, Place, PlayItem};
 use engine::vocabulary::{CallKind, DailyLimits, Pace, Priority, Serial, TenantId, TenantLimits};
 use engine::{Refusal, Request};
 use store::Store;
