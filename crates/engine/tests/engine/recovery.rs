@@ -183,8 +183,7 @@ fn a_call_to_a_softphone_that_was_never_dialled_ends_at_once() {
         world.input(Input::Recovered(Box::new(found)));
         assert_eq!(world.wants(), NOTHING, "its caller has gone");
         assert_eq!(world.record().outcome, outcome);
-        world.accepted(crate::world::order());
-        assert!(world.claims.is_empty(), "its place is free");
+        assert!(world.engine.is_idle());
     }
 }
 
