@@ -15,8 +15,11 @@ use crate::route::{Hop, Route};
 use crate::vocabulary::{Pace, TenantId, TenantLimits, TrunkName};
 
 mod pacer;
+mod parked;
 mod trunk;
 use pacer::Pacer;
+use parked::Parked;
+pub use parked::Wanted;
 pub use trunk::Seen;
 use trunk::Trunk;
 
@@ -39,21 +42,11 @@ pub struct Backlog {
     last_claim: ClaimId,
     /// The queue that was served last: the next round begins behind it.
     served: Option<QueueKey>,
-    /// Whose places are kept.
-    kept: Option<Kept>,
+    parked: Parked,
     running: u32,
     /// Calls that ports and descriptors allow.
     capacity: u32,
     draining: bool,
-}
-
-/// A call that waits for a slot of a trunk for each party. What is freed meanwhile is kept for it, or
-/// calls that need one slot would take each as it comes, and it would never find two.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
-    pub tenant: TenantId,
-    pub called: Route,
-    pub caller: Route,
 }
 
 /// A claim that is out: its calls leave by `trunk`.
@@ -94,7 +87,7 @@ impl Backlog {
             shares: BTreeMap::new(),
             last_claim: ClaimId(0),
             served: None,
-            kept: None,
+            parked: Parked::default(),
             running: 0,
             capacity,
             draining: false,
@@ -119,11 +112,13 @@ impl Backlog {
         self.draining = true;
     }
 
-    /// Decides on a new call; counts it as running or waiting unless it is refused.
+    /// Decides on a new call; counts it as running or waiting unless it is refused. A call that needs a
+    /// trunk for its `caller` too may be let through and wait: it is only where it may wait.
     pub fn admit(
         &mut self,
         tenant: TenantId,
         route: &Route,
+        caller: Option<&Route>,
         queue_length: u32,
         now: Duration,
     ) -> Result<Admission, QueueFull> {
@@ -136,17 +131,14 @@ impl Backlog {
         let why = self.obstacle(tenant, route, now).or(behind);
         let free = if why.is_none() { self.free_hop(route, now) } else { None };
         if let Some(trunk) = free {
+            if caller.is_some_and(|caller| !self.is_free_beside(caller, &trunk, now)) {
+                self.room_to_wait(tenant, queue_length)?;
+            }
             self.start(tenant, Some(&trunk), 1, now);
             return Ok(Admission::Start(trunk));
         }
         let why = why.unwrap_or(Waiting::TrunkRate);
-        let of_tenant = self.queues.iter().filter(|((of, _), _)| *of == tenant);
-        let waiting: u32 = of_tenant.map(|(_, queue)| queue.waiting).sum();
-        if waiting >= queue_length {
-            let per_second =
-                self.tenants.get(&tenant).map_or(1, |p| p.pace.calls_per_second.max(1));
-            return Err(QueueFull { retry_after_s: (waiting / per_second).clamp(1, 60) });
-        }
+        self.room_to_wait(tenant, queue_length)?;
         self.add_waiting(tenant, route.clone(), 1);
         Ok(Admission::Wait(why))
     }
@@ -203,32 +195,6 @@ impl Backlog {
         };
         self.start(tenant, trunk.as_ref(), 1, now);
         Ok(trunk)
-    }
-
-    /// Keeps free what this call waits for, and nothing for any other. Only one at a time: each kept place
-    /// is one that nobody uses.
-    pub fn keep(&mut self, wanted: Option<Kept>) {
-        if self.kept == wanted {
-            return;
-        }
-        if let Some(Kept { tenant, called, caller }) = self.kept.take() {
-            self.tenants.get_mut(&tenant).into_iter().for_each(Pacer::keep_none);
-            for trunk in called.trunks().chain(caller.trunks()) {
-                self.trunks.get_mut(trunk).into_iter().for_each(|of| of.pacer.keep_none());
-            }
-        }
-        if let Some(Kept { tenant, called, caller }) = &wanted {
-            self.tenants.get_mut(tenant).into_iter().for_each(|of| of.keep(1));
-            for trunk in called.trunks().chain(caller.trunks()) {
-                self.trunks.get_mut(trunk).into_iter().for_each(|of| of.pacer.keep(1));
-            }
-        }
-        self.kept = wanted;
-    }
-
-    /// Whether one of these trunks is in service, however busy.
-    pub fn is_open(&self, route: &Route, now: Duration) -> bool {
-        self.level(route, now).any(|(_, trunk)| trunk.is_open(now))
     }
 
     /// A call that was let through once and gave its place back wants it again. The rate does not hold
@@ -335,6 +301,7 @@ impl Backlog {
         let (tenant, route) = key.clone();
         let most = most.min(self.tenants.get(&tenant)?.may_start(now));
         let most = most.min(self.capacity.saturating_sub(self.running));
+        let most = most.min(self.may_claim_of(tenant));
         let waiting = self.queues.get(&key)?.waiting;
         let limit = most.min(waiting).min(CLAIM_LIMIT);
         if limit == 0 {
@@ -350,6 +317,13 @@ impl Backlog {
         self.claims.insert(self.last_claim, Claimed { key: key.clone(), trunk, limit });
         self.served = Some(key);
         Some((limit, (self.last_claim, Claim::Ready { tenant, route, limit })))
+    }
+
+    /// What a tenant has parked holds back its own calls and nobody else's.
+    fn may_claim_of(&self, tenant: TenantId) -> u32 {
+        let claims = self.claims.values().filter(|claimed| claimed.key.0 == tenant);
+        let claimed: u32 = claims.map(|claimed| claimed.limit).sum();
+        self.parked.room(tenant).saturating_sub(claimed)
     }
 
     /// The answer to a claim: `got` calls start over the trunk that is returned, the rest of what was
@@ -381,6 +355,9 @@ impl Backlog {
 
     /// `None` where something else than the clock is in the way.
     fn opens_at(&self, tenant: TenantId, route: &Route, now: Duration) -> Option<Duration> {
+        if self.may_claim_of(tenant) == 0 {
+            return None;
+        }
         let tenant = self.tenants.get(&tenant)?;
         if self.running >= self.capacity || tenant.free_slots() == 0 {
             return None;

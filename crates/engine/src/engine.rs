@@ -79,8 +79,6 @@ pub struct Engine {
     codes: Codes,
     guesses: Guesses,
     races: BTreeMap<Serial, Race>,
-    /// Calls that wait for trunks for both parties.
-    parked: BTreeSet<Serial>,
     /// Unfinished calls of tenants that refuse duplicates.
     natural: BTreeMap<NaturalKey, Serial>,
     mode: Mode,
@@ -147,7 +145,6 @@ impl Engine {
             codes: Codes::default(),
             guesses: Guesses::default(),
             races: BTreeMap::new(),
-            parked: BTreeSet::new(),
             natural: BTreeMap::new(),
             mode: Mode::Running,
         }
@@ -367,7 +364,7 @@ impl Engine {
         if self.mode != Mode::Running {
             return;
         }
-        self.keep_places(now);
+        self.backlog.keep_places(now.since_start);
         for (claim, what) in self.backlog.claims(now.since_start, self.may_claim()) {
             self.gate.claim(Action::Claim { claim, what });
         }
@@ -376,8 +373,7 @@ impl Engine {
     /// A backlog without another limit is worked off as fast as INVITEs leave, and no faster: what was
     /// claimed and cannot be sent yet would stand in the way of new calls.
     fn may_claim(&self) -> u32 {
-        let busy = self.unsent.len() + self.parked.len();
-        UNSENT.saturating_sub(busy as u32 + self.backlog.claimed_calls())
+        UNSENT.saturating_sub(self.unsent.len() as u32 + self.backlog.claimed_calls())
     }
 
     fn watch_expiry(&mut self, now: Now) {

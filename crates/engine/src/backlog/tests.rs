@@ -21,7 +21,7 @@ fn backlog(tenant: Pace, trunk: Pace) -> Backlog {
 }
 
 fn admit(backlog: &mut Backlog, tenant: TenantId, now: Duration) -> Result<Admission, QueueFull> {
-    backlog.admit(tenant, &"carrier".into(), 10, now)
+    backlog.admit(tenant, &"carrier".into(), None, 10, now)
 }
 
 #[test]

@@ -44,9 +44,9 @@ impl Engine {
             };
             return self.expect(ticket, intent, idempotency, call, now);
         }
-        let queue_length = limits.queue_length;
+        let (length, now_at) = (limits.queue_length, now.since_start);
         let admission = match order.place.route() {
-            Some(route) => self.backlog.admit(tenant, route, queue_length, now.since_start),
+            Some(route) => self.backlog.admit(tenant, route, order.caller_route(), length, now_at),
             // Nothing waits for a softphone: no order names one, and the queue for it has no place.
             None => Err(QueueFull { retry_after_s: NO_QUEUE_S }),
         };

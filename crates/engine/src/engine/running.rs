@@ -226,7 +226,7 @@ impl Engine {
             self.legs.remove(leg);
             self.unsent.remove(leg);
         }
-        self.parked.remove(&serial);
+        self.backlog.unpark(serial);
         self.codes.forget(serial);
         self.backlog.release(cdr.intent.tenant, call.slots, now.since_start);
         if let Some(at) = call.answered {

@@ -85,7 +85,7 @@ impl Engine {
         if let Some(timer) = call.timer {
             self.timers.remove(&(timer, serial));
         }
-        self.parked.remove(&serial);
+        self.backlog.unpark(serial);
         self.codes.forget(serial);
         for leg in call.legs {
             self.legs.remove(&leg);

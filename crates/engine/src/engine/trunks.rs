@@ -2,7 +2,7 @@
 
 use super::{Engine, Mode, Owner, Slots};
 use crate::action::{Action, LegInput, Then};
-use crate::backlog::{Kept, Seen};
+use crate::backlog::{Seen, Wanted};
 use crate::calls::{CallInput, TwoTrunks};
 use crate::cdr::Cause;
 use crate::intent::Intent;
@@ -56,19 +56,19 @@ impl Engine {
 
     /// A call of two parties that are both dialled over trunks gets a slot for each, or waits with
     /// none: two calls that hold one each and wait for the other's would wait for ever.
-    pub(super) fn two_trunks(&mut self, serial: Serial, caller: &Route, now: Now) {
+    pub(super) fn two_trunks(&mut self, serial: Serial, route: &Route, now: Now) {
         let Some(call) = self.calls.get_mut(&serial) else { return };
         let Intent { tenant, order, .. } = &call.room.draft().intent;
         let (tenant, now_at) = (*tenant, now.since_start);
+        let Some(route_of_called) = order.place.route() else {
+            return self.run(serial, CallInput::Trunks(None), now);
+        };
         let called = match std::mem::replace(&mut call.slots, Slots::None) {
             Slots::Held { called, .. } => called,
-            Slots::None => {
-                let route = order.place.route();
-                route.and_then(|route| self.backlog.retake(tenant, route, now_at))
-            }
+            Slots::None => self.backlog.retake(tenant, route_of_called, now_at),
         };
         let trunks = called.and_then(|called| {
-            let caller = self.backlog.take_trunk(caller, now_at);
+            let caller = self.backlog.take_trunk(route, now_at);
             if caller.is_none() {
                 self.backlog.ended(tenant, Some(&called), now_at);
             }
@@ -77,26 +77,18 @@ impl Engine {
         match trunks.clone() {
             Some(TwoTrunks { called, caller }) => {
                 call.slots = Slots::Held { called: Some(called), caller: Some(caller) };
-                self.parked.remove(&serial);
+                self.backlog.unpark(serial);
             }
             None => {
-                self.parked.insert(serial);
+                let (called, caller) = (route_of_called, route);
+                self.backlog.park(serial, || Wanted {
+                    tenant,
+                    called: called.clone(),
+                    caller: caller.clone(),
+                });
             }
         }
         self.run(serial, CallInput::Trunks(trunks), now);
-    }
-
-    /// The oldest of the calls that wait for two trunks in service has what is freed kept for it.
-    pub(super) fn keep_places(&mut self, now: Now) {
-        let wants = |serial: &Serial| {
-            let Intent { tenant, order, .. } = &self.calls.get(serial)?.room.draft().intent;
-            let (called, caller) = (order.place.route()?, order.caller_route()?);
-            let open = |route| self.backlog.is_open(route, now.since_start);
-            let kept = Kept { tenant: *tenant, called: called.clone(), caller: caller.clone() };
-            (open(called) && open(caller)).then_some(kept)
-        };
-        let kept = self.parked.iter().find_map(wants);
-        self.backlog.keep(kept);
     }
 }
 

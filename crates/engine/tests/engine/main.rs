@@ -5,6 +5,7 @@ mod anonymous_call;
 mod bidirectional_call;
 mod failover;
 mod failures;
+mod parked;
 mod quotas;
 mod recovery;
 mod storm;
