@@ -287,8 +287,8 @@ pub enum Action {
         leg: LegId,
         play: PlayId,
     },
-    /// The only verb that ends a leg, always allowed; an inbound leg that is not answered is refused as
-    /// [`Refused::Busy`].
+    /// The only verb that ends a leg, always allowed. An inbound leg that is not answered is refused with 480, or
+    /// with 503 while its port is being bound.
     HangUp {
         leg: LegId,
     },

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::{Claim, ClaimId};
-use crate::calls::Denied;
 use crate::events::Waiting;
 use crate::intent::Place;
 use crate::route::{Hop, Route};
@@ -175,22 +174,22 @@ impl Backlog {
     }
 
     /// Starts a call that cannot wait, whoever else waits, where every limit lets it; over which trunk,
-    /// where it needs one.
+    /// where it needs one, or why not.
     pub fn start_now(
         &mut self,
         tenant: TenantId,
         place: &Place,
         now: Duration,
-    ) -> Result<Option<TrunkName>, Denied> {
+    ) -> Result<Option<TrunkName>, Waiting> {
         let obstacle = match place {
             Place::Trunks(route) => self.obstacle(tenant, route, now),
             Place::Softphone => self.obstacle_of_tenant(tenant, now),
         };
-        if obstacle.is_some() {
-            return Err(Denied::NoTrunk);
+        if let Some(why) = obstacle {
+            return Err(why);
         }
         let trunk = match place {
-            Place::Trunks(route) => Some(self.free_hop(route, now).ok_or(Denied::NoTrunk)?),
+            Place::Trunks(route) => Some(self.free_hop(route, now).ok_or(Waiting::TrunkRate)?),
             Place::Softphone => None,
         };
         self.start(tenant, trunk.as_ref(), 1, now);

@@ -30,7 +30,7 @@ pub enum Outcome {
     Restricted,
     /// The recording that the tenant demands could not be set up.
     RecordingFailed,
-    /// Cancelled through `/v1/calls/{serial}/cancel` before it was answered.
+    /// Cancelled through `/v1/calls/{serial}/cancel`: while it waited, was dialled or was up.
     Cancelled,
     /// The server stopped while it was up.
     Interrupted,

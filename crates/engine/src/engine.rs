@@ -304,7 +304,13 @@ impl Engine {
                     return;
                 };
                 for intent in calls {
-                    self.start_claimed(intent, &trunk, now);
+                    match self.mode {
+                        Mode::Running => self.start_claimed(intent, &trunk, now),
+                        // The next start finds it on disk and makes it.
+                        Mode::Draining | Mode::Broken => {
+                            self.backlog.ended(intent.tenant, Some(&trunk), now.since_start);
+                        }
+                    }
                 }
             }
             Some(Asked::Expired) => {

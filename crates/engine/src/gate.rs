@@ -58,19 +58,11 @@ impl Gate {
     /// for the disk when its leg is told to end never leaves: nobody's phone rings for a moment.
     pub fn act(&mut self, call: Serial, action: Action) {
         if let Action::HangUp { leg } = &action {
-            self.take_back(call, *leg);
+            self.retract_dial(call, *leg);
         }
         match self.held.get_mut(&call) {
             Some(queue) => queue.push_back(Held { after: BatchNumber(0), action }),
             None => self.ready.push_back(action),
-        }
-    }
-
-    fn take_back(&mut self, call: Serial, leg: LegId) {
-        let Some(queue) = self.held.get_mut(&call) else { return };
-        queue.retain(|held| held.action != Action::Dial { leg });
-        if queue.is_empty() {
-            self.held.remove(&call);
         }
     }
 

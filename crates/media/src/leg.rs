@@ -406,7 +406,8 @@ impl Leg {
         if (tick.number + self.report_phase).is_multiple_of(REPORT_TICKS) {
             self.send_report(false, cx.shared);
         }
-        let expected = self.agreement().is_some_and(|agreement| {
+        // Nobody is watched before it is up: without an agreement by then, nothing will ever come.
+        let expected = self.agreement().is_none_or(|agreement| {
             agreement.direction == Direction::SendRecv && agreement.remote.is_some()
         });
         let heard = self.packets_heard();

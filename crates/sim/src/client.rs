@@ -68,6 +68,19 @@ pub struct Reply {
     pub replied_at: Moment,
 }
 
+/// An anonymous call that waits for its caller.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExpectedCall {
+    #[serde(rename = "callSerialNo")]
+    pub serial: String,
+    /// Where the code is dialled.
+    #[serde(rename = "sipServiceAddress")]
+    pub service: std::net::SocketAddr,
+    #[serde(rename = "accesscode")]
+    pub code: String,
+}
+
 impl Reply {
     /// The body as JSON of this shape.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
@@ -93,6 +106,23 @@ impl Reply {
         match created.result {
             Some(result) if created.ret_code == "0" => Ok(result.call_serial_no),
             Some(_) | None => Err(self.refused(created.ret_code, created.ret_msg)),
+        }
+    }
+
+    /// `resultData` of an anonymous call that was accepted.
+    pub fn expected_call(&self) -> Result<ExpectedCall, ClientError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Created {
+            result_code: String,
+            #[serde(default)]
+            result_desc: String,
+            result_data: Option<ExpectedCall>,
+        }
+        let created: Created = self.ok()?.parse()?;
+        match created.result_data {
+            Some(expected) if created.result_code == "0" => Ok(expected),
+            Some(_) | None => Err(self.refused(created.result_code, created.result_desc)),
         }
     }
 
@@ -224,8 +254,9 @@ impl Client {
     pub async fn create_anonymous_call(
         &self,
         body: impl Into<String>,
+        idempotency_key: Option<&str>,
     ) -> Result<Reply, ClientError> {
-        self.api(CREATE_ANONYMOUS, body.into(), None).await
+        self.api(CREATE_ANONYMOUS, body.into(), idempotency_key).await
     }
 
     /// queryCallState v1.

@@ -152,6 +152,13 @@ impl Desk {
         wanted(&said)
     }
 
+    /// What the registrar says next, from now on.
+    pub fn next_word(&self) -> watch::Receiver<Registrar> {
+        let mut registrar = self.registrar.clone();
+        registrar.mark_unchanged();
+        registrar
+    }
+
     /// Sends an INVITE; what comes of it is the phone's to hear.
     pub async fn dial(&self, dial: Dial<'_>) -> Result<Phone, DialError> {
         let leg = LegId(self.legs.fetch_add(1, Ordering::Relaxed) + 1);

@@ -105,6 +105,15 @@ impl Softphone {
         }
     }
 
+    /// The same, and waits for what this registration comes to: the registrar may have been restarted.
+    pub async fn register_again(&self) -> Result<u32, RegistrationFailure> {
+        let mut word = self.desk.next_word();
+        self.register();
+        // Where the line is closed, `registered` says so.
+        let _ = word.changed().await;
+        self.registered().await
+    }
+
     /// Waits for the registrar's word: the seconds that the registration lives, or why it is not up.
     pub async fn registered(&self) -> Result<u32, RegistrationFailure> {
         let said = self.desk.registrar(|said| match said {

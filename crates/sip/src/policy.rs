@@ -75,7 +75,8 @@ pub struct StrangerPolicy {
     /// Wrong numbers ([`crate::Command::TurnAway`]) of one address (of IPv6: one /64) within five
     /// minutes; what it sends then is refused like a wrong number, until they are over.
     pub guesses_per_source: u32,
-    /// Wrong numbers of all together; strangers get 503 then, until the five minutes are over.
+    /// Wrong numbers of all together; strangers get 503 then, until the five minutes are over. Addresses are easily
+    /// forged: far above what an honest day brings, and above what the caller itself limits.
     pub guesses_in_all: u32,
     /// INVITEs that may wait for the caller's first word at a time; one more gets 503. One that waits
     /// for 10 s is refused with 480.
@@ -84,7 +85,7 @@ pub struct StrangerPolicy {
 
 impl Default for StrangerPolicy {
     fn default() -> StrangerPolicy {
-        StrangerPolicy { guesses_per_source: 20, guesses_in_all: 2000, max_undecided: 512 }
+        StrangerPolicy { guesses_per_source: 20, guesses_in_all: 100_000, max_undecided: 512 }
     }
 }
 

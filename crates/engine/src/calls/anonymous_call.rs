@@ -164,13 +164,9 @@ impl AnonymousCall {
                 out.act(Action::TakeIn { leg: caller, serial });
                 State::TakingIn { caller, trunk, until: now.since_start + LOCAL_STEP }
             }
-            Err(denied) => {
-                let (with, outcome) = match denied {
-                    Denied::Restricted => (Refused::Forbidden, Outcome::Restricted),
-                    Denied::NoTrunk => (Refused::Busy, Outcome::NoResource),
-                };
-                out.act(Action::Refuse { leg: caller, with });
-                self.over(outcome, now, out)
+            Err(Denied::Restricted) => {
+                out.act(Action::Refuse { leg: caller, with: Refused::Forbidden });
+                self.over(Outcome::Restricted, now, out)
             }
         }
     }
@@ -346,13 +342,18 @@ impl AnonymousCall {
             LegInput::Ended { cause, sip_status, media, .. } if leg == caller || leg == called => {
                 let end = LegEnd { cause, sip_status, media };
                 leg_over(side, leg, end, &mut self.draft, now, out);
-                let outcome = ended_by(side, cause);
-                State::Ending(Endings::hang_up(vec![other], outcome, now, out))
+                match side {
+                    Side::Caller => out.act(Action::HangUp { leg: called }),
+                    Side::Called => Waiting::Unanswered(caller).end(cause, out),
+                }
+                State::Ending(Endings::of(vec![other], ended_by(side, cause), now))
             }
             LegInput::MediaFailed(cause) if leg == caller || leg == called => {
                 self.draft.side(side).blame(cause);
+                out.act(Action::HangUp { leg: called });
+                Waiting::Unanswered(caller).end(cause, out);
                 let both = vec![(Side::Caller, caller), (Side::Called, called)];
-                State::Ending(Endings::hang_up(both, failed(side), now, out))
+                State::Ending(Endings::of(both, failed(side), now))
             }
             LegInput::Prepared { .. }
             | LegInput::Challenged { .. }

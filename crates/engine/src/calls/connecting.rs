@@ -14,7 +14,7 @@ use crate::action::{Action, LegInput, Refused};
 use crate::calls::Effects;
 use crate::calls::endings::{Endings, leg_over};
 use crate::calls::places::{self, Places};
-use crate::calls::talk::{ended_by, failed, hold, pressed};
+use crate::calls::talk::{ended_by, failed, held, pressed};
 use crate::calls::way::To;
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
@@ -63,7 +63,7 @@ impl Waiting {
     }
 
     /// `cause`: what became of the called side.
-    fn end(self, cause: Cause, out: &mut Effects) {
+    pub fn end(self, cause: Cause, out: &mut Effects) {
         match self {
             Waiting::Answered(leg) => out.act(Action::HangUp { leg }),
             Waiting::Unanswered(leg) => {
@@ -148,20 +148,17 @@ impl Connecting {
                 draft.caller.blame(cause);
                 self.both(failed(side), cause, now, out)
             }
-            LegInput::Quiet => {
-                draft.caller.blame(Cause::MediaTimeout);
-                self.both(failed(side), Cause::MediaTimeout, now, out)
-            }
             LegInput::Digit(digit) | LegInput::InfoDigit(digit) => {
                 pressed(side, leg, digit, draft, out);
                 Step::GoesOn(Box::new(self))
             }
-            LegInput::Held(held) => {
-                out.event(hold(held, side, leg));
+            LegInput::Held(on) => {
+                held(on, side, leg, draft, out);
                 Step::GoesOn(Box::new(self))
             }
-            // What crosses a decision that has been made changes nothing.
-            LegInput::Prepared { .. }
+            // What crosses a decision that has been made changes nothing; who waits is not watched.
+            LegInput::Quiet
+            | LegInput::Prepared { .. }
             | LegInput::Challenged { .. }
             | LegInput::Retried { .. }
             | LegInput::Trying

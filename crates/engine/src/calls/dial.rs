@@ -288,7 +288,7 @@ impl Dial {
 
     fn rings(&mut self, draft: &mut Draft, now: Now, out: &mut Effects) {
         if self.stage != Stage::Ringing {
-            draft.side(self.side).alerting_ms = Some(now.unix_ms);
+            draft.side(self.side).alerting_ms.get_or_insert(now.unix_ms);
             out.event(EventKind::Ringing { leg: self.leg, side: self.side });
             self.stage = Stage::Ringing;
         }

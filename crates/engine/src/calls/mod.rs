@@ -67,8 +67,6 @@ pub struct TwoTrunks {
 pub enum Denied {
     /// The tenant has used up its day.
     Restricted,
-    /// Nothing is free for it.
-    NoTrunk,
 }
 
 /// What a room wants, in order.

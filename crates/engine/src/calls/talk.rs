@@ -82,11 +82,13 @@ impl Talk {
             }
             LegInput::InfoDigit(digit) => {
                 pressed(side, leg, digit, draft, out);
-                out.act(Action::SendDigit { leg: other.1, digit });
+                if draft.side(side).may_send_digit(now) {
+                    out.act(Action::SendDigit { leg: other.1, digit });
+                }
                 Step::GoesOn(self)
             }
-            LegInput::Held(held) => {
-                out.event(hold(held, side, leg));
+            LegInput::Held(on) => {
+                held(on, side, leg, draft, out);
                 Step::GoesOn(self)
             }
             LegInput::Prepared { .. }
@@ -161,9 +163,16 @@ pub(super) fn pressed(side: Side, leg: LegId, digit: char, draft: &mut Draft, ou
     if side == Side::Called {
         draft.digit(digit);
     }
-    out.event(EventKind::Digit { leg, side, digit });
+    if draft.side(side).may_tell() {
+        out.event(EventKind::Digit { leg, side, digit });
+    }
 }
 
-pub(super) fn hold(held: bool, side: Side, leg: LegId) -> EventKind {
-    if held { EventKind::Held { leg, side } } else { EventKind::Resumed { leg, side } }
+/// A party put the other on hold, or took it back.
+pub(super) fn held(on: bool, side: Side, leg: LegId, draft: &mut Draft, out: &mut Effects) {
+    if draft.side(side).may_tell() {
+        let kind =
+            if on { EventKind::Held { leg, side } } else { EventKind::Resumed { leg, side } };
+        out.event(kind);
+    }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::action::{Action, LegInput, PlayId};
 use crate::calls::dial::{Dial, Step};
+use crate::calls::talk::pressed;
 use crate::calls::way::{To, Way};
 use crate::calls::{CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
@@ -198,8 +199,7 @@ impl VoiceNotification {
                 state @ (Playing { .. } | Ending { .. }),
                 LegInput::Digit(digit) | LegInput::InfoDigit(digit),
             ) => {
-                self.draft.digit(digit);
-                out.event(EventKind::Digit { leg, side: Side::Called, digit });
+                pressed(Side::Called, leg, digit, &mut self.draft, out);
                 state
             }
             (state @ (Playing { .. } | Ending { .. }), LegInput::RecordingStarted) => {

@@ -9,6 +9,14 @@ use crate::vocabulary::{CallKind, Now, Side, TrunkName};
 /// The longest string of digits that a record keeps; more are events only.
 const DIGITS_KEPT: usize = 128;
 
+/// The most events of one call that a party causes by what it does as often as it likes (keys, hold); each is
+/// written to disk.
+const TOLD: u32 = 500;
+
+/// Keys by INFO of one party that are carried across in a second; a person presses fewer, and a tone of
+/// RFC 4733 with its pause takes longer.
+const KEYS_PER_SECOND: u32 = 20;
+
 #[derive(Debug, Clone)]
 pub struct Draft {
     pub intent: Intent,
@@ -34,6 +42,10 @@ pub struct LegDraft {
     /// Why we ended it, where that says more than that we did.
     named: Option<Cause>,
     end: Option<(LegEnd, Now)>,
+    /// Events that the party caused so far, up to [`TOLD`].
+    told: u32,
+    /// A second, by when it began, and the keys that were carried across in it.
+    keys: (Duration, u32),
 }
 
 /// How a leg ended.
@@ -158,6 +170,24 @@ impl LegDraft {
     pub fn answered(&mut self, now: Now) {
         self.talking_ms = Some(now.unix_ms);
         self.answered_at = Some(now.since_start);
+    }
+
+    /// Counts an event that the party caused; `false`: it has caused enough, and this one is not logged.
+    pub fn may_tell(&mut self) -> bool {
+        let may = self.told < TOLD;
+        self.told += u32::from(may);
+        may
+    }
+
+    /// Counts a key that is carried across; `false`: too many came in this second.
+    pub fn may_send_digit(&mut self, now: Now) -> bool {
+        let (began, sent) = self.keys;
+        if now.since_start >= began + Duration::from_secs(1) {
+            self.keys = (now.since_start, 1);
+            return true;
+        }
+        self.keys = (began, sent + 1);
+        sent < KEYS_PER_SECOND
     }
 
     /// Its leg is told to end for this reason.

@@ -31,24 +31,32 @@ impl Engine {
         if !self.guesses.is_heard(source, now) {
             return self.turn_away(leg, Refused::Unknown);
         }
-        let Some(serial) = self.codes.take(code) else {
+        let Some(serial) = self.codes.find(code) else {
             self.guesses.was_wrong(source, now);
             return self.turn_away(leg, Refused::Unknown);
         };
-        let way = self.let_through(serial, now);
+        // It was told to come again: its code stays good.
+        let Some(way) = self.let_through(serial, now) else {
+            return self.turn_away(leg, Refused::Busy);
+        };
+        self.codes.forget(serial);
         self.run(serial, CallInput::Arrived { leg, source, way }, now);
     }
 
-    /// The places that the call takes from now on.
-    fn let_through(&mut self, serial: Serial, now: Now) -> Result<Option<TrunkName>, Denied> {
-        let call = self.calls.get_mut(&serial).ok_or(Denied::NoTrunk)?;
+    /// The places that the call takes from now on; `None` where none is free.
+    fn let_through(
+        &mut self,
+        serial: Serial,
+        now: Now,
+    ) -> Option<Result<Option<TrunkName>, Denied>> {
+        let call = self.calls.get_mut(&serial)?;
         let Intent { tenant, order, .. } = &call.room.draft().intent;
         if self.quotas.forbids_dialling(*tenant, now) {
-            return Err(Denied::Restricted);
+            return Some(Err(Denied::Restricted));
         }
-        let trunk = self.backlog.start_now(*tenant, &order.place, now.since_start)?;
+        let trunk = self.backlog.start_now(*tenant, &order.place, now.since_start).ok()?;
         call.slots = Slots::of(trunk.clone());
-        Ok(trunk)
+        Some(Ok(trunk))
     }
 
     fn virtual_number_called(&mut self, leg: LegId, request: Request, source: IpAddr, now: Now) {

@@ -27,14 +27,11 @@ impl Codes {
         *self.waiting.entry(tenant).or_default() += 1;
     }
 
-    /// The call of a code, which is used with that.
-    pub fn take(&mut self, code: &str) -> Option<Serial> {
-        let serial = self.calls.get(code).copied()?;
-        self.forget(serial);
-        Some(serial)
+    pub fn find(&self, code: &str) -> Option<Serial> {
+        self.calls.get(code).copied()
     }
 
-    /// The call waits for nobody any more.
+    /// The call waits for nobody any more: its code is used.
     pub fn forget(&mut self, serial: Serial) {
         let Some((tenant, code)) = self.of_call.remove(&serial) else { return };
         self.calls.remove(&code);

@@ -187,16 +187,50 @@ fn the_codes_that_are_out_are_bounded() {
 }
 
 #[test]
-fn where_no_trunk_is_free_the_caller_is_refused_and_the_call_is_over() {
+fn where_no_trunk_is_free_the_caller_may_come_again_with_its_code() {
     let mut world = World::new();
     world.trunk(pace(1_000, 1), true);
-    world.accepted(order());
+    let running = world.accepted(order());
     let order = expected(&world, "17908001");
     let serial = world.accepted(order);
+    for n in 0..10 {
+        comes(&mut world, APP + n, "17908001");
+        assert_eq!(world.wants(), [format!("refuse {} Busy", APP + n)]);
+    }
+    world.cancel(running);
+    world.wants();
+    world.pass(Duration::from_secs(5));
     comes(&mut world, APP, "17908001");
-    assert_eq!(world.wants(), [format!("refuse {APP} Busy")]);
-    let record = world.record();
-    assert_eq!((record.intent.serial, record.outcome), (serial, Outcome::NoResource));
+    assert_eq!(world.wants(), [format!("take in {APP}")]);
+    assert!(world.engine.intent(serial).is_some());
+    assert_eq!(world.engine.refused_codes(), 0, "none was a wrong guess");
+}
+
+/// The called party (leg 1) has answered, and the caller's 200 is being built.
+fn answering() -> World {
+    let mut world = World::new();
+    called_rings(&mut world);
+    world.leg(1, answered());
+    assert_eq!(world.commit(), [format!("answer {APP}")]);
+    world
+}
+
+#[test]
+fn a_called_party_that_goes_before_the_caller_has_its_200_gives_the_caller_its_cause() {
+    let mut world = answering();
+    world.leg(1, ended(Cause::TrunkFailed));
+    assert_eq!(world.wants(), [format!("refuse {APP} Ended(TrunkFailed)")]);
+    world.leg(APP, ended(Cause::HungUp));
+    assert_eq!(world.record().outcome, Outcome::CalledFailed);
+
+    let mut world = answering();
+    world.leg(1, LegInput::MediaFailed(Cause::MediaFailed));
+    let wants = ["hang up 1".to_owned(), format!("refuse {APP} Ended(MediaFailed)")];
+    assert_eq!(world.wants(), wants);
+
+    let mut world = answering();
+    world.leg(APP, ended(Cause::Released));
+    assert_eq!(world.wants(), ["hang up 1"]);
 }
 
 #[test]

@@ -283,6 +283,27 @@ fn keys_are_told_with_their_side_and_those_by_info_are_carried_across() {
 }
 
 #[test]
+fn a_party_that_presses_keys_without_end_fills_neither_the_event_log_nor_the_other_line() {
+    let mut world = World::new();
+    talking(&mut world, over_trunks());
+    let before = world.events().len();
+    let mut sent = 0;
+    for n in 0..2_000 {
+        world.leg(1, LegInput::InfoDigit('5'));
+        world.leg(1, LegInput::Held(n % 2 == 0));
+        sent += world.wants().len();
+    }
+    assert_eq!(sent, 20, "so many fit into a second");
+    world.leg(2, LegInput::InfoDigit('7'));
+    world.pass(Duration::from_secs(1));
+    world.leg(1, LegInput::InfoDigit('6'));
+    assert_eq!(world.commit(), ["send 7 to 1", "send 6 to 2"], "carried, and not logged");
+    let keys = world.events().len() - before;
+    assert_eq!(keys, 500 + 1, "each party has its own share");
+    assert_eq!(world.engine.live_calls(), 1);
+}
+
+#[test]
 fn a_party_on_hold_keeps_the_call() {
     let mut world = World::new();
     talking(&mut world, over_trunks());

@@ -101,6 +101,21 @@ fn what_one_tenant_has_waiting_for_trunks_holds_back_no_other() {
 }
 
 #[test]
+fn a_claim_that_is_answered_after_the_drain_began_dials_nobody() {
+    let mut world = World::new();
+    let known = limits(pace(1_000, 1_000));
+    world.input(Input::TenantLimits { tenant: TENANT, limits: known });
+    world.input(Input::Waiting { tenant: TENANT, route: "carrier".into(), calls: 1 });
+    world.commit();
+    let (claim, _) = world.claims.pop().expect("the call that waits is claimed");
+    world.input(Input::Drain);
+    let call = intent(7, world.now.unix_ms, order());
+    world.input(Input::Claimed { claim, calls: vec![call] });
+    assert!(world.commit().is_empty() && world.engine.is_idle());
+    assert!(world.records().is_empty(), "it waits on disk");
+}
+
+#[test]
 fn places_are_kept_for_the_oldest_call_whose_trunks_are_in_service() {
     let (mut world, order_of_two) = callers_trunk_down();
     world.trunk(pace(1_000, 3), true);

@@ -9,10 +9,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sim::client::{Entry, Recording, VoiceNotification};
-use sim::{CallbackReceiver, Client};
+use sim::{CallbackReceiver, Client, ClientError};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::parties::{self, Callers, Order};
 use crate::server::Server;
 use crate::{Fault, Shared, lock};
 
@@ -25,7 +26,8 @@ const BURST: usize = 20;
 /// Requests that wait for a reply.
 const OPEN: usize = 1_000;
 
-/// Numbers of the simulated carrier, and how many in a hundred calls go there.
+/// Numbers of the simulated carrier that are notified, and the weight of each. Together 100; calls of two parties are 30
+/// besides.
 const NUMBERS: &[(&str, u32)] =
     &[("1001", 55), ("13800000000", 20), ("100201", 8), ("1486", 7), ("2603", 5), ("100301", 5)];
 
@@ -41,7 +43,8 @@ struct Made {
     serials: Shared<BTreeSet<String>>,
     accepted: watch::Sender<usize>,
     next_key: AtomicUsize,
-    bodies: Vec<(u32, String)>,
+    orders: Vec<(u32, Order)>,
+    callers: Callers,
 }
 
 impl Load {
@@ -58,11 +61,14 @@ impl Load {
             wanted.call_back_url = Some(receiver.url());
             wanted.to_json()
         };
+        let notifications =
+            NUMBERS.iter().map(|(number, share)| (*share, Order::Notification(body(number))));
         let shared = Arc::new(Made {
             serials: Shared::default(),
             accepted: watch::Sender::new(0),
             next_key: AtomicUsize::new(0),
-            bodies: NUMBERS.iter().map(|(number, share)| (*share, body(number))).collect(),
+            orders: notifications.chain(parties::orders()).collect(),
+            callers: Callers::start().await?,
         });
         let (served_by, serving) = watch::channel(Some(client));
         let (finish, finished) = watch::channel(false);
@@ -123,8 +129,8 @@ async fn make(
         let now = if is_new { BURST } else { 1 };
         for _ in 0..now {
             let key = shared.next_key.fetch_add(1, Ordering::Relaxed);
-            let body = chosen(&shared.bodies, &mut random);
-            requests.spawn(ask(shared.clone(), serving.clone(), format!("request-{key}"), body));
+            let order = chosen(&shared.orders, &mut random);
+            requests.spawn(ask(shared.clone(), serving.clone(), format!("request-{key}"), order));
         }
         while requests.try_join_next().is_some() {}
         if requests.len() >= OPEN {
@@ -138,12 +144,12 @@ async fn make(
     while requests.join_next().await.is_some() {}
 }
 
-fn chosen(bodies: &[(u32, String)], random: &mut StdRng) -> String {
-    let mut at = random.random_range(0..bodies.iter().map(|(share, _)| share).sum());
-    for (share, body) in bodies {
+fn chosen(orders: &[(u32, Order)], random: &mut StdRng) -> Order {
+    let mut at = random.random_range(0..orders.iter().map(|(share, _)| share).sum());
+    for (share, order) in orders {
         match at.checked_sub(*share) {
             Some(rest) => at = rest,
-            None => return body.clone(),
+            None => return order.clone(),
         }
     }
     unreachable!("the number is below the sum of the shares")
@@ -154,26 +160,48 @@ async fn ask(
     shared: Arc<Made>,
     mut serving: watch::Receiver<Option<Client>>,
     key: String,
-    body: String,
+    order: Order,
 ) {
     loop {
         let client = serving.borrow_and_update().clone();
         if let Some(client) = client {
-            let reply = client.create_voice_notification(body.clone(), Some(&key)).await;
-            match reply.and_then(|reply| reply.call_serial_no()) {
+            match placed(&client, &order, &key, &shared.callers).await {
                 Ok(serial) => {
                     lock(&shared.serials).insert(serial);
                     shared.accepted.send_modify(|count| *count += 1);
                     return;
                 }
                 // It died, or is about to.
-                Err(sim::ClientError::NoReply { .. }) => {}
+                Err(ClientError::NoReply { .. }) => {}
                 Err(refused) => eprintln!("refused, and asked again: {refused}"),
             }
         }
         tokio::select! {
             changed = serving.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+    }
+}
+
+/// The serial number of the call; for that of an application the application has set out by then.
+async fn placed(
+    client: &Client,
+    order: &Order,
+    key: &str,
+    callers: &Callers,
+) -> Result<String, ClientError> {
+    match order {
+        Order::Notification(body) => {
+            client.create_voice_notification(body.as_str(), Some(key)).await?.call_serial_no()
+        }
+        Order::Bidirectional(body) => {
+            client.create_call(body.as_str(), Some(key)).await?.call_serial_no()
+        }
+        Order::Anonymous(body) => {
+            let reply = client.create_anonymous_call(body.as_str(), Some(key)).await?;
+            let expected = reply.expected_call()?;
+            callers.dial(&expected);
+            Ok(expected.serial)
         }
     }
 }

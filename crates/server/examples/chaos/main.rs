@@ -7,6 +7,7 @@
 
 mod count;
 mod load;
+mod parties;
 mod server;
 
 use std::process::ExitCode;
@@ -66,6 +67,7 @@ async fn run(kills: u32, seed: u64) -> Result<Count, Fault> {
     let carrier =
         Carrier::start(CarrierConfig { keep_audio: KeepAudio::None, ..CarrierConfig::default() });
     let carrier = carrier.await?;
+    parties::behave(&carrier);
     let receiver = CallbackReceiver::start(([127, 0, 0, 1], 0).into()).await?;
     let began_ms = sim::Moment::now().unix_ms();
     let mut server = Server::start(carrier.udp_address(), receiver.address()).await?;

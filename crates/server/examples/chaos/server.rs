@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::Fault;
+use crate::parties;
 
 const APP_KEY: &str = "chaos";
 const APP_SECRET: &str = "a-secret-of-this-run-only";
@@ -89,6 +90,7 @@ fn program() -> Result<PathBuf, Fault> {
 }
 
 fn configuration(trunk: SocketAddr, receiver: SocketAddr) -> String {
+    let (prefix, softphone) = (parties::PREFIX, parties::SOFTPHONE);
     format!(
         r#"
 [http]
@@ -107,14 +109,23 @@ address = "{trunk}"
 codecs = ["PCMA"]
 calls_per_second = 1000
 concurrent_calls = 20
+[[trunk]]
+name = "parties"
+address = "{trunk}"
+codecs = ["PCMA"]
+calls_per_second = 1000
+concurrent_calls = 60
 [[tenant]]
 id = 1
 name = "chaos"
 app_key = "{APP_KEY}"
 app_secret = "{APP_SECRET}"
 access_codes = ["2222201"]
-routes = [{{ prefix = "", trunk = "carrier" }}]
+routes = [{{ prefix = "", trunk = "carrier" }}, {{ prefix = "{prefix}", trunk = "parties" }}]
 trust = ["{receiver} private"]
+default_callback_url = "http://{receiver}/callbacks"
+softphones = [{{ number = "{softphone}", password = "a password of this run" }}]
+anonymous_call = {{ enabled = true, code_lifetime_s = 30 }}
 calls_per_second = 1000
 concurrent_calls = 1000
 queue_length = 1000000

@@ -82,7 +82,7 @@ pub async fn anonymous_call(stage: &Stage) -> Result<Call, ServeError> {
     stage.say(&format!("\nAn anonymous call: an application is connected with {CALLED}."));
     let after = watch::last_position(&stage.client).await?;
     let body = json!({ "called": CALLED, "callData": "a demo", "callerPresent": ACCESS_CODE });
-    let reply = stage.client.create_anonymous_call(body.to_string()).await?;
+    let reply = stage.client.create_anonymous_call(body.to_string(), None).await?;
     stage.say(&format!("  accepted: {}", reply.body));
     let created: Value = reply.ok()?.parse()?;
     let told = |name: &str| {

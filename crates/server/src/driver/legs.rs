@@ -28,6 +28,9 @@ pub struct Legs(BTreeMap<LegId, Leg>);
 pub struct Leg {
     serial: Serial,
     stage: Stage,
+    /// What it may be offered anew.
+    codecs: Vec<media::Codec>,
+    srtp: media::Srtp,
     /// Our own description, as last sent.
     sdp: Bytes,
     /// The far side has described itself.
@@ -81,6 +84,8 @@ enum Purpose {
 enum Reoffer {
     No,
     Answering,
+    /// It offered nothing and asks for our offer (RFC 3261 §14.2).
+    Offering,
 }
 
 impl Legs {
@@ -96,6 +101,8 @@ impl Legs {
         let leg = Leg {
             serial,
             stage,
+            codecs: Vec::new(),
+            srtp: media::Srtp::default(),
             sdp: Bytes::new(),
             described: false,
             codec: String::new(),

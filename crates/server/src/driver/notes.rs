@@ -75,7 +75,7 @@ pub enum NoteKind {
     },
     /// This leg and another hear each other. `relayed`: packets pass as they are, nothing is decoded.
     Bridged {
-        with: u64,
+        with: String,
         relayed: bool,
     },
     /// Nothing at all came from the far side for so long.

@@ -4,6 +4,7 @@ use engine::action::{Action, Claim, ClaimId, Input};
 use engine::intent::PlayItem;
 use engine::vocabulary::Serial;
 use engine::writes::Write;
+use store::crash_point;
 
 use super::{Driver, Wanted};
 
@@ -31,6 +32,7 @@ impl Driver {
                 }
                 Action::FindPhone { serial, number } => {
                     let bindings = self.phones.places(&number);
+                    crash_point!("phone_found");
                     self.input(Input::PhoneFound { serial, bindings });
                 }
                 Action::TakeIn { leg, serial } => self.take_in(leg, serial),

@@ -218,6 +218,7 @@ fn every_crash_point_is_died_at_and_stands_in_the_source_once() {
         .iter()
         .map(|death| death.place.split(':').next().unwrap_or_default())
         .chain(uploads)
+        .chain(crate::two_legs::crash_points::places())
         .collect();
     let all: BTreeSet<&str> = crash_points::ALL.iter().copied().collect();
     assert_eq!(died, all);
@@ -331,7 +332,7 @@ async fn order(world: &World, trunk: Trunk, course: Course) -> Option<String> {
     reply.call_serial_no().ok()
 }
 
-async fn died(world: &mut World, what: &str) {
+pub async fn died(world: &mut World, what: &str) {
     let status = world.server.ended().await;
     assert_eq!(signal(status), Some(KILL), "{what}: {status}; log:\n{}", world.server.log());
 }
@@ -367,7 +368,7 @@ fn is_known(carrier: &Carrier, serial: &str) -> bool {
     carrier.calls().iter().any(|call| call.call_id.starts_with(serial))
 }
 
-async fn one_record_and_callback_each(world: &World, calls: usize, what: &str) {
+pub async fn one_record_and_callback_each(world: &World, calls: usize, what: &str) {
     let page = world.client.v1(reqwest::Method::GET, "/v1/calls?limit=100").await;
     let page: Value = page.expect("a reply").parse().expect("JSON");
     let serials: Vec<&str> = page["calls"]

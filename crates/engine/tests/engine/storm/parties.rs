@@ -159,7 +159,7 @@ impl Storm {
             Action::HangUp { leg } => self.told_to_end(leg),
             Action::Refuse { leg, .. } => {
                 let of = self.legs[&leg];
-                let answered = matches!(of, Leg::Up(_) | Leg::Built | Leg::Answering);
+                let answered = matches!(of, Leg::Up(_) | Leg::Built);
                 assert!(!answered, "{leg:?} is refused after its answer");
                 self.told_to_end(leg);
             }

@@ -20,6 +20,7 @@ impl Driver {
         self.add_leg(leg, serial, Stage::Binding(Purpose::Dial(to)));
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.dialling = Some(self.admission.dialling());
+            (entry.codecs, entry.srtp) = (codecs.clone(), srtp);
         }
         let leg = to_media(leg);
         self.tell_media(media::Command::Offer { leg, codecs, dtmf: true, srtp, beside });

@@ -61,7 +61,7 @@ impl Driver {
             Event::Closed { leg, stats } => self.closed(of_media(leg), Some(&stats)),
             Event::LegPanicked { leg, stats } => self.panicked(of_media(leg), &stats),
             Event::Bridged { leg, with, relayed } => {
-                let with = of_media(with).0;
+                let with = of_media(with).0.to_string();
                 self.note_leg(of_media(leg), NoteKind::Bridged { with, relayed });
             }
             Event::Quiet { leg, silent_for } => self.quiet(of_media(leg), silent_for),
@@ -107,6 +107,11 @@ impl Driver {
                 self.tell_sip(sip::Command::Resume { wire, credentials });
             }
             Stage::Binding(Purpose::TakeIn) => self.taken_in(leg),
+            Stage::Signalling { media, reoffer: Reoffer::Offering } => {
+                entry.stage = Stage::Signalling { media, reoffer: Reoffer::No };
+                let body = Some(sip::Body::sdp(sdp));
+                self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
+            }
             stage @ (Stage::Signalling { .. } | Stage::Closing(_)) => entry.stage = stage,
         }
     }
@@ -127,10 +132,17 @@ impl Driver {
     }
 
     fn media_failed(&mut self, leg: LegId, fault: &media::MediaFault) {
+        use media::MediaFault;
         self.note_leg(leg, NoteKind::MediaFault { reason: fault.to_string() });
         let cause = match fault {
-            media::MediaFault::NoPort | media::MediaFault::EncoderBusy => Cause::NoResource,
-            media::MediaFault::Bind { .. } => Cause::NoResource,
+            // What one command could not do is no reason to end a call.
+            MediaFault::TooManyDigits | MediaFault::BadDigit(_) => return,
+            MediaFault::DiskBusy | MediaFault::AlreadyRecording => {
+                return self.leg_input(leg, LegInput::RecordingFailed);
+            }
+            MediaFault::NoPort | MediaFault::EncoderBusy | MediaFault::Bind { .. } => {
+                Cause::NoResource
+            }
             _ => Cause::MediaFailed,
         };
         let Some(entry) = self.legs.0.get_mut(&leg) else { return };
@@ -147,7 +159,7 @@ impl Driver {
             Stage::Binding(Purpose::Resume(wire)) => {
                 self.tell_sip(sip::Command::Abandon { wire });
             }
-            Stage::Signalling { media, reoffer: Reoffer::Answering } => {
+            Stage::Signalling { media, reoffer: Reoffer::Answering | Reoffer::Offering } => {
                 entry.stage = Stage::Signalling { media, reoffer: Reoffer::No };
                 let status = 488;
                 self.tell_sip(sip::Command::RefuseOffer { leg: to_sip(leg), status });
@@ -198,9 +210,20 @@ impl Driver {
                 *media = false;
                 self.leg_input(leg, LegInput::MediaFailed(Cause::Internal));
             }
-            Stage::Binding(_) => {
+            Stage::Binding(Purpose::Dial(_)) => {
                 entry.stage = Stage::Closing(Cause::Internal.into());
                 self.closed(leg, None);
+            }
+            // The far side waits for an answer, or rings.
+            Stage::Binding(purpose @ (Purpose::TakeIn | Purpose::Resume(_))) => {
+                let purpose = std::mem::replace(purpose, Purpose::TakeIn);
+                entry.stage = Stage::Signalling { media: false, reoffer: Reoffer::No };
+                match purpose {
+                    Purpose::Resume(wire) => self.tell_sip(sip::Command::Abandon { wire }),
+                    Purpose::TakeIn | Purpose::Dial(_) => {
+                        self.leg_input(leg, LegInput::MediaFailed(Cause::Internal));
+                    }
+                }
             }
         }
     }

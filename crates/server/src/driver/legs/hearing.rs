@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine::action::LegInput;
 use engine::vocabulary::LegId;
+use store::crash_point;
 
 use super::{of_sip, to_media};
 use crate::driver::Driver;
@@ -28,6 +29,7 @@ impl Driver {
         if bridges_are_cut() {
             return;
         }
+        crash_point!("bridge_before");
         let (leg, with) = (to_media(leg), to_media(with));
         self.tell_media(media::Command::Bridge { leg, with });
     }
@@ -59,19 +61,14 @@ impl Driver {
         }
     }
 
-    /// No packet came for the media time-out. Who refreshed the session meanwhile has the rest of it.
+    /// No packet came for the media time-out. Who refreshed the session meanwhile has all of it once more.
     pub(super) fn quiet(&mut self, leg: LegId, silent_for: Duration) {
         let Some(entry) = self.legs.0.get(&leg) else { return };
-        let silent = entry.alive_at.map(|at| self.now.since_start.saturating_sub(at));
-        match silent.and_then(|silent| self.media_timeout.checked_sub(silent)) {
-            Some(rest) if !rest.is_zero() => {
-                let (leg, after) = (to_media(leg), Some(rest));
-                self.tell_media(media::Command::Watch { leg, after });
-            }
-            Some(_) | None => {
-                self.note_leg(leg, NoteKind::Quiet { seconds: silent_for.as_secs() });
-                self.leg_input(leg, LegInput::Quiet);
-            }
+        let now = self.now.since_start;
+        if entry.alive_at.is_some_and(|at| now.saturating_sub(at) < self.media_timeout) {
+            return self.watch(leg);
         }
+        self.note_leg(leg, NoteKind::Quiet { seconds: silent_for.as_secs() });
+        self.leg_input(leg, LegInput::Quiet);
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use engine::action::{Arrival, Input, LegInput, Refused};
 use engine::cdr::Cause;
 use engine::vocabulary::{LegId, Serial};
+use store::crash_point;
 
 use super::{Purpose, Reoffer, Stage, of_sip, to_media, to_sip};
 use crate::driver::notes::NoteKind;
@@ -89,6 +90,7 @@ impl Driver {
 
     /// A call has it: bind a port for what the caller offers, or offer one where it asks for that.
     pub(in crate::driver) fn take_in(&mut self, leg: LegId, serial: Serial) {
+        crash_point!("code_used");
         let Some(Arriving { messages, offer, .. }) = self.arriving.remove(&leg) else {
             return tracing::error!(%serial, "a call was to take in a leg that did not come");
         };
@@ -98,6 +100,9 @@ impl Driver {
         }
         let line = self.phones.line();
         let (codecs, srtp) = (line.codecs.clone(), line.srtp);
+        if let Some(entry) = self.legs.0.get_mut(&leg) {
+            (entry.codecs, entry.srtp) = (codecs.clone(), srtp);
+        }
         let (leg, beside) = (to_media(leg), None);
         self.tell_media(match offer {
             Some(offer) => media::Command::Answer { leg, offer: offer.bytes, codecs, srtp, beside },
@@ -120,7 +125,9 @@ impl Driver {
         self.tell_sip(sip::Command::PrepareAnswer { leg: to_sip(leg), body });
     }
 
+    /// The 200 is built, and its dialog is on disk.
     pub(in crate::driver) fn send_answer(&mut self, leg: LegId) {
+        crash_point!("answer_before");
         self.tell_sip(sip::Command::SendAnswer { leg: to_sip(leg) });
     }
 

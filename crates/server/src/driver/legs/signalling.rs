@@ -7,7 +7,7 @@ use engine::cdr::Cause;
 use engine::vocabulary::{LegId, Serial};
 use store::crash_point;
 
-use super::{Closing, Reoffer, Stage, of_sip, to_media, to_sip};
+use super::{Closing, Leg, Reoffer, Stage, of_sip, to_media, to_sip};
 use crate::driver::notes::NoteKind;
 use crate::driver::{Driver, cause};
 
@@ -158,10 +158,12 @@ impl Driver {
         self.arriving.remove(&leg);
         let Some(entry) = self.legs.0.get(&leg) else { return };
         let (cause, sip_status) = (cause::of(end), end.status);
-        let has_media = matches!(entry.stage, Stage::Signalling { media: true, .. });
+        // A port that is being bound is to be given back too.
+        let has_media =
+            matches!(entry.stage, Stage::Signalling { media: true, .. } | Stage::Binding(_));
         let serial = entry.serial;
         if sip_status.is_some() {
-            self.refused.entry(serial).or_default().push(leg);
+            self.hold_refusal(serial, leg, end);
         }
         let then = self.then(serial, end);
         if let Some(entry) = self.legs.0.get_mut(&leg) {
@@ -180,6 +182,16 @@ impl Driver {
             self.tell_media(media::Command::Close { leg: to_media(leg) });
         } else {
             self.closed(leg, None);
+        }
+    }
+
+    /// The far side gets its ACK when the end of its leg is on disk; at once where that can do no harm:
+    /// we took the INVITE back ourselves, or the record is written.
+    fn hold_refusal(&mut self, serial: Serial, leg: LegId, end: &sip::End) {
+        if end.by == sip::EndedBy::Us || self.engine.intent(serial).is_none() {
+            self.tell_sip(sip::Command::Settle { leg: to_sip(leg) });
+        } else {
+            self.refused.entry(serial).or_default().push(leg);
         }
     }
 
@@ -217,21 +229,33 @@ impl Driver {
         found
     }
 
-    /// A re-INVITE: a new description is answered; none asks for ours, which has not changed.
+    /// A re-INVITE: a new description is answered; none asks for an offer of ours, whose answer the ACK
+    /// brings.
     fn reoffered(&mut self, leg: LegId, body: Option<sip::Body>) {
-        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
-        match body {
+        let Some(Leg { stage: Stage::Signalling { reoffer, .. }, codecs, srtp, .. }) =
+            self.legs.0.get_mut(&leg)
+        else {
+            return;
+        };
+        let command = match body {
             Some(body) => {
-                if let Stage::Signalling { reoffer, .. } = &mut entry.stage {
-                    *reoffer = Reoffer::Answering;
-                }
-                self.tell_media(media::Command::Reoffered { leg: to_media(leg), sdp: body.bytes });
+                *reoffer = Reoffer::Answering;
+                media::Command::Reoffered { leg: to_media(leg), sdp: body.bytes }
             }
             None => {
-                let body = Some(sip::Body::sdp(entry.sdp.clone()));
-                self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
+                *reoffer = Reoffer::Offering;
+                let line = self.phones.line();
+                // Of a call that was taken up after a crash only the trunk knew it.
+                let (codecs, srtp) = if codecs.is_empty() {
+                    (line.codecs.clone(), line.srtp)
+                } else {
+                    (codecs.clone(), *srtp)
+                };
+                let (leg, beside) = (to_media(leg), None);
+                media::Command::Offer { leg, codecs, dtmf: true, srtp, beside }
             }
-        }
+        };
+        self.tell_media(command);
     }
 
     fn trunk_registered(&mut self, id: sip::RegistrationId, up: bool) {
@@ -267,8 +291,18 @@ fn sent(tap: &sip::TapRecord) {
         Some(b"ACK") => crash_point!("ack_after"),
         Some(b"CANCEL") => crash_point!("cancel_after"),
         Some(b"BYE") => crash_point!("bye_after"),
+        Some(b"SIP/2.0") if cfg!(debug_assertions) && is_answer(&tap.bytes) => {
+            crash_point!("answer_after");
+        }
         Some(_) | None => {}
     }
+}
+
+/// Our 200 to a caller's INVITE.
+fn is_answer(message: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(message);
+    let of_invite = |line: &str| line.starts_with("CSeq:") && line.ends_with(" INVITE");
+    head.starts_with("SIP/2.0 200 ") && head.lines().any(of_invite)
 }
 
 /// `Signal=5` of application/dtmf-relay, or the bare digit of application/dtmf.

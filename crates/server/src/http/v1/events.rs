@@ -119,8 +119,11 @@ pub fn data(kind: EventKind) -> Value {
     let mut value = serde_json::to_value(&kind).expect("an event has string keys only");
     if let Some(object) = value.as_object_mut() {
         object.remove("type");
-        if let Some(leg) = object.get_mut("leg") {
-            *leg = Value::String(leg.to_string());
+        // The legs of `call.bridged` are named by the parties; elsewhere those names hold numbers to dial.
+        for name in ["leg", "caller", "called"] {
+            if let Some(leg) = object.get_mut(name).filter(|value| value.is_number()) {
+                *leg = Value::String(leg.to_string());
+            }
         }
         return value;
     }

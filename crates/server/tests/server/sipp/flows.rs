@@ -233,6 +233,12 @@ const IN_DIALOG: &[Row] = &[
         PLAYED,
     ),
     (
+        "hold, then a re-INVITE without a description takes back",
+        "recv INVITE\ninvite 200 sdp\nrecv ACK\nsend INVITE sdp:hold\nexpect 200\nsend ACK\nwait 200
+         send INVITE\nexpect 200\nsend ACK sdp\nrecv BYE\nreply 200",
+        PLAYED,
+    ),
+    (
         "re-INVITE that changes the codec",
         "recv INVITE\ninvite 200 sdp\nrecv ACK\nsend INVITE sdp:pcmu\nexpect 200\nsend ACK\nrecv BYE
          reply 200",

@@ -81,6 +81,8 @@ pub struct Setting {
     pub launch: Launch,
     /// In place of the tenant's one route, which sends every number over the trunk.
     pub routes: Option<String>,
+    /// The tenant's calls are called back at `/callbackTest`, also those whose request cannot say where.
+    pub calls_back: bool,
     /// Further tables.
     pub more: String,
     /// Of `[admission]`; without it a minute: a test machine that is slow is not overloaded.
@@ -362,6 +364,10 @@ pub fn config(setting: &Setting, trunk: SocketAddr, callbacks: SocketAddr) -> St
     let sip_bind = SocketAddr::new(bind, 0);
     let patience_ms = patience_ms.unwrap_or(60_000);
     let trunk = address.clone().unwrap_or_else(|| trunk.to_string());
+    let callback = match setting.calls_back {
+        true => format!("default_callback_url = \"http://{callbacks}/callbackTest\""),
+        false => String::new(),
+    };
     let routes = routes.as_deref().unwrap_or(r#"{ prefix = "", trunk = "carrier" }"#);
     format!(
         r#"
@@ -390,6 +396,7 @@ app_secret = "{APP_SECRET}"
 access_codes = ["2222201", "95599"]
 routes = [{routes}]
 trust = ["{callbacks} private"]
+{callback}
 {tenant}
 {more}
 "#

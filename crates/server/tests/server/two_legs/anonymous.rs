@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sim::client::ExpectedCall;
 use sim::{AppPhone, AppPhoneConfig, EndedBy};
 
 use super::*;
@@ -10,12 +11,9 @@ use super::*;
 /// createcall; serial number, address and code.
 async fn created(world: &World, called: &str) -> (String, SocketAddr, String) {
     let body = json!({ "called": called, "callData": "1", "callerPresent": "95599" });
-    let reply = world.client.create_anonymous_call(body.to_string()).await.expect("a reply");
-    let reply: Value = reply.parse().expect("JSON");
-    assert_eq!(reply["resultCode"], "0", "{reply}");
-    let told = |name: &str| reply["resultData"][name].as_str().expect("it is told").to_owned();
-    let service = told("sipServiceAddress").parse().expect("an address");
-    (told("callSerialNo"), service, told("accesscode"))
+    let reply = world.client.create_anonymous_call(body.to_string(), None).await.expect("a reply");
+    let ExpectedCall { serial, service, code } = reply.expected_call().expect("accepted");
+    (serial, service, code)
 }
 
 async fn app() -> AppPhone {

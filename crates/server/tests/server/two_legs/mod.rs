@@ -2,6 +2,7 @@
 
 mod anonymous;
 mod bidirectional;
+pub mod crash_points;
 mod failures;
 mod ita;
 mod pages;

@@ -22,7 +22,7 @@ async fn a_first_start_answers_them_as_printed() {
 
     // Page 000.
     let body = r#"{ "called":"88884432", "callData":"1", "callerPresent":"95599" }"#;
-    let reply = client.create_anonymous_call(body).await.expect("a reply");
+    let reply = client.create_anonymous_call(body, None).await.expect("a reply");
     let shape: Value = reply.parse().expect("JSON");
     let told = |name: &str| shape["resultData"][name].as_str().expect("it is told").to_owned();
     let (serial, service, code) =
