@@ -208,9 +208,20 @@ impl Backlog {
         Some(trunk)
     }
 
-    /// A slot for a second leg of a call that runs.
-    pub fn take_trunk(&mut self, route: &Route, now: Duration) -> Option<TrunkName> {
-        let trunk = self.free_trunk(route, now)?;
+    /// A slot for a second leg of a call that was let through over the trunk `called`.
+    pub fn take_trunk(
+        &mut self,
+        route: &Route,
+        called: &TrunkName,
+        now: Duration,
+    ) -> Option<TrunkName> {
+        // The trunk that the call itself is the trial of is tried by its first leg.
+        let on_trial = || {
+            let tried = |hop: &&Hop| hop.trunk == *called;
+            let of = self.trunks.get(&route.hops().iter().find(tried)?.trunk)?;
+            (of.is_on_trial() && of.pacer.slots_for_kept() > 0).then(|| called.clone())
+        };
+        let trunk = self.free_trunk(route, now).or_else(on_trial)?;
         self.adopt_trunk(&trunk, now);
         Some(trunk)
     }

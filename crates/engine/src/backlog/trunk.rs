@@ -68,6 +68,10 @@ impl Trunk {
             }
     }
 
+    pub fn is_on_trial(&self) -> bool {
+        self.up && self.health == Health::OnTrial
+    }
+
     /// How many calls may start: one only, where it has to show that it works again.
     pub fn may_start(&self, now: Duration) -> u32 {
         let most = match self.health {

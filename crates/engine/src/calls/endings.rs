@@ -107,6 +107,6 @@ pub(super) fn leg_over(
     out: &mut Effects,
 ) {
     let sip_status = end.sip_status;
-    let cause = draft.side(side).ended(end, now);
+    let cause = draft.side(side).ended(leg, end, now);
     out.event(EventKind::LegEnded { leg, side, cause, sip_status });
 }

@@ -26,7 +26,17 @@ pub(super) struct Places {
     /// Told to end.
     leaving: Vec<LegId>,
     /// The answer that says most so far.
-    said: Option<(Outcome, Cause)>,
+    said: Option<Said>,
+}
+
+/// What became of one place.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    leg: LegId,
+    outcome: Outcome,
+    cause: Cause,
+    /// `None` while its leg is told to end.
+    end: Option<(LegEnd, Now)>,
 }
 
 /// What became of a step.
@@ -154,12 +164,14 @@ impl Places {
                 Step::Answered { leg, dialog }
             }
             dial::Step::Over { leg, outcome, end } => {
-                self.says(outcome, end.cause);
+                let cause = end.cause;
+                self.says(Said { leg, outcome, cause, end: Some((end.clone(), now)) });
                 leg_over(self.side, leg, end, draft, now, out);
                 self.one_less(draft)
             }
             dial::Step::HangUp { leg, outcome, cause } => {
-                self.says(outcome, cause.unwrap_or(Cause::HungUp));
+                let cause = cause.unwrap_or(Cause::HungUp);
+                self.says(Said { leg, outcome, cause, end: None });
                 out.act(Action::HangUp { leg });
                 self.leaving.push(leg);
                 self.one_less(draft)
@@ -179,14 +191,18 @@ impl Places {
             && let Some(place) = self.leaving.iter().position(|left| *left == leg)
         {
             self.leaving.remove(place);
-            leg_over(self.side, leg, LegEnd { cause, sip_status, media }, draft, now, out);
+            let end = LegEnd { cause, sip_status, media };
+            if let Some(said) = self.said.as_mut().filter(|said| said.leg == leg) {
+                said.end = Some((LegEnd { cause: said.cause, ..end.clone() }, now));
+            }
+            leg_over(self.side, leg, end, draft, now, out);
         }
         Step::GoesOn(self)
     }
 
-    fn says(&mut self, outcome: Outcome, cause: Cause) {
-        if self.said.is_none_or(|(_, said)| weight(cause) > weight(said)) {
-            self.said = Some((outcome, cause));
+    fn says(&mut self, said: Said) {
+        if self.said.as_ref().is_none_or(|before| weight(said.cause) > weight(before.cause)) {
+            self.said = Some(said);
         }
     }
 
@@ -195,8 +211,13 @@ impl Places {
         if !self.dials.is_empty() {
             return Step::GoesOn(self);
         }
-        let (outcome, cause) = self.said.unwrap_or((Outcome::Failed, Cause::Internal));
-        draft.side(self.side).blame(cause);
+        let (outcome, cause) = match self.said {
+            Some(Said { leg, outcome, cause, end }) => {
+                draft.side(self.side).stands(leg, cause, end);
+                (outcome, cause)
+            }
+            None => (Outcome::Failed, Cause::Internal),
+        };
         let leaving = self.leaving.into_iter().map(|leg| (self.side, leg)).collect();
         Step::Over { outcome: of_party(self.side, outcome), cause, leaving }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CallerLeg, Cause, Cdr, MediaSummary, Outcome, Progress};
 use crate::intent::Intent;
-use crate::vocabulary::{CallKind, Now, Side, TrunkName};
+use crate::vocabulary::{CallKind, LegId, Now, Side, TrunkName};
 
 /// The longest string of digits that a record keeps; more are events only.
 const DIGITS_KEPT: usize = 128;
@@ -42,6 +42,8 @@ pub struct LegDraft {
     /// Why we ended it, where that says more than that we did.
     named: Option<Cause>,
     end: Option<(LegEnd, Now)>,
+    /// The leg whose end is the party's, where several were dialled and none answered.
+    stands: Option<LegId>,
     /// Events that the party caused so far, up to [`TOLD`].
     told: u32,
     /// A second, by when it began, and the keys that were carried across in it.
@@ -195,9 +197,19 @@ impl LegDraft {
         self.named.get_or_insert(cause);
     }
 
-    /// Its leg is over; the cause that stands. One that was ours to name (no codec in common) says more
+    /// Nobody answered: what became of `leg` stands for the party, whatever its other legs say later.
+    pub fn stands(&mut self, leg: LegId, cause: Cause, end: Option<(LegEnd, Now)>) {
+        self.blame(cause);
+        self.stands = Some(leg);
+        self.end = end;
+    }
+
+    /// A leg of it is over; the cause that stands. One that was ours to name (no codec in common) says more
     /// than "we hung up".
-    pub fn ended(&mut self, end: LegEnd, now: Now) -> Cause {
+    pub fn ended(&mut self, leg: LegId, end: LegEnd, now: Now) -> Cause {
+        if self.stands.is_some_and(|stands| stands != leg) {
+            return end.cause;
+        }
         let cause = self.named.unwrap_or(end.cause);
         self.end = Some((LegEnd { cause, ..end }, now));
         cause

@@ -68,7 +68,7 @@ impl Engine {
             Slots::None => self.backlog.retake(tenant, route_of_called, now_at),
         };
         let trunks = called.and_then(|called| {
-            let caller = self.backlog.take_trunk(route, now_at);
+            let caller = self.backlog.take_trunk(route, &called, now_at);
             if caller.is_none() {
                 self.backlog.ended(tenant, Some(&called), now_at);
             }

@@ -183,6 +183,50 @@ fn where_no_place_of_a_softphone_answers_the_one_that_says_most_counts() {
     assert_eq!(record.caller.expect("it was dialled").cause, Some(Cause::Declined));
 }
 
+/// Three places of the caller's softphone (legs 1 to 3) are dialled.
+fn three_places() -> World {
+    let mut world = World::new();
+    let serial = world.accepted(order_with(Place::Softphone));
+    world.wants();
+    world.input(Input::PhoneFound { serial, bindings: (1..=3).map(BindingId).collect() });
+    for leg in 1..=3 {
+        world.leg(leg, prepared());
+    }
+    world.commit();
+    world
+}
+
+fn refused(cause: Cause, status: u16) -> LegInput {
+    LegInput::Ended { cause, sip_status: Some(status), media: None, then: Then::Nothing }
+}
+
+#[test]
+fn the_record_names_the_place_that_says_most_and_the_first_that_rang() {
+    let mut world = three_places();
+    let first = world.now.unix_ms;
+    world.leg(1, LegInput::Ringing);
+    world.pass(Duration::from_secs(1));
+    world.leg(2, LegInput::Ringing);
+    world.leg(1, refused(Cause::Declined, 603));
+    world.leg(2, refused(Cause::Busy, 486));
+    world.leg(3, refused(Cause::NotFound, 404));
+    let caller = world.record().caller.expect("it was dialled");
+    assert_eq!((caller.cause, caller.sip_status), (Some(Cause::Declined), Some(603)));
+    assert_eq!(caller.alerting_ms, Some(first));
+
+    let mut world = three_places();
+    world.leg(1, LegInput::Ringing);
+    world.leg(2, refused(Cause::NotFound, 404));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.wants(), ["hang up 3"], "a phone that says nothing has gone");
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.wants(), ["hang up 1"], "it rang long enough");
+    world.leg(1, refused(Cause::HungUp, 487));
+    world.leg(3, refused(Cause::Unavailable, 480));
+    let caller = world.record().caller.expect("it was dialled");
+    assert_eq!((caller.cause, caller.sip_status), (Some(Cause::NoAnswer), Some(487)));
+}
+
 #[test]
 fn a_softphone_that_is_not_registered_fails_the_call_and_nobody_is_dialled() {
     let mut world = World::new();

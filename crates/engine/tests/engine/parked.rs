@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::bidirectional_call::{order_with, over_trunks};
+use crate::bidirectional_call::{order_with, over_trunks, prepared};
 use crate::world::{TENANT, World, ended, intent, limits, order, pace, request};
-use engine::action::{Claim, ClaimId, Input};
+use engine::action::{Claim, ClaimId, Input, LegInput, Then};
 use engine::cdr::Cause;
 use engine::intent::{Order, Place};
 use engine::vocabulary::{Serial, TenantId};
@@ -113,6 +113,26 @@ fn a_claim_that_is_answered_after_the_drain_began_dials_nobody() {
     world.input(Input::Claimed { claim, calls: vec![call] });
     assert!(world.commit().is_empty() && world.engine.is_idle());
     assert!(world.records().is_empty(), "it waits on disk");
+}
+
+#[test]
+fn a_trunk_that_rested_is_tried_by_a_call_that_needs_it_for_both_parties() {
+    let mut world = World::new();
+    world.accepted(over_trunks());
+    world.leg(1, prepared());
+    world.commit();
+    let then = Then::Rest(Duration::from_secs(7));
+    let (cause, sip_status) = (Cause::TrunkFailed, Some(503));
+    world.leg(1, LegInput::Ended { cause, sip_status, media: None, then });
+    world.commit();
+    let waits = world.accepted(over_trunks());
+    world.pass(Duration::from_secs(8));
+    world.commit();
+    let (claim, _) = world.claims.pop().expect("the trunk has rested");
+    let mut call = intent(0, world.now.unix_ms, over_trunks());
+    call.serial = waits;
+    world.input(Input::Claimed { claim, calls: vec![call] });
+    assert_eq!(world.wants(), ["open 2 to 66666666 as 95599"]);
 }
 
 #[test]
