@@ -124,8 +124,7 @@ impl AuthServer {
     fn is_locked(&self, directory: &impl Directory, user: &str, ip: IpAddr, now: Instant) -> bool {
         let locked = |guesser: Guesser| self.guesses.is_locked(&guesser, now);
         let by_others = locked(Guesser::Everybody) || locked(Guesser::Source(ip.into()));
-        locked(Guesser::Login(user.to_owned(), ip.into()))
-            || (by_others && !directory.is_at(user, ip))
+        locked(Guesser::login(user, ip)) || (by_others && !directory.is_at(user, ip))
     }
 
     /// A series ends with its lock: guesses during it change nothing.
@@ -139,8 +138,7 @@ impl AuthServer {
         if self.is_locked(directory, &user, ip, now) {
             return;
         }
-        let guessers =
-            [Guesser::Everybody, Guesser::Source(ip.into()), Guesser::Login(user, ip.into())];
+        let guessers = [Guesser::Everybody, Guesser::Source(ip.into()), Guesser::login(&user, ip)];
         for guesser in guessers {
             self.guesses.count(guesser, now);
         }

@@ -11,8 +11,19 @@ use std::{
 pub(crate) enum Guesser {
     Everybody,
     Source(Network),
-    /// One user name from one source.
+    /// One user name from one source; [`Guesser::login`] makes it.
     Login(String, Network),
+}
+
+/// Bytes of a user name that are kept. Who guesses chooses the names, and there are many in memory.
+const MAX_NAME: usize = 128;
+
+impl Guesser {
+    /// Names that begin with the same [`MAX_NAME`] bytes are counted as one.
+    pub fn login(user: &str, source: IpAddr) -> Guesser {
+        let kept = user.floor_char_boundary(MAX_NAME);
+        Guesser::Login(user[..kept].to_owned(), source.into())
+    }
 }
 
 /// An address as guesses are counted: of IPv6 the first 64 bits, which one subscriber has to himself.
@@ -95,6 +106,16 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_user_name_no_more_is_kept_than_its_beginning() {
+        let source: IpAddr = "192.0.2.1".parse().unwrap();
+        for name in ["x".repeat(60_000), "é".repeat(30_000), format!("x{}", "é".repeat(30_000))] {
+            let Guesser::Login(kept, _) = Guesser::login(&name, source) else { panic!("{name}") };
+            assert!(name.starts_with(&kept) && (127..=128).contains(&kept.len()), "{kept}");
+        }
+        assert_ne!(Guesser::login("66666666", source), Guesser::login("66666667", source));
+    }
 
     #[test]
     fn a_subscriber_of_ipv6_is_one_source_whatever_address_he_takes() {

@@ -40,9 +40,12 @@ impl Puzzled {
         if self.challenged.len() >= MAX {
             self.challenged.pop_first();
         }
-        let first = *self.challenged.entry(key(request)).or_insert((request.cseq, now));
+        let first = self.challenged.entry(key(request)).or_insert((request.cseq, now));
+        if now.duration_since(first.1) >= MEMORY {
+            *first = (request.cseq, now);
+        }
         // The same number again is a copy of the network's making.
-        request.cseq > first.0 && now.duration_since(first.1) < MEMORY
+        request.cseq > first.0
     }
 
     /// It has found its way.

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Request};
-use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -71,6 +72,9 @@ impl<S: Sync> FromRequestParts<S> for Scheme {
         Ok(parts.extensions.get().copied().unwrap_or(Scheme::Http))
     }
 }
+
+/// The place of a connection among those allowed at a time, until its last request is over.
+type Slot = Arc<OwnedSemaphorePermit>;
 
 /// A bound listener that does not accept yet.
 pub struct Listener {
@@ -169,14 +173,16 @@ impl Listener {
             };
             let tls = self.tls.as_ref().map(|served| served.acceptor());
             let (router, stop) = (router.clone(), stop.clone());
-            connections.spawn(async move {
-                connection(stream, tls, router, stop).await;
-                drop(slot);
-            });
+            connections.spawn(connection(stream, tls, router, Arc::new(slot), stop));
         }
         drop(self.socket);
         stop.mark_unchanged();
-        let finish = async { while connections.join_next().await.is_some() {} };
+        let finish = async {
+            while connections.join_next().await.is_some() {}
+            // Those whose clients have hung up are under way all the same.
+            let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
+            let _every_slot = slots.acquire_many(all).await;
+        };
         if tokio::time::timeout(SHUTDOWN_GRACE, finish).await.is_err() {
             tracing::warn!("HTTP requests were cut by the shutdown");
         }
@@ -192,6 +198,7 @@ async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     router: Router,
+    slot: Slot,
     stop: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -199,21 +206,23 @@ async fn connection(
     }
     let source = Source(stream.peer_addr().ok().map(|peer| peer.ip()));
     match tls {
-        None => requests(stream, Scheme::Http, source, router, stop).await,
+        None => requests(stream, Scheme::Http, source, router, slot, stop).await,
         Some(tls) => match tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => requests(stream, Scheme::Https, source, router, stop).await,
+            Ok(Ok(stream)) => requests(stream, Scheme::Https, source, router, slot, stop).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
     }
 }
 
-/// Serves one connection's requests, one after the other.
+/// Serves one connection's requests, one after the other. A request whose client hangs up is worked off all the same: cut
+/// in the middle it would have dialled and not counted, or stored and not remembered.
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     scheme: Scheme,
     source: Source,
     router: Router,
+    slot: Slot,
     stop: watch::Receiver<bool>,
 ) {
     let service =
@@ -221,7 +230,7 @@ async fn requests(
             let mut request = collapse_slashes(request.map(axum::body::Body::new));
             request.extensions_mut().insert(scheme);
             request.extensions_mut().insert(source);
-            router.clone().oneshot(request)
+            to_its_end(router.clone(), request, slot.clone())
         });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -239,6 +248,18 @@ async fn requests(
     if let Err(error) = served {
         tracing::debug!(%error, "HTTP connection ended");
     }
+}
+
+async fn to_its_end(router: Router, request: Request, slot: Slot) -> Result<Response, Infallible> {
+    let answered = tokio::spawn(async move {
+        let answered = router.oneshot(request).await;
+        drop(slot);
+        answered
+    });
+    answered.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request was not worked off");
+        Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    })
 }
 
 /// Clients join a base URL that ends in `/` with a path that begins with one: `//` counts as `/`.

@@ -15,7 +15,7 @@ use super::body::{ApiBody, CALL_BODY};
 use super::listener::Scheme;
 use super::wire::{Reply, WireError, WrongType, object, text_field};
 use crate::app::{App, unix_ms};
-use crate::recordings::{OpenError, OpusBody};
+use crate::recordings::OpenError;
 
 /// Seconds that an address is good for.
 const VALID_S: i64 = 300;
@@ -88,11 +88,9 @@ pub async fn download(
     let Query(signed) = signed.map_err(unsigned)?;
     let tenant = tenant.parse().ok().map(TenantId).ok_or(WireError::NotFound)?;
     let (serial, form) = name.rsplit_once('.').ok_or(WireError::NotFound)?;
-    let kind = match form {
-        "wav" => "audio/wav",
-        "opus" => "audio/ogg",
-        _ => return Err(WireError::NotFound),
-    };
+    if !matches!(form, "wav" | "opus") {
+        return Err(WireError::NotFound);
+    }
     let serial = serial.parse().map(Serial).map_err(|_| WireError::NotFound)?;
     let good =
         app.access.sealer.verify_link(&link(tenant, serial, signed.expires), &signed.signature);
@@ -107,15 +105,21 @@ pub async fn download(
             WireError::Failed("the recording cannot be opened; the server's log says why")
         }
     })?;
+    let (kind, body) = match form {
+        "opus" => {
+            let place = app.vault.opus.enter();
+            let place = place.ok_or(WireError::Busy(
+                "too many recordings are downloaded as Opus now; try again, or take the WAV file",
+            ))?;
+            ("audio/ogg", Body::new(app.vault.opus.body(recording, place)))
+        }
+        _ => ("audio/wav", Body::new(recording)),
+    };
     let headers = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{serial}.{form}\"")),
         (header::CACHE_CONTROL, "private, no-store".to_owned()),
     ];
-    let body = match form {
-        "opus" => Body::new(OpusBody::new(recording)),
-        _ => Body::new(recording),
-    };
     Ok((StatusCode::OK, headers, body).into_response())
 }
 

@@ -39,6 +39,8 @@ pub enum WireError {
     KeyReused,
     /// 500: the server cannot do it now.
     Failed(&'static str),
+    /// 503: it does so much of it that there is no place for more.
+    Busy(&'static str),
 }
 
 #[derive(Serialize)]
@@ -81,9 +83,10 @@ impl IntoResponse for WireError {
             WireError::Failed(why) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "0", (*why).to_owned())
             }
+            WireError::Busy(why) => (StatusCode::SERVICE_UNAVAILABLE, "0", (*why).to_owned()),
         };
         let mut response = json(status, &ErrorBody { error_code, exception_info: &text });
-        if let WireError::Failed(_) = self {
+        if let WireError::Failed(_) | WireError::Busy(_) = self {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_SOON);
         }
         response

@@ -13,7 +13,6 @@ use engine::intent::Intent;
 use engine::vocabulary::{Serial, TenantId};
 use time::{Date, OffsetDateTime};
 
-pub use opus::OpusBody;
 pub use vault::{OpenError, Vault};
 
 /// Behind the name of a plain file.

@@ -1,23 +1,40 @@
 //! A recording as it is downloaded in a quarter of its size: Ogg Opus, made from the WAV file while that is read.
 
+use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Bytes, HttpBody};
 use hyper::body::Frame;
 use media::opus_file::{Channels, OpusFile};
 use media::wav::{ALAW_HEADER, alaw_header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 
 use super::pieces::RecordingBody;
 use super::sealed::SealedError;
 
-/// Bytes that are encoded before the other tasks have their turn: half a second of two parties, about two milliseconds.
-const AT_ONCE: usize = 8_000;
+/// Downloads at a time; whoever takes his slowly keeps one place.
+const DOWNLOADS: usize = 32;
+/// Pieces that are encoded at a time, one per thread: calls need the processors more.
+const ENCODERS: usize = 1;
+/// Bytes of a piece: four seconds of two parties, some fifteen milliseconds of work.
+const AT_ONCE: usize = 64_000;
 
-/// The Opus file of a recording, made as fast as the client takes it.
+/// Bounds what downloads as Opus cost. Cheap to clone.
+#[derive(Clone)]
+pub struct OpusDownloads {
+    places: Arc<Semaphore>,
+    encoders: Arc<Semaphore>,
+}
+
+/// The Opus file of a recording, made as fast as the client takes it and an encoder is free.
 pub struct OpusBody {
     wav: RecordingBody,
     state: State,
+    encoders: Arc<Semaphore>,
+    _place: OwnedSemaphorePermit,
 }
 
 enum State {
@@ -28,24 +45,70 @@ enum State {
         /// What has been read and not encoded.
         waiting: Bytes,
     },
+    /// A piece is being encoded; then come the encoder and what the piece has become.
+    Encoding {
+        piece: Encoding,
+        waiting: Bytes,
+    },
     Over,
 }
 
-impl OpusBody {
-    pub fn new(wav: RecordingBody) -> Self {
-        OpusBody { wav, state: State::Head(Vec::new()) }
+type Encoding = Pin<Box<dyn Future<Output = Result<Encoded, JoinError>> + Send>>;
+type Encoded = (Box<OpusFile>, Vec<u8>);
+
+impl Default for OpusDownloads {
+    fn default() -> Self {
+        let semaphore = |places| Arc::new(Semaphore::new(places));
+        OpusDownloads { places: semaphore(DOWNLOADS), encoders: semaphore(ENCODERS) }
+    }
+}
+
+impl OpusDownloads {
+    /// A place for one more download; `None`: they are all taken.
+    pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
     }
 
+    /// The recording as Opus. It keeps its place until it is dropped.
+    pub fn body(&self, wav: RecordingBody, place: OwnedSemaphorePermit) -> OpusBody {
+        let (state, encoders) = (State::Head(Vec::new()), self.encoders.clone());
+        OpusBody { wav, state, encoders, _place: place }
+    }
+}
+
+impl OpusBody {
     /// What comes next of the file, perhaps nothing; `None` where the WAV file has to be read first.
-    fn encode(&mut self) -> Option<Vec<u8>> {
-        let State::Audio { file, waiting } = &mut self.state else { return None };
-        if waiting.is_empty() {
-            return None;
+    fn poll_encoded(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Vec<u8>, SealedError>>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Over) {
+                State::Audio { file, mut waiting } if !waiting.is_empty() => {
+                    let next = waiting.split_to(AT_ONCE.min(waiting.len()));
+                    let piece = Box::pin(encode(self.encoders.clone(), file, next));
+                    self.state = State::Encoding { piece, waiting };
+                }
+                State::Encoding { mut piece, waiting } => match piece.as_mut().poll(context) {
+                    Poll::Ready(Ok((file, out))) => {
+                        self.state = State::Audio { file, waiting };
+                        return Poll::Ready(Some(Ok(out)));
+                    }
+                    Poll::Ready(Err(error)) => {
+                        let error = std::io::Error::other(error);
+                        return Poll::Ready(Some(Err(SealedError::Io(error))));
+                    }
+                    Poll::Pending => {
+                        self.state = State::Encoding { piece, waiting };
+                        return Poll::Pending;
+                    }
+                },
+                state @ (State::Head(_) | State::Audio { .. } | State::Over) => {
+                    self.state = state;
+                    return Poll::Ready(None);
+                }
+            }
         }
-        let next = waiting.split_to(AT_ONCE.min(waiting.len()));
-        let mut out = Vec::new();
-        file.push(&next, &mut out);
-        Some(out)
     }
 
     /// More of the WAV file; gives what the Opus file begins with once its header is whole.
@@ -61,7 +124,7 @@ impl OpusBody {
                 }
             }
             State::Audio { waiting, .. } => *waiting = bytes,
-            State::Over => {}
+            State::Encoding { .. } | State::Over => {}
         }
         Ok(out)
     }
@@ -75,7 +138,7 @@ impl OpusBody {
                 file.finish(&mut out);
                 Some(Ok(out))
             }
-            State::Over => None,
+            State::Encoding { .. } | State::Over => None,
         }
     }
 }
@@ -89,8 +152,8 @@ impl HttpBody for OpusBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SealedError>>> {
         loop {
-            let made = match self.encode() {
-                Some(made) => Some(Ok(made)),
+            let made = match ready!(self.poll_encoded(context)) {
+                Some(made) => Some(made),
                 None => match ready!(Pin::new(&mut self.wav).poll_frame(context)) {
                     Some(Ok(frame)) => {
                         let bytes = frame.into_data().unwrap_or_default();
@@ -108,6 +171,22 @@ impl HttpBody for OpusBody {
             }
         }
     }
+}
+
+/// Encodes a piece on a thread of its own: on those that answer requests all others would wait for it.
+async fn encode(
+    encoders: Arc<Semaphore>,
+    mut file: Box<OpusFile>,
+    piece: Bytes,
+) -> Result<Encoded, JoinError> {
+    let encoder = encoders.acquire_owned().await.expect("the semaphore is never closed");
+    let work = move || {
+        let mut out = Vec::new();
+        file.push(&piece, &mut out);
+        drop(encoder);
+        (file, out)
+    };
+    tokio::task::spawn_blocking(work).await
 }
 
 /// The channels of a WAV file of ours, by its header.
@@ -137,7 +216,9 @@ mod tests {
     use super::*;
 
     async fn download(path: &Path) -> Option<Vec<u8>> {
-        let body = OpusBody::new(RecordingBody::plain(path).await.unwrap());
+        let downloads = OpusDownloads::default();
+        let place = downloads.enter().unwrap();
+        let body = downloads.body(RecordingBody::plain(path).await.unwrap(), place);
         to_bytes(Body::new(body), usize::MAX).await.ok().map(|bytes| bytes.to_vec())
     }
 

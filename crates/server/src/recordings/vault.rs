@@ -10,6 +10,7 @@ use media::RecordMode;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use store::{Store, StoreError};
 
+use super::opus::OpusDownloads;
 use super::pieces::RecordingBody;
 use super::sealed::{Cut, FileKey, Pieces, SealedError, channels};
 use super::{key_name, path, sealed_path};
@@ -39,6 +40,7 @@ pub struct Vault {
     /// The data directory.
     directory: PathBuf,
     encrypt: bool,
+    pub opus: OpusDownloads,
 }
 
 /// What a new recording needs: where it goes, and what encrypts it.
@@ -51,7 +53,7 @@ pub struct NewRecording {
 
 impl Vault {
     pub fn new(access: Arc<Access>, store: Store, directory: PathBuf, encrypt: bool) -> Vault {
-        Vault { access, store, directory, encrypt }
+        Vault { access, store, directory, encrypt, opus: OpusDownloads::default() }
     }
 
     /// A path, and where recordings are encrypted a key that nothing else was ever under.

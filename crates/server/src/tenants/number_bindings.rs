@@ -5,15 +5,18 @@
 //! - A pair of parties has one live binding at the most.
 //! - What is in memory is what is stored: this process is the only one that changes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::vocabulary::TenantId;
 use store::{NumberBinding, Store, StoreError};
 use tokio::sync::Mutex;
 
-/// Live bindings of all tenants; past it no number is free.
+/// Bindings of all tenants, and of one: a tenant that binds without end takes nobody else's place.
 const MAX_BINDINGS: usize = 1_000_000;
+const MAX_OF_TENANT: usize = 100_000;
+/// Those that are over are forgotten so many at a time: readers have their turn between.
+const EXPIRED_AT_ONCE: usize = 1_000;
 
 /// Cheap to clone; readers never wait for a database.
 #[derive(Clone)]
@@ -32,6 +35,9 @@ struct Index {
     by_number: BTreeMap<(String, String), NumberBinding>,
     /// X by tenant and parties, the lesser first.
     by_pair: BTreeMap<(TenantId, String, String), String>,
+    /// By the end, then X and party A.
+    by_end: BTreeSet<(i64, String, String)>,
+    of_tenant: BTreeMap<TenantId, usize>,
 }
 
 /// Two parties who are to be bound.
@@ -46,6 +52,11 @@ pub struct Pair<'a> {
 pub enum BindError {
     #[error("every virtual number is bound to one of the two parties already")]
     Exhausted,
+    #[error(
+        "there is no room for another binding: a tenant has {MAX_OF_TENANT} and the server \
+         {MAX_BINDINGS} at the most; end some, or let them live shorter (ita.binding_lifetime_s)"
+    )]
+    Full,
     #[error(
         "the parties are bound to a number that is none of the tenant's virtual numbers any more; \
          end that binding or write the number again"
@@ -65,11 +76,12 @@ impl NumberBindings {
         }))
     }
 
-    /// Reads what the store holds.
-    pub async fn load(&self) -> Result<(), StoreError> {
+    /// Reads what the store holds that is not over.
+    pub async fn load(&self, now_ms: i64) -> Result<(), StoreError> {
         let _changing = self.0.changing.lock().await;
         let rows = self.0.store.number_bindings().await?;
-        self.change(|all| rows.into_iter().for_each(|row| all.insert(row)));
+        let live = rows.into_iter().filter(|row| row.expires_ms > now_ms);
+        self.change(|all| live.for_each(|row| all.insert(row)));
         Ok(())
     }
 
@@ -124,6 +136,9 @@ impl NumberBindings {
             Some(found) if !pool.contains(&found.x) => return Err(BindError::Inconsistent),
             Some(found) => NumberBinding { expires_ms: expires_ms.max(found.expires_ms), ..found },
             None => {
+                if !self.read(|all| all.has_room(pair.tenant)) {
+                    return Err(BindError::Full);
+                }
                 let x = self.free(pair, pool, now_ms).ok_or(BindError::Exhausted)?;
                 let Pair { tenant, a, b } = pair;
                 NumberBinding { tenant, x, party_a: a.into(), party_b: b.into(), expires_ms }
@@ -147,11 +162,11 @@ impl NumberBindings {
     pub async fn expire(&self, now_ms: i64) -> Result<(), StoreError> {
         let _changing = self.0.changing.lock().await;
         self.0.store.expire_number_bindings(now_ms).await?;
-        self.change(|all| {
-            let over = all.by_number.values().filter(|binding| binding.expires_ms <= now_ms);
-            let over: Vec<NumberBinding> = over.cloned().collect();
-            over.iter().for_each(|binding| all.remove(binding));
-        });
+        let mut forgotten = EXPIRED_AT_ONCE;
+        while forgotten == EXPIRED_AT_ONCE {
+            self.change(|all| forgotten = all.expire(now_ms, EXPIRED_AT_ONCE));
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 
@@ -160,8 +175,7 @@ impl NumberBindings {
             let is_free = |x: &&String| {
                 all.live(x, pair.a, now_ms).is_none() && all.live(x, pair.b, now_ms).is_none()
             };
-            let room = all.by_pair.len() < MAX_BINDINGS;
-            pool.iter().filter(|_| room).find(is_free).cloned()
+            pool.iter().find(is_free).cloned()
         })
     }
 
@@ -180,6 +194,23 @@ impl Index {
         found.filter(|binding| binding.expires_ms > now_ms)
     }
 
+    fn has_room(&self, tenant: TenantId) -> bool {
+        let of_tenant = self.of_tenant.get(&tenant).copied().unwrap_or(0);
+        of_tenant < MAX_OF_TENANT && self.by_end.len() < MAX_BINDINGS
+    }
+
+    /// How many of at most `most` were over and are forgotten.
+    fn expire(&mut self, now_ms: i64, most: usize) -> usize {
+        for forgotten in 0..most {
+            let Some((_, x, party)) = self.by_end.first().filter(|(end, ..)| *end <= now_ms) else {
+                return forgotten;
+            };
+            let over = self.by_number.get(&(x.clone(), party.clone())).cloned();
+            self.remove(&over.expect("each binding stands in all four"));
+        }
+        most
+    }
+
     /// What stood in its places is over.
     fn insert(&mut self, binding: NumberBinding) {
         for party in [&binding.party_a, &binding.party_b] {
@@ -189,6 +220,8 @@ impl Index {
         }
         let pair = Pair { tenant: binding.tenant, a: &binding.party_a, b: &binding.party_b };
         self.by_pair.insert(pair.key(), binding.x.clone());
+        self.by_end.insert(end(&binding));
+        *self.of_tenant.entry(binding.tenant).or_default() += 1;
         for party in [&binding.party_a, &binding.party_b] {
             self.by_number.insert((binding.x.clone(), party.clone()), binding.clone());
         }
@@ -199,10 +232,18 @@ impl Index {
         if self.by_pair.get(&pair.key()) == Some(&binding.x) {
             self.by_pair.remove(&pair.key());
         }
+        self.by_end.remove(&end(binding));
+        if let Some(count) = self.of_tenant.get_mut(&binding.tenant) {
+            *count -= 1;
+        }
         for party in [&binding.party_a, &binding.party_b] {
             self.by_number.remove(&(binding.x.clone(), party.clone()));
         }
     }
+}
+
+fn end(binding: &NumberBinding) -> (i64, String, String) {
+    (binding.expires_ms, binding.x.clone(), binding.party_a.clone())
 }
 
 impl Pair<'_> {
@@ -278,14 +319,46 @@ mod tests {
         let first = NumberBindings::new(store.clone());
         first.bind(pair("a", "b"), &pool(&["x"]), T0 + 60, T0).await.unwrap();
         let again = NumberBindings::new(store.clone());
-        again.load().await.unwrap();
+        again.load(T0).await.unwrap();
         assert_eq!(again.find("x", "b", T0), Some((TENANT, "a".into())));
+        let late = NumberBindings::new(store.clone());
+        late.load(T0 + 60).await.unwrap();
+        assert_eq!(late.find("x", "b", T0), None, "what is over is not read");
         let lost = again.bind(pair("a", "b"), &pool(&["y"]), T0 + 60, T0).await;
         assert!(matches!(lost, Err(BindError::Inconsistent)), "{lost:?}");
         again.expire(T0 + 60).await.unwrap();
         assert!(store.number_bindings().await.unwrap().is_empty());
         let anew = again.bind(pair("a", "b"), &pool(&["y"]), T0 + 200, T0 + 60).await.unwrap();
         assert_eq!(anew.x, "y");
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_binds_without_end_takes_no_other_tenants_place() {
+        let bindings = NumberBindings::new(Store::memory());
+        let row = |n: usize| NumberBinding {
+            tenant: TENANT,
+            x: "x".into(),
+            party_a: format!("a{n}"),
+            party_b: format!("b{n}"),
+            expires_ms: T0 + 60 + n as i64,
+        };
+        bindings.change(|all| (0..MAX_OF_TENANT).for_each(|n| all.insert(row(n))));
+        let pool = pool(&["x"]);
+        let full = bindings.bind(pair("a", "b"), &pool, T0 + 60, T0).await;
+        assert!(matches!(full, Err(BindError::Full)), "{full:?}");
+        let renewed = bindings.bind(pair("a1", "b1"), &pool, T0 + 9_000, T0).await;
+        assert_eq!(renewed.unwrap().expires_ms, T0 + 9_000, "what is bound stays so");
+        let other = Pair { tenant: TenantId(2), ..pair("a", "b") };
+        assert!(bindings.bind(other, &pool, T0 + 60, T0).await.is_ok());
+        bindings.expire(T0 + 60 + 2_500).await.unwrap();
+        bindings.read(|all| {
+            // Number 1 holds longer; number 2,501 and those after it are not over.
+            let live = MAX_OF_TENANT - 2_501 + 1;
+            assert_eq!((all.of_tenant[&TENANT], all.of_tenant[&TenantId(2)]), (live, 0));
+            assert_eq!((all.by_end.len(), all.by_pair.len()), (live, live));
+            assert_eq!(all.by_number.len(), 2 * live);
+        });
+        assert!(bindings.bind(pair("a", "b"), &pool, T0 + 9_000, T0 + 2_561).await.is_ok());
     }
 
     #[tokio::test]

@@ -81,7 +81,9 @@ impl Provisioner<'_> {
         now_ms: i64,
     ) -> Result<Option<FirstRun>, ProvisionError> {
         self.softphones.load(&self.access.sealer).await?;
-        self.bindings.load().await?;
+        let in_file = self.config.tenants.iter().map(TenantInFile::tenant_id);
+        self.softphones.leave_to_tenants(&in_file.collect());
+        self.bindings.load(now_ms).await?;
         for tenant in &self.config.tenants {
             self.apply(tenant).await?;
         }

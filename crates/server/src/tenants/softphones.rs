@@ -3,7 +3,7 @@
 //! This process is the only one that changes them, so what is in memory is what is stored. Passwords
 //! lie there sealed; in memory there are only what the registrar checks with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::vocabulary::TenantId;
@@ -198,6 +198,15 @@ impl Softphones {
         Ok(())
     }
 
+    /// Those of a tenant that stands in the file no more are its own from now on.
+    pub fn leave_to_tenants(&self, but: &BTreeSet<TenantId>) {
+        self.change(|all| {
+            for phone in all.values_mut() {
+                phone.row.from_file &= but.contains(&phone.row.tenant);
+            }
+        });
+    }
+
     async fn take_out(&self, tenant: TenantId, number: &str) -> Result<bool, SoftphoneError> {
         let removed = self.0.store.remove_softphone(tenant, number).await?;
         self.change(|all| all.remove(number));
@@ -249,6 +258,24 @@ mod tests {
             assert!(matches!(made("1", password, ""), Err(SoftphoneError::Password)));
         }
         assert!(matches!(made("1", "eight ch", &"x".repeat(129)), Err(SoftphoneError::Remark)));
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_has_left_the_file_has_its_softphones_to_itself() {
+        let store = Store::memory();
+        let phones = Softphones::new(store.clone(), "offhook".into());
+        for (tenant, number) in [(ONE, "66666666"), (TWO, "77777777")] {
+            phones.put(tenant, new(number, "password"), true, &sealer()).await.unwrap();
+        }
+        let again = Softphones::new(store, "offhook".into());
+        again.load(&sealer()).await.unwrap();
+        again.leave_to_tenants(&BTreeSet::from([TWO]));
+        assert!(
+            !again.put(ONE, new("66666666", "another password"), false, &sealer()).await.unwrap()
+        );
+        assert!(again.remove(ONE, "66666666").await.unwrap());
+        let removed = again.remove(TWO, "77777777").await;
+        assert!(matches!(removed, Err(SoftphoneError::Taken)), "it stands in the file");
     }
 
     #[tokio::test]

@@ -56,6 +56,22 @@ fn a_phone_that_gives_up_over_sha_256_is_offered_md5_alone() {
 }
 
 #[test]
+fn a_phone_that_comes_again_late_is_met_as_if_for_the_first_time() {
+    let offered = |answer: &str| all_headers(answer, "WWW-Authenticate").len();
+    let mut solo = switchboard();
+    let mut phone = Phone::new("66666666", HERE);
+    let mut next = |solo: &mut _| {
+        phone.challenge = None;
+        offered(&phone.say(solo, "REGISTER", "sip:192.0.2.1", ""))
+    };
+    assert_eq!(next(&mut solo), 2);
+    solo.pass(6 * MINUTE);
+    assert_eq!(next(&mut solo), 2, "so long after it is no second try");
+    solo.pass(Duration::from_secs(30));
+    assert_eq!(next(&mut solo), 1, "this one is");
+}
+
+#[test]
 fn a_phone_behind_nat_is_called_and_spoken_to_at_its_own_source_address() {
     let mut solo = switchboard();
     let mut phone = Phone::new("66666666", "10.0.0.7:40000");

@@ -49,15 +49,16 @@ impl Driver {
         arriving.number.clone_from(&request.request_user);
         arriving.source = Some(request.source.ip());
         arriving.offer = request.body;
-        if request.origin == sip::Origin::Trusted {
-            let (x, from) = (request.request_user, request.from.user().to_owned());
-            self.wanted.push_back(Wanted::Ask { leg: id, x, from });
-        } else {
-            self.dialled_code(id);
-        }
+        let from = match request.origin {
+            sip::Origin::Trusted => request.from.user().to_owned(),
+            // Not what it writes in its From: that it may choose.
+            sip::Origin::User(user) => user,
+            sip::Origin::Stranger => return self.dialled_code(id),
+        };
+        self.wanted.push_back(Wanted::Ask { leg: id, x: request.request_user, from });
     }
 
-    /// Whom the call of a trunk may reach. It may be the code of an anonymous call all the same.
+    /// Whom the call of a trunk or of a softphone may reach. It may be the code of an anonymous call all the same.
     pub(in crate::driver) fn trunk_asked(
         &mut self,
         leg: LegId,

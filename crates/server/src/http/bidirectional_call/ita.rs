@@ -71,6 +71,10 @@ pub async fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
     if settings.bidirectional_call != Bidirectional::Ita || settings.ita.restricted {
         return None;
     }
+    let pair = Pair { tenant: tenant.id, a: from, b: &called };
+    if !permits(&settings.ita, x, &app.bindings.of_pair(pair, unix_ms())?) {
+        return None;
+    }
     let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
     let view = TenantView { tenant: &tenant, defaults, fraud, softphones: &app.softphones };
     let place = match app.softphones.find(tenant.id, &called) {
@@ -83,6 +87,13 @@ pub async fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
     let customer = Customer { place, called, caller_present: x.to_owned(), callback_url };
     let order = order(&view, Caller::Inbound { number: from.to_owned() }, customer, most);
     Some(ordering::request(app, &tenant, None, order))
+}
+
+/// Whether a binding could be made today. Each party is judged as what it was bound as, whoever of the two calls.
+fn permits(ita: &Ita, x: &str, binding: &store::NumberBinding) -> bool {
+    ita.numbers.iter().any(|number| number == x)
+        && ita.callers.permits(&binding.party_a)
+        && ita.callees.permits(&binding.party_b)
 }
 
 fn supported(wish: &Wish) -> Result<(), Refused> {

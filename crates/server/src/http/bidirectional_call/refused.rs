@@ -95,7 +95,7 @@ impl From<StoreError> for Refused {
 impl From<BindError> for Refused {
     fn from(error: BindError) -> Refused {
         match error {
-            BindError::Exhausted => Refused::NumbersUsedUp,
+            BindError::Exhausted | BindError::Full => Refused::NumbersUsedUp,
             BindError::Inconsistent => Refused::Inconsistent,
             BindError::Store(error) => error.into(),
         }

@@ -439,8 +439,23 @@ async fn a_call_to_the_virtual_number_is_for_the_other_party() {
     assert!(arrived(Y, "88884432").await.is_none());
     world.reset(|tenant| tenant.settings.ita.restricted = true);
     assert!(arrived(X, "88884432").await.is_none());
+    world.reset(|tenant| tenant.settings.ita = pool(&[Y]));
+    assert!(arrived(X, "88884432").await.is_none(), "X is none of the tenant's numbers any more");
+    for from in ["88884432", "8888888"] {
+        world.reset(|tenant| {
+            tenant.settings.ita = pool(&[X]);
+            tenant.settings.ita.callers.deny = vec!["8888888".into()];
+        });
+        assert!(arrived(X, from).await.is_none(), "callers");
+        world.reset(|tenant| {
+            tenant.settings.ita = pool(&[X]);
+            tenant.settings.ita.callees.deny = vec!["88884432".into()];
+        });
+        assert!(arrived(X, from).await.is_none(), "callees");
+        world.reset(|tenant| tenant.settings.ita = pool(&[X]));
+        assert!(arrived(X, from).await.is_some());
+    }
     world.reset(|tenant| {
-        tenant.settings.ita.restricted = false;
         tenant.settings.routes.clear();
     });
     assert!(arrived(X, "88884432").await.is_none(), "the tenant may not call there any more");

@@ -144,6 +144,48 @@ async fn connections_past_the_limit_wait_for_their_turn() {
 }
 
 #[tokio::test]
+async fn a_request_is_worked_off_to_its_end_when_its_client_hangs_up() {
+    let (entered, mut was_entered) = tokio::sync::mpsc::channel(1);
+    let (over, mut is_over) = tokio::sync::mpsc::channel(1);
+    let go = Arc::new(tokio::sync::Notify::new());
+    let waits = go.clone();
+    let handler = axum::routing::get(async move || {
+        entered.send(()).await.unwrap();
+        waits.notified().await;
+        over.send(()).await.unwrap();
+    });
+    let router = Router::new().route("/", handler);
+    let slots = Arc::new(Semaphore::new(1));
+    let slot = Arc::new(slots.clone().acquire_owned().await.unwrap());
+    let (mut client, server) = tokio::io::duplex(1_024);
+    let (_stop, stopped) = watch::channel(false);
+    let source = Source(None);
+    let connection = tokio::spawn(requests(server, Scheme::Http, source, router, slot, stopped));
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    was_entered.recv().await.unwrap();
+    drop(client);
+    tokio::time::timeout(GENEROUS, connection).await.unwrap().unwrap();
+    assert_eq!(slots.available_permits(), 0, "the request still has its place");
+    go.notify_one();
+    let over = tokio::time::timeout(GENEROUS, is_over.recv()).await.unwrap();
+    assert_eq!(over, Some(()), "its handler was cut");
+    let freed = tokio::time::timeout(GENEROUS, slots.acquire()).await;
+    assert!(freed.is_ok(), "its place was never given back");
+}
+
+#[tokio::test]
+async fn a_request_that_panics_is_answered_with_500() {
+    let handler = axum::routing::get(async || -> &'static str { panic!("as a test wants") });
+    let listener = Listener::http("127.0.0.1:0".parse().unwrap(), 8).await.unwrap();
+    let address = listener.address().unwrap();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(listener.serve(Router::new().route("/", handler), stopped));
+    let get = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let reply = exchange(address, get).await;
+    assert!(reply.starts_with("HTTP/1.1 500"), "{reply}");
+}
+
+#[tokio::test]
 async fn a_stop_closes_idle_connections_and_takes_no_new_ones() {
     let world = World::new().await;
     let serving = plain(&world, 8).await;
@@ -163,8 +205,9 @@ async fn a_stop_closes_idle_connections_and_takes_no_new_ones() {
 async fn then_silence(world: &World, sent: String) -> (String, u64) {
     let (mut peer, server) = tokio::io::duplex(64 * 1024);
     let (_stop, stopped) = watch::channel(false);
-    let task =
-        tokio::spawn(requests(server, Scheme::Http, Source(None), world.router.clone(), stopped));
+    let slot = Arc::new(Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap());
+    let router = world.router.clone();
+    let task = tokio::spawn(requests(server, Scheme::Http, Source(None), router, slot, stopped));
     peer.write_all(sent.as_bytes()).await.unwrap();
     let begun = tokio::time::Instant::now();
     let mut reply = Vec::new();

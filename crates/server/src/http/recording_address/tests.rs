@@ -65,6 +65,12 @@ async fn the_same_recording_comes_as_opus_under_the_same_signature() {
     let got = world.send(Method::GET, &url, &[], "").await;
     assert_eq!((got.status.as_u16(), got.header("content-type")), (200, "audio/ogg"));
     assert!(got.text.starts_with("OggS"), "{}", &got.text[..10]);
+    let taken: Vec<_> = std::iter::from_fn(|| world.app.vault.opus.enter()).collect();
+    let full = world.send(Method::GET, &url, &[], "").await;
+    assert_eq!((full.status.as_u16(), full.header("retry-after")), (503, "5"));
+    assert_eq!(world.send(Method::GET, &url.replace("opus", "wav"), &[], "").await.status, 200);
+    drop(taken);
+    assert_eq!(world.send(Method::GET, &url, &[], "").await.status, 200);
     for (from, to, status) in [("1.opus", "2.opus", 403), ("1.opus", "1.mp3", 404)] {
         assert_eq!(world.send(Method::GET, &url.replace(from, to), &[], "").await.status, status);
     }

@@ -56,7 +56,7 @@ pub async fn list(State(app): State<App>, V1Tenant(tenant): V1Tenant) -> Json<Ve
     responses(
         (status = 201, body = NumberBinding),
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 409, body = Problem, description = "no virtual number is free for the two, or theirs is no longer one"),
+        (status = 409, body = Problem, description = "no virtual number is free for the two, theirs is no longer one, or there is no room for another binding"),
         (status = 413, body = Problem),
         (status = 422, body = Problem), (status = 500, body = Problem)
     )
@@ -74,6 +74,7 @@ pub async fn create(
         Ok(bound) => Ok((StatusCode::CREATED, Json(bound.into()))),
         Err(BindError::Store(error)) => Err(error.into()),
         Err(error @ BindError::Exhausted) => Err(Problem::conflict("exhausted", error.to_string())),
+        Err(error @ BindError::Full) => Err(Problem::conflict("full", error.to_string())),
         Err(error @ BindError::Inconsistent) => {
             Err(Problem::conflict("inconsistent", error.to_string()))
         }

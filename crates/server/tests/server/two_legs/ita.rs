@@ -88,3 +88,28 @@ async fn a_softphone_is_reached_through_the_virtual_number_where_it_is_registere
     assert_eq!(phone.end().await.status, Some(480), "the softphone is nowhere");
     nothing_is_left(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_softphone_reaches_the_other_party_by_dialling_the_virtual_number() {
+    let tenant = format!("bidirectional_call = \"ita\"\nita = {{ numbers = [\"{VIRTUAL}\"] }}");
+    let world = world(&tenant).await;
+    let phone = softphone(&world, Some(Duration::from_millis(500))).await;
+    let serial = create_call(&world, None, CALLED).await;
+    ended(&world, &serial).await;
+
+    let mut calling = phone.dial(VIRTUAL).await.expect("it dials");
+    calling.until_answered().await.expect("it is answered");
+    let _ = calling.tone_for(CALLERS_TONE, Duration::from_secs(3)).await;
+    assert!(hears(&calling.end().await, CALLED_TONE), "the softphone hears the customer");
+    let called = world
+        .carrier
+        .call_ended(|call| call.to_user == CALLED && !call.call_id.starts_with(&serial));
+    let called = tokio::time::timeout(PATIENCE, called).await.expect("the customer's leg ends");
+    assert!(hears(&called, CALLERS_TONE), "the customer hears the softphone");
+    assert_eq!(called.from_user, VIRTUAL);
+
+    let mut calling = phone.dial("95009999").await.expect("it dials");
+    assert!(calling.until_answered().await.is_err());
+    assert_eq!(calling.end().await.status, Some(404), "nobody's number");
+    nothing_is_left(&world).await;
+}
