@@ -7,7 +7,7 @@
 //!                                     │softphone         ▼
 //! Expecting ─caller comes─▶ TakingIn ─┴port bound─▶ Connecting ─answer─▶ Answering ─200 built─▶ Talking
 //!     │           │            │                      │                    │                     │
-//!     │ too late, │ no trunk   └──────────────────────┴────────┬───────────┴─────────────────────┘
+//!     │ too late, │ forbidden  └──────────────────────┴────────┬───────────┴─────────────────────┘
 //!     │ cancel    │                                            ▼ one ends, fails, cancel
 //!     └───────────┴──────────────────▶ Over ◀─────────────── Ending
 //! ```
