@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::action::{Claim, ClaimId};
 use crate::events::Waiting;
+use crate::intent::Place;
 use crate::route::{Hop, Route};
 use crate::vocabulary::{Pace, TenantId, TenantLimits, TrunkName};
 
@@ -132,7 +133,7 @@ impl Backlog {
             if caller.is_some_and(|caller| !self.is_free_beside(caller, &trunk, now)) {
                 self.room_to_wait(tenant, queue_length)?;
             }
-            self.start(tenant, &trunk, 1, now);
+            self.start(tenant, Some(&trunk), 1, now);
             return Ok(Admission::Start(trunk));
         }
         let why = why.unwrap_or(Waiting::TrunkRate);
@@ -161,7 +162,7 @@ impl Backlog {
     }
 
     /// A call runs that no claim gave: one that the last run left behind.
-    pub fn adopt(&mut self, tenant: TenantId, trunk: &TrunkName, now: Duration) {
+    pub fn adopt(&mut self, tenant: TenantId, trunk: Option<&TrunkName>, now: Duration) {
         self.start(tenant, trunk, 1, now);
     }
 
@@ -172,19 +173,27 @@ impl Backlog {
         }
     }
 
-    /// Starts a call that cannot wait, whoever else waits, where every limit lets it; over which trunk.
+    /// Starts a call that cannot wait, whoever else waits, where every limit lets it; over which trunk,
+    /// where it needs one, or why not.
     pub fn start_now(
         &mut self,
         tenant: TenantId,
-        route: &Route,
+        place: &Place,
         now: Duration,
-    ) -> Option<TrunkName> {
-        if self.obstacle(tenant, route, now).is_some() {
-            return None;
+    ) -> Result<Option<TrunkName>, Waiting> {
+        let obstacle = match place {
+            Place::Trunks(route) => self.obstacle(tenant, route, now),
+            Place::Softphone => self.obstacle_of_tenant(tenant, now),
+        };
+        if let Some(why) = obstacle {
+            return Err(why);
         }
-        let trunk = self.free_hop(route, now)?;
-        self.start(tenant, &trunk, 1, now);
-        Some(trunk)
+        let trunk = match place {
+            Place::Trunks(route) => Some(self.free_hop(route, now).ok_or(Waiting::TrunkRate)?),
+            Place::Softphone => None,
+        };
+        self.start(tenant, trunk.as_ref(), 1, now);
+        Ok(trunk)
     }
 
     /// A call that was let through once and gave its place back wants it again. The rate does not hold
@@ -195,7 +204,7 @@ impl Backlog {
             return None;
         }
         let trunk = self.free_trunk(route, now)?;
-        self.start(tenant, &trunk, 1, now);
+        self.start(tenant, Some(&trunk), 1, now);
         Some(trunk)
     }
 
@@ -223,12 +232,15 @@ impl Backlog {
         }
     }
 
-    pub fn ended(&mut self, tenant: TenantId, trunk: &TrunkName, now: Duration) {
+    /// `trunk`: the one that the call held, where it held one.
+    pub fn ended(&mut self, tenant: TenantId, trunk: Option<&TrunkName>, now: Duration) {
         self.running = self.running.saturating_sub(1);
         if let Some(pacer) = self.tenants.get_mut(&tenant) {
             pacer.release(1);
         }
-        self.release_trunk(trunk, now);
+        if let Some(trunk) = trunk {
+            self.release_trunk(trunk, now);
+        }
     }
 
     /// The trunk `from` failed a call: the next one of its route that it has not tried, is in service
@@ -311,7 +323,7 @@ impl Backlog {
         let queue = self.queues.get_mut(&key)?;
         queue.claim = Some(self.last_claim);
         queue.arrived_since_claim = 0;
-        self.start(tenant, &trunk, limit, now);
+        self.start(tenant, Some(&trunk), limit, now);
         self.claims.insert(self.last_claim, Claimed { key: key.clone(), trunk, limit });
         self.served = Some(key);
         Some((limit, (self.last_claim, Claim::Ready { tenant, route, limit })))
@@ -329,7 +341,7 @@ impl Backlog {
     pub fn claimed(&mut self, claim: ClaimId, got: u32, now: Duration) -> Option<TrunkName> {
         let Claimed { key, trunk, limit } = self.claims.remove(&claim)?;
         for _ in got..limit {
-            self.ended(key.0, &trunk, now);
+            self.ended(key.0, Some(&trunk), now);
         }
         let queue = self.queues.get_mut(&key)?;
         queue.claim = None;
@@ -434,12 +446,26 @@ impl Backlog {
         }
     }
 
-    fn start(&mut self, tenant: TenantId, trunk: &TrunkName, calls: u32, now: Duration) {
+    /// What stands in the way of a call that needs no trunk.
+    fn obstacle_of_tenant(&self, tenant: TenantId, now: Duration) -> Option<Waiting> {
+        let Some(tenant) = self.tenants.get(&tenant) else { return Some(Waiting::TenantRate) };
+        if self.draining || self.running >= self.capacity {
+            Some(Waiting::ServerFull)
+        } else if tenant.free_slots() == 0 {
+            Some(Waiting::TenantConcurrency)
+        } else if tenant.may_start(now) == 0 {
+            Some(Waiting::TenantRate)
+        } else {
+            None
+        }
+    }
+
+    fn start(&mut self, tenant: TenantId, trunk: Option<&TrunkName>, calls: u32, now: Duration) {
         self.running += calls;
         if let Some(pacer) = self.tenants.get_mut(&tenant) {
             pacer.start(calls, now);
         }
-        if let Some(trunk) = self.trunks.get_mut(trunk) {
+        if let Some(trunk) = trunk.and_then(|trunk| self.trunks.get_mut(trunk)) {
             trunk.start(calls, now);
         }
     }

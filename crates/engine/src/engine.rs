@@ -246,10 +246,7 @@ impl Engine {
             }
             OrderKind::AnonymousCall(_)
             | OrderKind::VoiceNotification { .. }
-            | OrderKind::BidirectionalCall(_) => {
-                let Some(slots) = self.backlog.adopt_all(&found, now.since_start) else { return };
-                slots
-            }
+            | OrderKind::BidirectionalCall(_) => self.backlog.adopt_all(&found, now.since_start),
         };
         let start = slots.called().filter(|_| undialled).cloned();
         let mut effects = Effects::new(self.last_leg);
@@ -311,7 +308,7 @@ impl Engine {
                         Mode::Running => self.start_claimed(intent, &trunk, now),
                         // The next start finds it on disk and makes it.
                         Mode::Draining | Mode::Broken => {
-                            self.backlog.ended(intent.tenant, &trunk, now.since_start);
+                            self.backlog.ended(intent.tenant, Some(&trunk), now.since_start);
                         }
                     }
                 }
@@ -353,17 +350,19 @@ impl Engine {
             None
         };
         if let Some(outcome) = refused {
-            self.backlog.ended(intent.tenant, trunk, now.since_start);
+            self.backlog.ended(intent.tenant, Some(trunk), now.since_start);
             self.record(Draft::new(intent).finish(outcome, None, now), now);
             return;
         }
-        self.insert(serial, Room::new(intent, now), Slots::of(trunk.clone()), None);
+        self.insert(serial, Room::new(intent, now), Slots::of(Some(trunk.clone())), None);
         self.run(serial, CallInput::Start(trunk.clone()), now);
     }
 
     /// A call that ends in the queue: no room ever saw it.
     fn end_waiting(&mut self, intent: Intent, outcome: Outcome, now: Now) {
-        self.backlog.remove_waiting(intent.tenant, &intent.order.route);
+        if let Some(route) = intent.order.place.route() {
+            self.backlog.remove_waiting(intent.tenant, route);
+        }
         self.record(Draft::new(intent).finish(outcome, None, now), now);
     }
 

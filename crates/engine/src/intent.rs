@@ -20,8 +20,9 @@ pub struct Intent {
 /// What the caller of the interface ordered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// The trunks that the tenant's routes name for `called`.
-    pub route: Route,
+    /// Where `called` is found. At a softphone only for a caller who is there already: nothing waits for one.
+    #[serde(rename = "route", with = "place_of_called")]
+    pub place: Place,
     pub called: String,
     /// The number shown to the called party (`callerPresent`).
     pub caller_present: String,
@@ -82,6 +83,45 @@ pub enum Place {
     Trunks(Route),
     /// Wherever the softphone of this number is registered when the call starts.
     Softphone,
+}
+
+impl Place {
+    /// `None`: it is reached over no trunk.
+    pub fn route(&self) -> Option<&Route> {
+        match self {
+            Place::Trunks(route) => Some(route),
+            Place::Softphone => None,
+        }
+    }
+}
+
+impl From<Route> for Place {
+    fn from(route: Route) -> Self {
+        Place::Trunks(route)
+    }
+}
+
+/// A trunk's name.
+impl From<&str> for Place {
+    fn from(trunk: &str) -> Self {
+        Place::Trunks(trunk.into())
+    }
+}
+
+/// On disk the called party's place is its route, and nothing (`null`) for a softphone.
+mod place_of_called {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Place, Route};
+
+    pub fn serialize<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {
+        place.route().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Place, D::Error> {
+        let route = Option::<Route>::deserialize(from)?;
+        Ok(route.map_or(Place::Softphone, Place::Trunks))
+    }
 }
 
 /// A party that comes by itself, once, with a code, and is connected with the called party.

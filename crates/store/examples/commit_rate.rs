@@ -156,7 +156,7 @@ fn intent(serial: u64) -> Intent {
         created_ms: serial as i64,
         queue_deadline_ms: serial as i64 + 3_600_000,
         order: Order {
-            route: "carrier".into(),
+            place: "carrier".into(),
             called: format!("{:08}", 88_000_000 + serial % 1_000_000),
             caller_present: "95599".into(),
             priority: Priority::LAST,

@@ -108,9 +108,10 @@ pub(crate) async fn unfinished(
 ) -> Result<Vec<Unfinished>, StoreError> {
     let calls = Statement::new(
         "SELECT * FROM intents WHERE kind = $1 OR serial IN (SELECT serial FROM attempts)
-         OR serial IN (SELECT serial FROM answers) OR started = 2 ORDER BY serial",
+         OR serial IN (SELECT serial FROM answers) OR started = 2 OR route = $2 ORDER BY serial",
     );
-    let calls = calls.bind(CallKind::AnonymousCall.name()).fetch_all(connection).await?;
+    let calls = calls.bind(CallKind::AnonymousCall.name()).bind(intents::NO_ROUTE);
+    let calls = calls.fetch_all(connection).await?;
     let attempts = Statement::new("SELECT * FROM attempts").fetch_all(connection).await?;
     let answers = Statement::new("SELECT * FROM answers").fetch_all(connection).await?;
     let mut known = Attempts::default();
@@ -207,6 +208,7 @@ impl Attempts {
         let calls = intents.rows.values().map(|(intent, _)| intent);
         let unfinished = |intent: &&Intent| {
             intent.order.call_kind() == CallKind::AnonymousCall
+                || intent.order.place.route().is_none()
                 || of(&self.attempts, intent.serial).next().is_some()
                 || of(&self.answers, intent.serial).next().is_some()
                 || intents.cancelled.contains(&intent.serial)

@@ -37,6 +37,9 @@ CREATE INDEX intents_expiring ON intents (queue_deadline_ms) WHERE started = 0;
 CREATE INDEX intents_by_time ON intents (tenant, created_ms, serial, kind, caller_present);
 ";
 
+/// `route` of a call to a softphone; not NULL, which `<>` passes over.
+pub(crate) const NO_ROUTE: &str = "";
+
 pub(crate) static INSERT: MultiRow = MultiRow::new(
     &["INSERT INTO intents (serial, tenant, kind, route, priority, called, caller_present, \
        created_ms, queue_deadline_ms, started, body) VALUES {rows}"],
@@ -245,7 +248,7 @@ impl Bind for IntentRow {
         to.push(self.intent.serial.0)
             .push(self.intent.tenant.0)
             .push(rows::task(&order))
-            .push(order.route.to_string())
+            .push(order.place.route().map_or_else(|| NO_ROUTE.to_owned(), Route::to_string))
             .push(order.priority.value())
             .push(&*order.called)
             .push(order.caller_number())
@@ -281,13 +284,16 @@ pub(crate) async fn claim(
     Ok(intents)
 }
 
-/// Puts calls that were claimed and never dialled back. One that waits for its caller never was in the queue.
+/// Puts calls that were claimed and never dialled back. One that waits for its caller, or is for a softphone, never was
+/// in the queue.
 pub(crate) async fn return_undialled(connection: &mut Connection<'_>) -> Result<u64, ApplyError> {
     let returned = Statement::new(
         "UPDATE intents SET started = 0
-         WHERE started = 1 AND kind <> $1 AND serial NOT IN (SELECT serial FROM attempts)",
+         WHERE started = 1 AND kind <> $1 AND route <> $2
+         AND serial NOT IN (SELECT serial FROM attempts)",
     );
-    Ok(returned.bind(CallKind::AnonymousCall.name()).execute(connection).await?)
+    let returned = returned.bind(CallKind::AnonymousCall.name()).bind(NO_ROUTE);
+    Ok(returned.execute(connection).await?)
 }
 
 /// Reads an intent from a row that has this table's columns.
@@ -329,7 +335,7 @@ impl Intents {
     pub(crate) fn insert(&mut self, intent: &Intent, started: bool) {
         self.rows.insert(intent.serial, (intent.clone(), started));
         if !started {
-            self.waiting.insert(place(intent));
+            self.waiting.extend(place(intent));
             self.deadlines.insert((intent.queue_deadline_ms, intent.serial));
         }
     }
@@ -379,9 +385,10 @@ impl Intents {
         for (serial, (intent, started)) in &mut self.rows {
             let queues = intent.order.call_kind() != CallKind::AnonymousCall
                 && !self.cancelled.contains(serial);
-            if *started && queues && !dialled(*serial) {
+            let place = place(intent).filter(|_| *started && queues && !dialled(*serial));
+            if let Some(place) = place {
                 *started = false;
-                self.waiting.insert(place(intent));
+                self.waiting.insert(place);
                 self.deadlines.insert((intent.queue_deadline_ms, *serial));
                 returned += 1;
             }
@@ -398,7 +405,9 @@ impl Intents {
     }
 
     fn leave_queue(&mut self, intent: &Intent) {
-        self.waiting.remove(&place(intent));
+        if let Some(place) = place(intent) {
+            self.waiting.remove(&place);
+        }
         self.deadlines.remove(&(intent.queue_deadline_ms, intent.serial));
     }
 }
@@ -407,6 +416,8 @@ fn first() -> Priority {
     Priority::new(1).expect("1 is a priority")
 }
 
-fn place(intent: &Intent) -> (TenantId, Route, Priority, Serial) {
-    (intent.tenant, intent.order.route.clone(), intent.order.priority, intent.serial)
+/// `None`: it waits in no queue.
+fn place(intent: &Intent) -> Option<(TenantId, Route, Priority, Serial)> {
+    let Intent { tenant, serial, order, .. } = intent;
+    Some((*tenant, order.place.route()?.clone(), order.priority, *serial))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Files of `crates/engine/src/calls` that no request starts, so that they have no HTTP file.
-const INNER_ROOMS: &[&str] = &["connecting", "dial", "endings", "mod", "places", "talk"];
+const INNER_ROOMS: &[&str] = &["connecting", "dial", "endings", "mod", "places", "talk", "way"];
 
 /// Rooms of the engine without the server's file of the same name. Both folders exist, or neither does yet.
 pub fn check(root: &Path) -> Vec<String> {

@@ -82,7 +82,7 @@ fn tenants_on_one_trunk_take_turns() {
             let Claim::Ready { tenant, .. } = what else { panic!("{what:?}") };
             served.push(tenant);
             backlog.claimed(claim, 1, now);
-            backlog.ended(tenant, &"carrier".into(), now);
+            backlog.ended(tenant, Some(&"carrier".into()), now);
         }
     }
     assert_eq!(served, [T1, T2, T1, T2, T1, T2]);

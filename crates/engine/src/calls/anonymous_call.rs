@@ -1,9 +1,11 @@
 //! An anonymous call (page 000): a caller comes from outside with a code, once; then the called party
 //! is dialled and they are connected. A call to a virtual number (ITA) is the same without a code:
-//! it begins with the caller's arrival.
+//! it begins with the caller's arrival, and a softphone may be called.
 //!
 //! ```text
-//! Expecting ─caller comes─▶ TakingIn ─port bound─▶ Connecting ─answer─▶ Answering ─200 built─▶ Talking
+//!                                     ┌▶ Finding ─places─┐
+//!                                     │softphone         ▼
+//! Expecting ─caller comes─▶ TakingIn ─┴port bound─▶ Connecting ─answer─▶ Answering ─200 built─▶ Talking
 //!     │           │            │                      │                    │                     │
 //!     │ too late, │ forbidden  └──────────────────────┴────────┬───────────┴─────────────────────┘
 //!     │ cancel    │                                            ▼ one ends, fails, cancel
@@ -19,11 +21,12 @@ use crate::action::{Action, LegInput, Refused};
 use crate::calls::connecting::{self, Connecting, Waiting, answered};
 use crate::calls::endings::{Endings, leg_over};
 use crate::calls::talk::{self, Talk, ended_by, failed};
+use crate::calls::way::{To, Way};
 use crate::calls::{CallInput, Denied, Effects, LOCAL_STEP};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
 use crate::intent::OrderKind;
-use crate::vocabulary::{Deadline, LegId, Now, Side, TrunkName};
+use crate::vocabulary::{BindingId, Deadline, LegId, Now, Side, TrunkName};
 use crate::writes::Unfinished;
 
 #[derive(Debug)]
@@ -39,10 +42,15 @@ enum State {
     Expecting {
         until: Deadline,
     },
-    /// A port is bound for the caller's offer; the called party has `trunk`.
+    /// A port is bound for the caller's offer; the called party has `trunk`, or is at a softphone.
     TakingIn {
         caller: LegId,
-        trunk: TrunkName,
+        trunk: Option<TrunkName>,
+        until: Deadline,
+    },
+    /// Where the called party's softphone is registered is looked up.
+    Finding {
+        caller: LegId,
         until: Deadline,
     },
     Connecting(Box<Connecting>),
@@ -70,10 +78,19 @@ impl AnonymousCall {
         AnonymousCall { draft, state: State::Expecting { until: now.since_start + wait } }
     }
 
-    /// What a restart makes of it: a code that nobody used is good again.
+    /// What a restart makes of it: a code that nobody used is good again. Who called a virtual number has gone.
     pub(super) fn recover(found: Unfinished, now: Now, out: &mut Effects) -> AnonymousCall {
         if found.legs.is_empty() {
-            return AnonymousCall::new(Draft::new(found.intent), now);
+            let mut room = AnonymousCall::new(Draft::new(found.intent), now);
+            match &room.draft.intent.order.kind {
+                OrderKind::AnonymousCall(_) => {}
+                OrderKind::BidirectionalCall(_) | OrderKind::VoiceNotification { .. } => {
+                    let cancelled = found.cancelled;
+                    let outcome = if cancelled { Outcome::Cancelled } else { Outcome::Interrupted };
+                    room.state = room.over(outcome, now, out);
+                }
+            }
+            return room;
         }
         let (draft, endings) = Endings::after_restart(found, now, out);
         AnonymousCall { draft, state: State::Ending(endings) }
@@ -96,11 +113,9 @@ impl AnonymousCall {
             {
                 self.overdue(state, late, now, out)
             }
+            CallInput::PhoneFound(bindings) => self.phone_found(state, &bindings, now, out),
             // It plays nothing and calls no caller.
-            CallInput::Tick { .. }
-            | CallInput::Fetched(_)
-            | CallInput::Trunks(_)
-            | CallInput::PhoneFound(_) => state,
+            CallInput::Tick { .. } | CallInput::Fetched(_) | CallInput::Trunks(_) => state,
         };
     }
 
@@ -118,6 +133,7 @@ impl AnonymousCall {
         match state {
             State::Expecting { .. } => self.over(Outcome::Interrupted, now, out),
             state @ (State::TakingIn { .. }
+            | State::Finding { .. }
             | State::Connecting(_)
             | State::Answering { .. }
             | State::Talking(_)
@@ -126,13 +142,13 @@ impl AnonymousCall {
         }
     }
 
-    /// `way`: the trunk that the called party may be dialled over, or why there is none.
+    /// `way`: the trunk that the called party may be dialled over, none to a softphone; or why it may not be.
     fn arrived(
         &mut self,
         state: State,
         caller: LegId,
         source: IpAddr,
-        way: Result<TrunkName, Denied>,
+        way: Result<Option<TrunkName>, Denied>,
         now: Now,
         out: &mut Effects,
     ) -> State {
@@ -165,8 +181,8 @@ impl AnonymousCall {
     ) -> State {
         let draft = &mut self.draft;
         match state {
-            State::TakingIn { caller, trunk, until } if leg == caller => {
-                self.taking_in(caller, trunk, until, input, now, out)
+            State::TakingIn { caller, .. } | State::Finding { caller, .. } if leg == caller => {
+                self.before_dialling(state, caller, input, now, out)
             }
             State::Connecting(connecting) => {
                 let caller = connecting.caller();
@@ -188,33 +204,37 @@ impl AnonymousCall {
                 }
             }
             // A late message of an earlier attempt meets nobody.
-            state @ (State::Expecting { .. } | State::TakingIn { .. } | State::Over) => state,
+            state @ (State::Expecting { .. }
+            | State::TakingIn { .. }
+            | State::Finding { .. }
+            | State::Over) => state,
         }
     }
 
-    /// What the caller says before its port is bound.
-    fn taking_in(
+    /// What the caller's leg says before anybody is dialled.
+    fn before_dialling(
         &mut self,
+        state: State,
         caller: LegId,
-        trunk: TrunkName,
-        until: Deadline,
         input: LegInput,
         now: Now,
         out: &mut Effects,
     ) -> State {
         match input {
             LegInput::TakenIn => {
+                let State::TakingIn { trunk, .. } = state else { return state };
                 self.draft.caller.alerting_ms = Some(now.unix_ms);
-                let waiting = Waiting::Unanswered(caller);
-                let connecting = Connecting::start(waiting, trunk, &mut self.draft, now, out);
-                State::Connecting(Box::new(connecting))
+                match trunk.map(|trunk| Way::over(&self.draft, trunk)) {
+                    Some(way) => self.connect(caller, vec![way], now, out),
+                    None => self.find(caller, now, out),
+                }
             }
             LegInput::Ended { cause, sip_status, media, .. } => {
                 let end = LegEnd { cause, sip_status, media };
                 leg_over(Side::Caller, caller, end, &mut self.draft, now, out);
                 self.over(ended_by(Side::Caller, cause), now, out)
             }
-            LegInput::MediaFailed(cause) => self.turn_away(caller, cause, now, out),
+            LegInput::MediaFailed(cause) => self.turn_away(Side::Caller, caller, cause, now, out),
             // What crosses a decision that has been made changes nothing.
             LegInput::Prepared { .. }
             | LegInput::Challenged { .. }
@@ -233,16 +253,53 @@ impl AnonymousCall {
             | LegInput::Digit(_)
             | LegInput::InfoDigit(_)
             | LegInput::RecordingStarted
-            | LegInput::RecordingFailed => State::TakingIn { caller, trunk, until },
+            | LegInput::RecordingFailed => state,
         }
     }
 
-    /// The caller's leg could not be set up; nobody was dialled.
-    fn turn_away(&mut self, caller: LegId, cause: Cause, now: Now, out: &mut Effects) -> State {
-        self.draft.caller.blame(cause);
+    fn find(&mut self, caller: LegId, now: Now, out: &mut Effects) -> State {
+        let intent = &self.draft.intent;
+        let (serial, number) = (intent.serial, intent.order.called.clone());
+        out.act(Action::FindPhone { serial, number });
+        State::Finding { caller, until: now.since_start + LOCAL_STEP }
+    }
+
+    fn phone_found(
+        &mut self,
+        state: State,
+        bindings: &[BindingId],
+        now: Now,
+        out: &mut Effects,
+    ) -> State {
+        let State::Finding { caller, .. } = state else { return state };
+        if bindings.is_empty() {
+            return self.turn_away(Side::Called, caller, Cause::Unavailable, now, out);
+        }
+        let ways = bindings.iter().map(|binding| Way::Softphone(*binding)).collect();
+        self.connect(caller, ways, now, out)
+    }
+
+    /// The called party is dialled, each way at once.
+    fn connect(&mut self, caller: LegId, ways: Vec<Way>, now: Now, out: &mut Effects) -> State {
+        let draft = &mut self.draft;
+        let to = ways.into_iter().map(|way| To::called(draft, way, Some(caller))).collect();
+        let connecting = Connecting::start(Waiting::Unanswered(caller), to, draft, now, out);
+        State::Connecting(Box::new(connecting))
+    }
+
+    /// The leg of `side` cannot be set up; nobody was dialled.
+    fn turn_away(
+        &mut self,
+        side: Side,
+        caller: LegId,
+        cause: Cause,
+        now: Now,
+        out: &mut Effects,
+    ) -> State {
+        self.draft.side(side).blame(cause);
         out.act(Action::Refuse { leg: caller, with: Refused::Ended(cause) });
         let legs = vec![(Side::Caller, caller)];
-        State::Ending(Endings::of(legs, failed(Side::Caller), now))
+        State::Ending(Endings::of(legs, failed(side), now))
     }
 
     /// What became of dialling the called party.
@@ -337,6 +394,7 @@ impl AnonymousCall {
             }
             state @ (State::Expecting { .. }
             | State::TakingIn { .. }
+            | State::Finding { .. }
             | State::Answering { .. }
             | State::Talking(_)
             | State::Ending(_)
@@ -354,7 +412,7 @@ impl AnonymousCall {
     fn stop(&mut self, state: State, outcome: Outcome, now: Now, out: &mut Effects) -> State {
         match state {
             State::Expecting { .. } => self.over(outcome, now, out),
-            State::TakingIn { caller, .. } => {
+            State::TakingIn { caller, .. } | State::Finding { caller, .. } => {
                 let legs = vec![(Side::Caller, caller)];
                 State::Ending(Endings::hang_up(legs, outcome, now, out))
             }
@@ -379,7 +437,12 @@ impl AnonymousCall {
     fn overdue(&mut self, state: State, late: Duration, now: Now, out: &mut Effects) -> State {
         match state {
             State::Expecting { .. } => self.over(Outcome::Unused, now, out),
-            State::TakingIn { caller, .. } => self.turn_away(caller, Cause::Internal, now, out),
+            State::TakingIn { caller, .. } => {
+                self.turn_away(Side::Caller, caller, Cause::Internal, now, out)
+            }
+            State::Finding { caller, .. } => {
+                self.turn_away(Side::Called, caller, Cause::Internal, now, out)
+            }
             State::Connecting(connecting) => {
                 let caller = connecting.caller();
                 let step = connecting.overdue(late, &mut self.draft, now, out);
@@ -403,6 +466,7 @@ impl State {
         match self {
             State::Expecting { until }
             | State::TakingIn { until, .. }
+            | State::Finding { until, .. }
             | State::Answering { until, .. } => Some(*until),
             State::Connecting(connecting) => connecting.until(),
             State::Talking(talk) => Some(talk.until()),

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use crate::action::{Action, LegInput};
 use crate::calls::connecting::{self, Connecting, Waiting, answered};
-use crate::calls::dial::{Dial, To, Way};
 use crate::calls::endings::Endings;
 use crate::calls::places::{self, Places};
 use crate::calls::talk::{self, Talk};
+use crate::calls::way::{To, Way};
 use crate::calls::{CallInput, Effects, LOCAL_STEP, TwoTrunks};
 use crate::cdr::{Cause, Draft, Outcome};
 use crate::events::EventKind;
@@ -139,8 +139,7 @@ impl BidirectionalCall {
                 let Some(to) = self.to_caller_over(trunks.caller) else {
                     return self.over(Outcome::Failed, now, out);
                 };
-                let dials = vec![Dial::start(to, &mut self.draft, now, out)];
-                let places = Places::of(Side::Caller, dials);
+                let places = Places::start(Side::Caller, vec![to], &mut self.draft, now, out);
                 State::CallingCaller { trunk: trunks.called, places }
             }
             (State::Waiting { .. }, None) => {
@@ -178,8 +177,8 @@ impl BidirectionalCall {
             self.draft.caller.blame(Cause::Unavailable);
             return self.over(Outcome::CallerFailed, now, out);
         }
-        let dials = to.into_iter().map(|to| Dial::start(to, &mut self.draft, now, out)).collect();
-        State::CallingCaller { trunk, places: Places::of(Side::Caller, dials) }
+        let places = Places::start(Side::Caller, to, &mut self.draft, now, out);
+        State::CallingCaller { trunk, places }
     }
 
     fn leg(
@@ -229,16 +228,23 @@ impl BidirectionalCall {
         out: &mut Effects,
     ) -> State {
         match step {
-            places::Step::GoesOn(places) => State::CallingCaller { trunk, places },
+            places::Step::GoesOn(places) | places::Step::Heard(places, _) => {
+                State::CallingCaller { trunk, places }
+            }
             places::Step::Answered { leg, dialog } => {
                 answered(Side::Caller, leg, dialog, &mut self.draft, now, out);
                 out.after_commit(Action::Acknowledge { leg });
                 let caller = Waiting::Answered(leg);
-                let connecting = Connecting::start(caller, trunk, &mut self.draft, now, out);
+                let to = To::called(&self.draft, Way::over(&self.draft, trunk), Some(leg));
+                let connecting = Connecting::start(caller, vec![to], &mut self.draft, now, out);
                 State::Connecting(Box::new(connecting))
             }
-            places::Step::Over(outcome) => self.over(outcome, now, out),
-            places::Step::Ending(endings) => State::Ending(endings),
+            places::Step::Over { outcome, leaving, .. } if leaving.is_empty() => {
+                self.over(outcome, now, out)
+            }
+            places::Step::Over { outcome, leaving, .. } => {
+                State::Ending(Endings::of(leaving, outcome, now))
+            }
         }
     }
 
@@ -298,9 +304,8 @@ impl BidirectionalCall {
             State::Waiting { .. } | State::Parked { .. } | State::Finding { .. } => {
                 self.over(outcome, now, out)
             }
-            State::CallingCaller { trunk, places } => {
-                let step = places.stop(outcome, now, out);
-                self.called_caller(trunk, step, now, out)
+            State::CallingCaller { places, .. } => {
+                State::Ending(Endings::of(places.hang_up(out), outcome, now))
             }
             State::Connecting(connecting) => {
                 let caller = connecting.caller();

@@ -11,10 +11,11 @@
 use std::time::Duration;
 
 use crate::action::{Action, LegInput, Refused};
-use crate::calls::dial::{self, Dial, To};
+use crate::calls::Effects;
 use crate::calls::endings::{Endings, leg_over};
+use crate::calls::places::{self, Places};
 use crate::calls::talk::{ended_by, failed, held, pressed};
-use crate::calls::{Effects, of_party};
+use crate::calls::way::To;
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
 use crate::vocabulary::{Deadline, LegId, Now, Side, TrunkName};
@@ -24,7 +25,7 @@ use crate::writes::Write;
 pub(super) struct Connecting {
     caller: Waiting,
     hears: Hears,
-    dial: Dial,
+    places: Places,
 }
 
 /// Who waits.
@@ -73,10 +74,10 @@ impl Waiting {
 }
 
 impl Connecting {
-    /// Dials the called party of the order over `trunk` first.
+    /// Dials the called party.
     pub fn start(
         caller: Waiting,
-        trunk: TrunkName,
+        to: Vec<To>,
         draft: &mut Draft,
         now: Now,
         out: &mut Effects,
@@ -85,9 +86,8 @@ impl Connecting {
             Waiting::Answered(leg) => out.act(Action::Ringback { leg }),
             Waiting::Unanswered(leg) => out.act(Action::Ring { leg }),
         }
-        let to = To::called(draft, trunk, Some(caller.leg()));
-        let dial = Dial::start(to, draft, now, out);
-        Connecting { caller, hears: Hears::Ringback, dial }
+        let places = Places::start(Side::Called, to, draft, now, out);
+        Connecting { caller, hears: Hears::Ringback, places }
     }
 
     pub fn caller(&self) -> LegId {
@@ -95,7 +95,7 @@ impl Connecting {
     }
 
     pub fn until(&self) -> Option<Deadline> {
-        self.dial.until()
+        self.places.until()
     }
 
     pub fn leg_input(
@@ -106,16 +106,11 @@ impl Connecting {
         now: Now,
         out: &mut Effects,
     ) -> Step {
-        let Connecting { caller, hears, dial } = self;
-        if leg == caller.leg() {
-            return Connecting { caller, hears, dial }.caller_input(input, draft, now, out);
+        if leg == self.caller.leg() {
+            return self.caller_input(input, draft, now, out);
         }
-        if leg != dial.leg() {
-            // A late message of an earlier attempt meets nobody.
-            return Step::GoesOn(Box::new(Connecting { caller, hears, dial }));
-        }
-        let step = dial.leg_input(input, draft, now, out);
-        Connecting::dialled((caller, hears), step, draft, now, out)
+        let step = self.places.leg_input(leg, input, draft, now, out);
+        Connecting::dialled((self.caller, self.hears), step, draft, now, out)
     }
 
     /// The engine's answer to [`Effects::next_trunk`].
@@ -126,13 +121,13 @@ impl Connecting {
         now: Now,
         out: &mut Effects,
     ) -> Step {
-        let step = self.dial.trunk_chosen(trunk, draft, now, out);
+        let step = self.places.trunk_chosen(trunk, draft, now, out);
         Connecting::dialled((self.caller, self.hears), step, draft, now, out)
     }
 
     /// A deadline of [`Connecting::until`] has come.
     pub fn overdue(self, late: Duration, draft: &mut Draft, now: Now, out: &mut Effects) -> Step {
-        let step = self.dial.overdue(late, now, out);
+        let step = self.places.overdue(late, draft, now, out);
         Connecting::dialled((self.caller, self.hears), step, draft, now, out)
     }
 
@@ -146,8 +141,8 @@ impl Connecting {
         match input {
             LegInput::Ended { cause, sip_status, media, .. } => {
                 leg_over(side, leg, LegEnd { cause, sip_status, media }, draft, now, out);
-                let called = vec![(Side::Called, self.dial.leg())];
-                Step::Over(Endings::hang_up(called, ended_by(side, cause), now, out))
+                let called = self.places.hang_up(out);
+                Step::Over(Endings::of(called, ended_by(side, cause), now))
             }
             LegInput::MediaFailed(cause) => {
                 draft.caller.blame(cause);
@@ -184,51 +179,42 @@ impl Connecting {
     /// What became of the dialling.
     fn dialled(
         (caller, hears): (Waiting, Hears),
-        step: dial::Step,
+        step: places::Step,
         draft: &mut Draft,
         now: Now,
         out: &mut Effects,
     ) -> Step {
         match step {
-            dial::Step::GoesOn(dial) => Step::GoesOn(Box::new(Connecting { caller, hears, dial })),
-            dial::Step::Heard(dial) => {
+            places::Step::GoesOn(places) => {
+                Step::GoesOn(Box::new(Connecting { caller, hears, places }))
+            }
+            places::Step::Heard(places, from) => {
                 if hears == Hears::Ringback {
                     let to = caller.leg();
                     if let Waiting::Unanswered(leg) = caller {
                         out.act(Action::Progress { leg });
                     }
-                    out.act(Action::Forward { from: dial.leg(), to });
+                    out.act(Action::Forward { from, to });
                 }
-                Step::GoesOn(Box::new(Connecting { caller, hears: Hears::EarlyMedia, dial }))
+                Step::GoesOn(Box::new(Connecting { caller, hears: Hears::EarlyMedia, places }))
             }
-            dial::Step::Answered { leg, dialog } => {
+            places::Step::Answered { leg, dialog } => {
                 answered(Side::Called, leg, dialog, draft, now, out);
                 Step::Answered { called: leg }
             }
-            dial::Step::Over { leg, outcome, end } => {
-                caller.end(end.cause, out);
-                leg_over(Side::Called, leg, end, draft, now, out);
-                let legs = vec![(Side::Caller, caller.leg())];
-                Step::Over(Endings::of(legs, of_party(Side::Called, outcome), now))
-            }
-            dial::Step::HangUp { leg, outcome, cause } => {
-                if let Some(cause) = cause {
-                    draft.called.blame(cause);
-                }
-                out.act(Action::HangUp { leg });
-                caller.end(cause.unwrap_or(Cause::HungUp), out);
-                let legs = vec![(Side::Called, leg), (Side::Caller, caller.leg())];
-                Step::Over(Endings::of(legs, of_party(Side::Called, outcome), now))
+            places::Step::Over { outcome, cause, leaving: mut legs } => {
+                caller.end(cause, out);
+                legs.push((Side::Caller, caller.leg()));
+                Step::Over(Endings::of(legs, outcome, now))
             }
         }
     }
 
-    /// Both legs are told to end.
+    /// All legs are told to end.
     fn both(self, outcome: Outcome, cause: Cause, now: Now, out: &mut Effects) -> Step {
-        let called = self.dial.leg();
-        out.act(Action::HangUp { leg: called });
+        let mut legs = self.places.hang_up(out);
         self.caller.end(cause, out);
-        let legs = vec![(Side::Called, called), (Side::Caller, self.caller.leg())];
+        legs.push((Side::Caller, self.caller.leg()));
         Step::Over(Endings::of(legs, outcome, now))
     }
 }

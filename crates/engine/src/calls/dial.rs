@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use crate::action::{Action, Dialled, LegInput, Redirect, Then, Via};
+use crate::calls::way::{To, Way};
 use crate::calls::{Effects, LOCAL_STEP, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
@@ -56,42 +57,6 @@ pub(super) struct Dial {
 struct Silent {
     leg: LegId,
     trunk: TrunkName,
-}
-
-/// Who is dialled, and how.
-#[derive(Debug)]
-pub(super) struct To {
-    pub side: Side,
-    pub number: String,
-    /// The number shown to this party.
-    pub presented: String,
-    pub way: Way,
-    /// The leg that it will hear.
-    pub beside: Option<LegId>,
-}
-
-#[derive(Debug)]
-pub(super) enum Way {
-    /// Over `first`; where that fails the call, over the others.
-    Trunks {
-        route: Route,
-        first: TrunkName,
-    },
-    Softphone(BindingId),
-}
-
-impl To {
-    /// The called party of the order.
-    pub fn called(draft: &Draft, first: TrunkName, beside: Option<LegId>) -> To {
-        let order = &draft.intent.order;
-        To {
-            side: Side::Called,
-            number: order.called.clone(),
-            presented: order.caller_present.clone(),
-            way: Way::Trunks { route: order.route.clone(), first },
-            beside,
-        }
-    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -180,12 +145,18 @@ impl Dial {
     }
 
     /// After a restart: the stored INVITE is sent again.
-    pub fn resume(draft: &Draft, found: Attempt, now: Now, out: &mut Effects) -> Dial {
+    pub fn resume(
+        draft: &Draft,
+        route: Route,
+        found: Attempt,
+        now: Now,
+        out: &mut Effects,
+    ) -> Dial {
         let Attempt { serial, leg, side, trunk, number: attempt, wire, media, .. } = found;
         out.act(Action::Resume { leg, serial, wire, media });
         let order = &draft.intent.order;
         // Which trunks were tried before the crash is not known: none is tried again.
-        let others = order.route.trunks().filter(|other| Some(*other) != trunk.as_ref()).cloned();
+        let others = route.trunks().filter(|other| Some(*other) != trunk.as_ref()).cloned();
         let tried = others.chain(trunk.clone()).collect();
         Dial {
             leg,
@@ -193,7 +164,7 @@ impl Dial {
             attempt,
             number: order.called.clone(),
             presented: order.caller_present.clone(),
-            ways: Ways::Trunks { route: order.route.clone(), tried, redirects: REDIRECTS },
+            ways: Ways::Trunks { route, tried, redirects: REDIRECTS },
             beside: None,
             ring_limit: ring_limit(draft),
             until: Some(now.since_start + ring_limit(draft)),

@@ -19,6 +19,7 @@ mod endings;
 mod places;
 mod talk;
 mod voice_notification;
+mod way;
 
 use anonymous_call::AnonymousCall;
 use bidirectional_call::BidirectionalCall;
@@ -38,8 +39,8 @@ pub enum CallInput {
     Arrived {
         leg: LegId,
         source: IpAddr,
-        /// The trunk that the called party may be dialled over.
-        way: Result<TrunkName, Denied>,
+        /// The trunk that the called party may be dialled over; `None`: it is at a softphone.
+        way: Result<Option<TrunkName>, Denied>,
     },
     /// The answer to [`Effects::next_trunk`]; `None`: there is none.
     Trunk(Option<TrunkName>),

@@ -5,14 +5,15 @@
 //! ```text
 //! dials ─answer─▶ answered, the others are hung up
 //!   │ └─ one ends: the others go on
-//!   └─ the last one ends, or all are told to ─▶ over, or Endings
+//!   └─ the last one ends, or all are told to ─▶ over
 //! ```
 
 use std::time::Duration;
 
 use crate::action::{Action, LegInput};
 use crate::calls::dial::{self, Dial};
-use crate::calls::endings::{Endings, leg_over};
+use crate::calls::endings::leg_over;
+use crate::calls::way::To;
 use crate::calls::{Effects, of_party};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
@@ -42,17 +43,30 @@ struct Said {
 #[derive(Debug)]
 pub(super) enum Step {
     GoesOn(Places),
+    /// It goes on, and what comes of this leg before an answer can be heard.
+    Heard(Places, LegId),
     Answered {
         leg: LegId,
         dialog: Vec<u8>,
     },
-    /// Every leg is gone.
-    Over(Outcome),
-    Ending(Endings),
+    /// Nothing rings any more; `leaving`: legs that were told to end and are not over.
+    Over {
+        outcome: Outcome,
+        cause: Cause,
+        leaving: Vec<(Side, LegId)>,
+    },
 }
 
 impl Places {
-    pub fn of(side: Side, dials: Vec<Dial>) -> Places {
+    /// `to`: one at the least, all of them one party.
+    pub fn start(
+        side: Side,
+        to: Vec<To>,
+        draft: &mut Draft,
+        now: Now,
+        out: &mut Effects,
+    ) -> Places {
+        let dials = to.into_iter().map(|to| Dial::start(to, draft, now, out)).collect();
         Places { side, dials, leaving: Vec::new(), said: None }
     }
 
@@ -105,20 +119,20 @@ impl Places {
             Step::GoesOn(places) if places.dials.iter().any(is_due) => {
                 places.overdue(late, draft, now, out)
             }
-            step @ (Step::GoesOn(_) | Step::Answered { .. } | Step::Over(_) | Step::Ending(_)) => {
-                step
-            }
+            step @ (Step::GoesOn(_)
+            | Step::Heard(..)
+            | Step::Answered { .. }
+            | Step::Over { .. }) => step,
         }
     }
 
-    /// Cancelled, or the server stops.
-    pub fn stop(self, outcome: Outcome, now: Now, out: &mut Effects) -> Step {
+    /// Nobody is to answer any more: the legs that were told to end.
+    pub fn hang_up(self, out: &mut Effects) -> Vec<(Side, LegId)> {
         for dial in &self.dials {
             out.act(Action::HangUp { leg: dial.leg() });
         }
         let legs = self.dials.iter().map(Dial::leg).chain(self.leaving);
-        let legs = legs.map(|leg| (self.side, leg)).collect();
-        Step::Ending(Endings::of(legs, outcome, now))
+        legs.map(|leg| (self.side, leg)).collect()
     }
 
     /// What became of the dial that was at `place`.
@@ -131,9 +145,15 @@ impl Places {
         out: &mut Effects,
     ) -> Step {
         match step {
-            dial::Step::GoesOn(dial) | dial::Step::Heard(dial) => {
+            dial::Step::GoesOn(dial) => {
                 self.dials.insert(place, dial);
                 Step::GoesOn(self)
+            }
+            // Of several phones that ring none has the other party's ear.
+            dial::Step::Heard(dial) => {
+                let (leg, alone) = (dial.leg(), self.dials.is_empty());
+                self.dials.insert(place, dial);
+                if alone { Step::Heard(self, leg) } else { Step::GoesOn(self) }
             }
             dial::Step::Answered { leg, dialog } => {
                 for other in &self.dials {
@@ -147,14 +167,14 @@ impl Places {
                 let cause = end.cause;
                 self.says(Said { leg, outcome, cause, end: Some((end.clone(), now)) });
                 leg_over(self.side, leg, end, draft, now, out);
-                self.one_less(draft, now)
+                self.one_less(draft)
             }
             dial::Step::HangUp { leg, outcome, cause } => {
                 let cause = cause.unwrap_or(Cause::HungUp);
                 self.says(Said { leg, outcome, cause, end: None });
                 out.act(Action::HangUp { leg });
                 self.leaving.push(leg);
-                self.one_less(draft, now)
+                self.one_less(draft)
             }
         }
     }
@@ -187,23 +207,19 @@ impl Places {
     }
 
     /// One leg no longer rings.
-    fn one_less(self, draft: &mut Draft, now: Now) -> Step {
+    fn one_less(self, draft: &mut Draft) -> Step {
         if !self.dials.is_empty() {
             return Step::GoesOn(self);
         }
-        let outcome = match self.said {
+        let (outcome, cause) = match self.said {
             Some(Said { leg, outcome, cause, end }) => {
                 draft.side(self.side).stands(leg, cause, end);
-                outcome
+                (outcome, cause)
             }
-            None => Outcome::Failed,
+            None => (Outcome::Failed, Cause::Internal),
         };
-        let outcome = of_party(self.side, outcome);
-        if self.leaving.is_empty() {
-            return Step::Over(outcome);
-        }
-        let legs = self.leaving.into_iter().map(|leg| (self.side, leg)).collect();
-        Step::Ending(Endings::of(legs, outcome, now))
+        let leaving = self.leaving.into_iter().map(|leg| (self.side, leg)).collect();
+        Step::Over { outcome: of_party(self.side, outcome), cause, leaving }
     }
 }
 

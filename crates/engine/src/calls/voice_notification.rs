@@ -13,8 +13,9 @@ use std::mem;
 use std::time::Duration;
 
 use crate::action::{Action, LegInput, PlayId};
-use crate::calls::dial::{Dial, Step, To};
+use crate::calls::dial::{Dial, Step};
 use crate::calls::talk::pressed;
+use crate::calls::way::{To, Way};
 use crate::calls::{CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
 use crate::cdr::{Cause, Draft, LegEnd, Outcome};
 use crate::events::EventKind;
@@ -144,12 +145,15 @@ impl VoiceNotification {
     fn fetched(&mut self, state: State, ready: bool, now: Now, out: &mut Effects) -> State {
         match (state, ready) {
             (State::Fetching { trunk, .. }, true) => {
-                let to = To::called(&self.draft, trunk, None);
+                let to = To::called(&self.draft, Way::over(&self.draft, trunk), None);
                 State::Dialling(Box::new(Dial::start(to, &mut self.draft, now, out)))
             }
             (State::Fetching { .. }, false) => self.over(Outcome::Failed, None, now, out),
             (State::Restoring { found, .. }, true) if is_young(&found, now) => {
-                State::Dialling(Box::new(Dial::resume(&self.draft, *found, now, out)))
+                let Some(route) = self.draft.intent.order.place.route().cloned() else {
+                    return self.abandon(*found, now, out);
+                };
+                State::Dialling(Box::new(Dial::resume(&self.draft, route, *found, now, out)))
             }
             (State::Restoring { found, .. }, _) => self.abandon(*found, now, out),
             (

@@ -13,6 +13,9 @@ use crate::vocabulary::{Now, Serial, TenantId, TenantLimits};
 /// Where as many codes are out as may be: when to ask again, in seconds.
 const CODES_PASS_S: u32 = 10;
 
+/// The same where nothing ever waits.
+const NO_QUEUE_S: u32 = 60;
+
 impl Engine {
     pub(super) fn accept(&mut self, ticket: Ticket, request: Request, now: Now) {
         match self.refusal_or_replay(&request) {
@@ -41,9 +44,13 @@ impl Engine {
             };
             return self.expect(ticket, intent, idempotency, call, now);
         }
-        let (route, caller) = (&order.route, order.caller_route());
         let (length, now_at) = (limits.queue_length, now.since_start);
-        let admission = match self.backlog.admit(tenant, route, caller, length, now_at) {
+        let admission = match order.place.route() {
+            Some(route) => self.backlog.admit(tenant, route, order.caller_route(), length, now_at),
+            // Nothing waits for a softphone: no order names one, and the queue for it has no place.
+            None => Err(QueueFull { retry_after_s: NO_QUEUE_S }),
+        };
+        let admission = match admission {
             Ok(admission) => admission,
             Err(QueueFull { retry_after_s }) => {
                 return self.refuse(ticket, Refusal::QueueFull { retry_after_s });
@@ -61,7 +68,7 @@ impl Engine {
         };
         match admission {
             Admission::Start(trunk) => {
-                let slots = Slots::of(trunk.clone());
+                let slots = Slots::of(Some(trunk.clone()));
                 self.insert(serial, Room::new(intent, now), slots, Some(unwritten));
                 self.run(serial, CallInput::Start(trunk), now);
             }

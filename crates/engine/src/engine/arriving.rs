@@ -44,13 +44,17 @@ impl Engine {
     }
 
     /// The places that the call takes from now on; `None` where none is free.
-    fn let_through(&mut self, serial: Serial, now: Now) -> Option<Result<TrunkName, Denied>> {
+    fn let_through(
+        &mut self,
+        serial: Serial,
+        now: Now,
+    ) -> Option<Result<Option<TrunkName>, Denied>> {
         let call = self.calls.get_mut(&serial)?;
         let Intent { tenant, order, .. } = &call.room.draft().intent;
         if self.quotas.forbids_dialling(*tenant, now) {
             return Some(Err(Denied::Restricted));
         }
-        let trunk = self.backlog.start_now(*tenant, &order.route, now.since_start)?;
+        let trunk = self.backlog.start_now(*tenant, &order.place, now.since_start).ok()?;
         call.slots = Slots::of(trunk.clone());
         Some(Ok(trunk))
     }
@@ -62,7 +66,7 @@ impl Engine {
         if self.quotas.reached(tenant, now).is_some() {
             return self.turn_away(leg, Refused::Forbidden);
         }
-        let Some(trunk) = self.backlog.start_now(tenant, &order.route, now.since_start) else {
+        let Ok(trunk) = self.backlog.start_now(tenant, &order.place, now.since_start) else {
             return self.turn_away(leg, Refused::Busy);
         };
         self.quotas.accepted(tenant, now);

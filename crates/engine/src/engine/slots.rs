@@ -12,13 +12,14 @@ pub enum Slots {
     /// It waits for its caller, or for trunks.
     None,
     Held {
-        called: TrunkName,
+        called: Option<TrunkName>,
         caller: Option<TrunkName>,
     },
 }
 
 impl Slots {
-    pub fn of(called: TrunkName) -> Slots {
+    /// `called`: the trunk of the called party, where it is dialled over one.
+    pub fn of(called: Option<TrunkName>) -> Slots {
         Slots::Held { called, caller: None }
     }
 
@@ -29,7 +30,7 @@ impl Slots {
     pub fn side(&self, side: Side) -> Option<&TrunkName> {
         match (self, side) {
             (Slots::None, _) => None,
-            (Slots::Held { called, .. }, Side::Called) => Some(called),
+            (Slots::Held { called, .. }, Side::Called) => called.as_ref(),
             (Slots::Held { caller, .. }, Side::Caller) => caller.as_ref(),
         }
     }
@@ -38,7 +39,7 @@ impl Slots {
     pub fn move_to(&mut self, side: Side, trunk: TrunkName) {
         match (self, side) {
             (Slots::None, _) => {}
-            (Slots::Held { called, .. }, Side::Called) => *called = trunk,
+            (Slots::Held { called, .. }, Side::Called) => *called = Some(trunk),
             (Slots::Held { caller, .. }, Side::Caller) => *caller = Some(trunk),
         }
     }
@@ -46,27 +47,27 @@ impl Slots {
 
 impl Backlog {
     /// What a call that the last run left behind takes; a called party that was never dialled may have
-    /// any of its trunks. `None` where its route is empty, which no route is.
-    pub fn adopt_all(&mut self, found: &Unfinished, now: Duration) -> Option<Slots> {
+    /// any of its trunks.
+    pub fn adopt_all(&mut self, found: &Unfinished, now: Duration) -> Slots {
         let of = |side: Side| {
             let attempts = found.legs.iter().rev().filter_map(|leg| leg.attempt.as_ref());
             let mut of_side = attempts.filter(|attempt| attempt.side == side);
             of_side.next().and_then(|attempt| attempt.trunk.clone())
         };
-        let called =
-            of(Side::Called).or_else(|| found.intent.order.route.trunks().next().cloned())?;
+        let first = || found.intent.order.place.route()?.trunks().next().cloned();
+        let called = of(Side::Called).or_else(first);
         let caller = of(Side::Caller);
-        self.adopt(found.intent.tenant, &called, now);
+        self.adopt(found.intent.tenant, called.as_ref(), now);
         if let Some(caller) = &caller {
             self.adopt_trunk(caller, now);
         }
-        Some(Slots::Held { called, caller })
+        Slots::Held { called, caller }
     }
 
     /// Gives back what a call took.
     pub fn release(&mut self, tenant: TenantId, slots: Slots, now: Duration) {
         let Slots::Held { called, caller } = slots else { return };
-        self.ended(tenant, &called, now);
+        self.ended(tenant, called.as_ref(), now);
         if let Some(caller) = caller {
             self.release_trunk(&caller, now);
         }

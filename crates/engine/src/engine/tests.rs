@@ -7,7 +7,7 @@ use crate::writes::Write;
 
 fn order() -> Order {
     Order {
-        route: "carrier".into(),
+        place: "carrier".into(),
         called: "8899".into(),
         caller_present: "2222201".into(),
         priority: Priority::LAST,
@@ -44,7 +44,7 @@ fn call(engine: &mut Engine, serial: u64, broken: bool, now: Now) {
     let intent = Intent { serial, tenant, created_ms, queue_deadline_ms, order: order() };
     let room =
         if broken { Room::Broken(Box::new(Draft::new(intent))) } else { Room::new(intent, now) };
-    engine.insert(serial, room, Slots::of("carrier".into()), None);
+    engine.insert(serial, room, Slots::of(Some("carrier".into())), None);
 }
 
 #[test]

@@ -60,24 +60,27 @@ impl Engine {
         let Some(call) = self.calls.get_mut(&serial) else { return };
         let Intent { tenant, order, .. } = &call.room.draft().intent;
         let (tenant, now_at) = (*tenant, now.since_start);
+        let Some(route_of_called) = order.place.route() else {
+            return self.run(serial, CallInput::Trunks(None), now);
+        };
         let called = match std::mem::replace(&mut call.slots, Slots::None) {
-            Slots::Held { called, .. } => Some(called),
-            Slots::None => self.backlog.retake(tenant, &order.route, now_at),
+            Slots::Held { called, .. } => called,
+            Slots::None => self.backlog.retake(tenant, route_of_called, now_at),
         };
         let trunks = called.and_then(|called| {
             let caller = self.backlog.take_trunk(route, &called, now_at);
             if caller.is_none() {
-                self.backlog.ended(tenant, &called, now_at);
+                self.backlog.ended(tenant, Some(&called), now_at);
             }
             Some(TwoTrunks { called, caller: caller? })
         });
         match trunks.clone() {
             Some(TwoTrunks { called, caller }) => {
-                call.slots = Slots::Held { called, caller: Some(caller) };
+                call.slots = Slots::Held { called: Some(called), caller: Some(caller) };
                 self.backlog.unpark(serial);
             }
             None => {
-                let (called, caller) = (&order.route, route);
+                let (called, caller) = (route_of_called, route);
                 self.backlog.park(serial, || Wanted {
                     tenant,
                     called: called.clone(),

@@ -7,8 +7,8 @@ use crate::bidirectional_call::{answered, prepared};
 use crate::world::{World, ended, order, pace, request};
 use engine::action::{Action, Arrival, Input, LegInput, Refused};
 use engine::cdr::{Cause, Outcome};
-use engine::intent::{AnonymousCall, BidirectionalCall, Caller, Order, OrderKind};
-use engine::vocabulary::{LegId, Serial};
+use engine::intent::{AnonymousCall, BidirectionalCall, Caller, Order, OrderKind, Place};
+use engine::vocabulary::{BindingId, LegId, Serial};
 use engine::writes::Write;
 use engine::{Refusal, Reply, Request};
 
@@ -323,6 +323,140 @@ fn who_calls_a_virtual_number_is_connected_like_one_with_a_code() {
     let record = world.record();
     assert_eq!((record.outcome, record.release_reason()), (Outcome::Refused, "5"));
     assert_eq!(record.caller.expect("it came").number, "13800000001");
+}
+
+/// The same where the called party has a softphone.
+fn bound_to_a_softphone() -> Request {
+    let bound = bound();
+    Request { order: Order { place: Place::Softphone, ..bound.order }, ..bound }
+}
+
+/// The caller is taken in, and the called party's softphone is looked up.
+fn finding(world: &mut World) -> Serial {
+    virtual_number_called(world, bound_to_a_softphone());
+    assert_eq!(world.wants(), [format!("take in {APP}")]);
+    world.leg(APP, LegInput::TakenIn);
+    assert_eq!(world.wants(), ["find 8899"]);
+    world.commit();
+    let Write::Accepted { intent, .. } = &world.disk[0] else { panic!("{:?}", world.disk[0]) };
+    intent.serial
+}
+
+#[test]
+fn a_softphone_behind_a_virtual_number_rings_at_all_of_its_places_and_holds_no_trunk() {
+    let mut world = World::new();
+    world.trunk(pace(1_000, 0), true);
+    let serial = finding(&mut world);
+    world.input(Input::PhoneFound { serial, bindings: vec![BindingId(7), BindingId(8)] });
+    let opened =
+        |leg, place| format!("open {leg} to 8899 as 2222201 at place {place} beside {APP}");
+    assert_eq!(world.wants(), [format!("ring {APP}"), opened(1, 7), opened(2, 8)]);
+    for leg in [1, 2] {
+        world.leg(leg, prepared());
+    }
+    assert_eq!(world.commit(), ["dial 1", "dial 2"]);
+    world.leg(1, LegInput::EarlyMedia);
+    assert_eq!(world.wants(), NOTHING, "of two phones that ring none is heard");
+    world.leg(2, answered());
+    assert_eq!(world.wants(), ["hang up 1".to_owned(), format!("answer {APP}")]);
+    world.leg(APP, LegInput::Answering { dialog: vec![9] });
+    let bridged =
+        ["acknowledge 2".to_owned(), format!("send answer {APP}"), format!("bridge {APP} with 2")];
+    assert_eq!(world.commit()[..3], bridged);
+    world.leg(1, ended(Cause::HungUp));
+    assert_eq!(world.wants(), NOTHING, "the place that did not answer ends for itself");
+    world.pass(Duration::from_secs(4));
+    world.leg(2, ended(Cause::Released));
+    assert_eq!(world.wants(), [format!("hang up {APP}")]);
+    world.leg(APP, ended(Cause::HungUp));
+    let record = world.record();
+    assert_eq!((record.outcome, record.talk_duration_ms), (Outcome::CalledHungUp, 4_000));
+    assert_eq!((record.trunk, record.dialled_ms.is_some()), (None, true));
+    assert!(world.engine.is_idle());
+}
+
+#[test]
+fn the_early_media_of_the_only_place_of_a_softphone_is_heard() {
+    let mut world = World::new();
+    let serial = finding(&mut world);
+    world.input(Input::PhoneFound { serial, bindings: vec![BindingId(7)] });
+    world.leg(1, prepared());
+    world.commit();
+    world.leg(1, LegInput::EarlyMedia);
+    assert_eq!(world.wants(), [format!("progress {APP}"), format!("forward 1 to {APP}")]);
+}
+
+#[test]
+fn where_nobody_takes_a_softphones_call_its_caller_hears_the_answer_that_says_most() {
+    let mut world = World::new();
+    let serial = finding(&mut world);
+    world.input(Input::PhoneFound { serial, bindings: (1..=3).map(BindingId).collect() });
+    for leg in 1..=3 {
+        world.leg(leg, prepared());
+    }
+    world.commit();
+    world.leg(1, ended(Cause::Busy));
+    world.leg(2, ended(Cause::TrunkFailed));
+    assert_eq!(world.wants(), NOTHING, "the third rings on");
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.wants(), ["hang up 3".to_owned(), format!("refuse {APP} Ended(Busy)")]);
+    world.leg(3, ended(Cause::HungUp));
+    world.leg(APP, ended(Cause::HungUp));
+    let record = world.record();
+    assert_eq!((record.outcome, record.cause), (Outcome::Refused, Some(Cause::Busy)));
+}
+
+#[test]
+fn a_softphone_that_is_nowhere_refuses_the_caller_of_its_virtual_number() {
+    let mut world = World::new();
+    let serial = finding(&mut world);
+    world.input(Input::PhoneFound { serial, bindings: Vec::new() });
+    assert_eq!(world.wants(), [format!("refuse {APP} Ended(Unavailable)")]);
+    world.leg(APP, ended(Cause::HungUp));
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::CalledFailed, "3"));
+    assert_eq!((record.cause, record.dialled_ms), (Some(Cause::Unavailable), None));
+    assert!(world.engine.is_idle());
+}
+
+#[test]
+fn who_leaves_while_the_softphone_is_looked_up_dials_nobody() {
+    let mut world = World::new();
+    let serial = finding(&mut world);
+    world.leg(APP, ended(Cause::Released));
+    world.input(Input::PhoneFound { serial, bindings: vec![BindingId(7)] });
+    assert_eq!(world.wants(), NOTHING);
+    assert_eq!(world.record().outcome, Outcome::CallerHungUp);
+}
+
+#[test]
+fn a_call_to_a_softphone_takes_its_place_among_the_calls_of_its_tenant() {
+    let mut world = World::new();
+    let one_at_once = || {
+        let mut request = bound_to_a_softphone();
+        request.limits.pace = pace(1_000, 1);
+        request
+    };
+    virtual_number_called(&mut world, one_at_once());
+    assert_eq!(world.wants(), [format!("take in {APP}")]);
+    let another = |world: &mut World, n| {
+        let arrival = Arrival::Bound(Box::new(one_at_once()));
+        world.input(Input::Incoming { leg: LegId(APP + n), arrival, source: source(1) });
+        world.wants()
+    };
+    assert_eq!(another(&mut world, 1), [format!("refuse {} Busy", APP + 1)]);
+    world.leg(APP, ended(Cause::Released));
+    assert_eq!(another(&mut world, 2), [format!("take in {}", APP + 2)], "its place is free again");
+}
+
+#[test]
+fn nothing_waits_for_a_softphone() {
+    let mut world = World::new();
+    let ticket = world.accept(request(Order { place: Place::Softphone, ..order() }));
+    world.wants();
+    let refused = Reply::Refused(Refusal::QueueFull { retry_after_s: 60 });
+    assert!(world.replies.contains(&(ticket, refused)));
+    assert!(world.commit().is_empty() && world.disk.is_empty());
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn each_party_may_go_on_to_its_next_trunk_and_no_attempt_number_comes_twice() {
     let mut world = World::new();
     world.named_trunk("backup", pace(1_000, 1_000), true);
     let both = || "carrier*1,backup*0".parse().expect("a route");
-    let order = Order { route: both(), ..order_with(Place::Trunks(both())) };
+    let order = Order { place: Place::Trunks(both()), ..order_with(Place::Trunks(both())) };
     world.accepted(order);
     world.leg(1, prepared());
     world.commit();

@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::world::{World, ended, intent, order, pace, request};
 use engine::action::{Claim, Input, LegInput, Redirect, Then};
 use engine::cdr::{Cause, Outcome};
-use engine::intent::Order;
+use engine::intent::{Order, Place};
 use engine::vocabulary::{LegId, Serial, Side};
 use engine::writes::{Attempt, FoundLeg, Unfinished, Write};
 
 const NOTHING: [&str; 0] = [];
 
 fn over(route: &str) -> Order {
-    Order { route: route.parse().expect("a route"), ..order() }
+    Order { place: Place::Trunks(route.parse().expect("a route")), ..order() }
 }
 
 /// Trunks `carrier` and `backup`.

@@ -7,7 +7,7 @@ use crate::bidirectional_call::over_trunks;
 use crate::world::{World, ended, intent, order, pace};
 use engine::action::Input;
 use engine::cdr::{Cause, Outcome};
-use engine::intent::Order;
+use engine::intent::{BidirectionalCall, Caller, Order, OrderKind, Place};
 use engine::vocabulary::{LegId, Side};
 use engine::writes::{Attempt, FoundLeg, Unfinished};
 
@@ -163,17 +163,51 @@ fn every_place_where_a_softphone_rang_is_taken_back() {
     assert_eq!(resolve(&mut world, &[3, 1, 2]), (Outcome::Unknown, "998"));
 }
 
-#[test]
-fn a_call_to_a_virtual_number_that_was_never_dialled_ends_when_it_is_claimed() {
-    use engine::action::Claim;
-    use engine::intent::{BidirectionalCall, Caller, OrderKind};
+fn arrived() -> Order {
     let call = BidirectionalCall {
         caller: Caller::Inbound { number: "13800000001".into() },
         call_data: None,
         ita: true,
         connected_url: None,
     };
-    let order = Order { kind: OrderKind::BidirectionalCall(call), ..order() };
+    Order { kind: OrderKind::BidirectionalCall(call), ..order() }
+}
+
+#[test]
+fn a_call_to_a_softphone_that_was_never_dialled_ends_at_once() {
+    for (cancelled, outcome) in [(false, Outcome::Interrupted), (true, Outcome::Cancelled)] {
+        let mut world = small_world();
+        let intent = intent(77, world.now.unix_ms, Order { place: Place::Softphone, ..arrived() });
+        let (ringing_ms, recorded, legs) = (None, false, Vec::new());
+        let found = Unfinished { intent, ringing_ms, recorded, cancelled, legs };
+        world.input(Input::Recovered(Box::new(found)));
+        assert_eq!(world.wants(), NOTHING, "its caller has gone");
+        assert_eq!(world.record().outcome, outcome);
+        assert!(world.engine.is_idle());
+    }
+}
+
+#[test]
+fn every_place_where_a_called_softphone_rang_is_taken_back() {
+    let mut world = small_world();
+    let rings = |leg| {
+        let mut found = dialled(&world, leg, Side::Called, false);
+        if let Some(attempt) = &mut found.attempt {
+            attempt.trunk = None;
+        }
+        found
+    };
+    let order = Order { place: Place::Softphone, ..arrived() };
+    let input = unfinished(&world, order, vec![rings(1), rings(2)]);
+    world.input(input);
+    assert_eq!(world.wants(), ["abandon 1", "abandon 2"]);
+    assert_eq!(resolve(&mut world, &[2, 1]), (Outcome::Unknown, "998"));
+}
+
+#[test]
+fn a_call_to_a_virtual_number_that_was_never_dialled_ends_when_it_is_claimed() {
+    use engine::action::Claim;
+    let order = arrived();
     let mut world = small_world();
     let tenant = crate::world::TENANT;
     world.input(Input::Waiting { tenant, route: "carrier".into(), calls: 1 });

@@ -133,7 +133,7 @@ mod tests {
 
     fn cdr() -> Cdr {
         let order = Order {
-            route: "sim".into(),
+            place: "sim".into(),
             called: "88880067".into(),
             caller_present: "960003".into(),
             priority: Priority::LAST,

@@ -291,7 +291,7 @@ impl World {
             connected_url: None,
         };
         let order = Order {
-            route: "sim".into(),
+            place: "sim".into(),
             called: "88884432".into(),
             caller_present: "2222201".into(),
             priority: Priority::LAST,

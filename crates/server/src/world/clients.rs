@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use engine::intent::{Idempotency, IdempotencyKey, Order, OrderKind, PlayItem};
+use engine::intent::{Idempotency, IdempotencyKey, Order, OrderKind, Place, PlayItem};
 use engine::vocabulary::{CallKind, DailyLimits, Pace, Priority, Serial, TenantId, TenantLimits};
 use engine::{Refusal, Request};
 use store::Store;
@@ -75,7 +75,7 @@ impl Clients {
             let (trunk, tenant) = each[place as usize % 2];
             let number = self.wants.len();
             let mut order = order(&mut Dice::new(0));
-            order.route = trunk.into();
+            order.place = trunk.into();
             order.called = format!("{LAST_CALLS}{place}");
             order.ring_limit_s = 20;
             let (limits, queue_timeout) = (limits(tenant), Duration::from_secs(300));
@@ -233,7 +233,7 @@ fn order(dice: &mut Dice) -> Order {
         _ => format!("{LINE}*1,{REGISTERED}*0"),
     };
     Order {
-        route: route.parse().expect("a route"),
+        place: Place::Trunks(route.parse().expect("a route")),
         called: format!("8899{}", dice.below(12)),
         caller_present: "2222201".into(),
         priority: Priority::new(1 + dice.below(9) as u8).expect("1 to 9"),

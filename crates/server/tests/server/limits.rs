@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::intent::{Intent, Order, OrderKind, PlayItem};
-use engine::route::Route;
 use engine::vocabulary::{Priority, Serial, TenantId};
 use engine::writes::Write;
 use serde_json::{Value, json};
@@ -164,7 +163,7 @@ async fn fill_the_queue(directory: &Path, voice_id: &str) {
         created_ms: now_ms,
         queue_deadline_ms: now_ms + 3_600_000,
         order: Order {
-            route: Route::from("carrier"),
+            place: "carrier".into(),
             called: "13800000001".into(),
             caller_present: "2222201".into(),
             priority: Priority::new(1).expect("a priority"),

@@ -73,7 +73,7 @@ fn waiting(serial: u64, now_ms: i64) -> Write {
         play_times: 1,
     };
     let order = Order {
-        route: "carrier".into(),
+        place: "carrier".into(),
         called: format!("88{serial:08}"),
         caller_present: "2222201".into(),
         priority: Priority::LAST,

@@ -63,7 +63,7 @@ async fn tenants_and_routes_wait_apart(fixture: Fixture) {
     let mut other_tenant = intent(1);
     other_tenant.tenant = TenantId(171);
     let mut other_route = intent(2);
-    other_route.order.route = "backup".into();
+    other_route.order.place = "backup".into();
     let calls = vec![accepted(other_tenant), accepted(other_route), accepted(intent(3))];
     store.submit(calls).await.unwrap();
     store.submit(vec![started(intent(4)), accepted(intent(5))]).await.unwrap();

@@ -20,7 +20,7 @@ pub fn intent(serial: u64) -> Intent {
         created_ms: T0 + serial as i64,
         queue_deadline_ms: T0 + 60_000 + serial as i64,
         order: Order {
-            route: "carrier".into(),
+            place: "carrier".into(),
             called: format!("88{serial:06}"),
             caller_present: "95599".into(),
             priority: Priority::LAST,

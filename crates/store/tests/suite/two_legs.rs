@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use engine::intent::{BidirectionalCall, Caller, OrderKind};
+use engine::intent::{BidirectionalCall, Caller, OrderKind, Place};
 use engine::vocabulary::TenantId;
 use engine::writes::Write;
 use store::{Expiry, NumberBinding, Softphone, StoreError};
 
 use crate::fixture::{Fixture, on_every_store};
-use crate::nouns::{T0, TENANT, cdr, intent};
+use crate::nouns::{T0, TENANT, cdr, intent, started};
 
 on_every_store!(
     a_softphone_is_kept_replaced_and_removed,
     a_number_belongs_to_one_tenant,
     bindings_are_kept_until_they_are_over,
     what_ita_calls_talked_stays_counted,
+    a_call_to_a_softphone_that_was_never_dialled_is_found_and_waits_nowhere,
 );
 
 const OTHER: TenantId = TenantId(1);
@@ -88,6 +89,26 @@ async fn what_ita_calls_talked_stays_counted(fixture: Fixture) {
     let fixture = fixture.crash().await;
     assert_eq!(fixture.store.ita_talked(TENANT).await.unwrap(), Duration::from_secs(21));
     assert_eq!(fixture.store.ita_talked(OTHER).await.unwrap(), Duration::ZERO);
+}
+
+async fn a_call_to_a_softphone_that_was_never_dialled_is_found_and_waits_nowhere(fixture: Fixture) {
+    let mut call = intent(1);
+    call.order.place = Place::Softphone;
+    call.order.kind = OrderKind::BidirectionalCall(BidirectionalCall {
+        caller: Caller::Inbound { number: "88884432".into() },
+        call_data: None,
+        ita: true,
+        connected_url: None,
+    });
+    fixture.store.submit(vec![started(call.clone()), started(intent(2))]).await.unwrap();
+    let fixture = fixture.crash().await;
+    let found = fixture.store.recover().await.unwrap();
+    let [unfinished] = &found.unfinished_started[..] else { panic!("{found:?}") };
+    assert_eq!((&unfinished.intent, unfinished.cancelled), (&call, false));
+    assert!(unfinished.legs.is_empty());
+    assert_eq!(found.waiting, [(TENANT, "carrier".into(), 1)], "the other one does");
+    fixture.store.submit(vec![Write::Ended(Box::new(cdr(call)))]).await.unwrap();
+    assert!(fixture.store.recover().await.unwrap().unfinished_started.is_empty());
 }
 
 fn softphone(tenant: TenantId, number: &str) -> Softphone {

@@ -84,7 +84,10 @@ impl Storm {
                 ita: true,
                 connected_url: None,
             };
-            let order = Order { kind: OrderKind::BidirectionalCall(call), ..self.order() };
+            let mut order = Order { kind: OrderKind::BidirectionalCall(call), ..self.order() };
+            if self.random.chance(2) {
+                order.place = Place::Softphone;
+            }
             Arrival::Bound(Box::new(self.request(order)))
         } else {
             Arrival::Code(self.random.below(CODES).to_string())
@@ -106,7 +109,7 @@ impl Storm {
         order.priority = Priority::new(1 + self.random.below(9) as u8).expect("1 to 9");
         order.record = self.random.chance(4);
         if self.random.chance(2) {
-            order.route = "carrier*2,backup*1".parse().expect("a route");
+            order.place = Place::Trunks("carrier*2,backup*1".parse().expect("a route"));
         }
         order
     }

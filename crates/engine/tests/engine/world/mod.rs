@@ -43,7 +43,7 @@ pub fn limits(pace: Pace) -> TenantLimits {
 
 pub fn order() -> Order {
     Order {
-        route: "carrier".into(),
+        place: "carrier".into(),
         called: "8899".into(),
         caller_present: "2222201".into(),
         priority: Priority::LAST,

@@ -71,7 +71,7 @@ impl Wanted {
         let TenantView { tenant, defaults, .. } = view;
         let settings = &tenant.settings;
         Order {
-            route: self.route.clone(),
+            place: self.route.clone().into(),
             called: self.called.clone(),
             caller_present: self.caller_present.clone(),
             priority: Priority::LAST,

@@ -79,7 +79,7 @@ async fn the_printed_request_gets_the_printed_reply() {
     assert_eq!(got.header("content-type"), "application/json;charset=UTF-8");
     assert!(call.code.len() == 18 && call.code.starts_with("17908"), "{}", call.code);
     assert_eq!((&*order.called, &*order.caller_present), ("88884432", "95599"));
-    assert_eq!((order.route.to_string(), call.call_data.as_deref()), ("sim".into(), Some("1")));
+    assert_eq!((order.place, call.call_data.as_deref()), ("sim".into(), Some("1")));
     let left_ms = call.valid_until_ms - unix_ms();
     assert!((50_000..=60_000).contains(&left_ms), "{left_ms}");
     assert_eq!(world.last_asked().queue_timeout.as_secs(), 60);

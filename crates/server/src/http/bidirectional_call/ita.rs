@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use engine::intent::{BidirectionalCall, Caller, Order, OrderKind, Party};
+use engine::intent::{BidirectionalCall, Caller, Order, OrderKind, Party, Place};
 
 use super::order::{Customer, Form, TenantView, Wish};
 use super::refused::Refused;
@@ -59,7 +59,7 @@ pub async fn agreed(
     let x = bound(app, &settings.ita, pair, now_ms).await?;
     let party = Party { number: form.agent.clone(), place, presented: x.clone() };
     let Form { called, callback_url, .. } = form;
-    let customer = Customer { route, called, caller_present: x, callback_url };
+    let customer = Customer { place: route.into(), called, caller_present: x, callback_url };
     Ok(order(&view, Caller::Dialled(party), customer, most))
 }
 
@@ -76,13 +76,15 @@ pub async fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
         return None;
     }
     let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
-    let route =
-        settings.may_call(&called, fraud).or_else(|_| settings.may_be_agent(&called, fraud));
-    let route = route.ok()?;
-    let most = balance(app, &tenant).await.ok()?;
     let view = TenantView { tenant: &tenant, defaults, fraud, softphones: &app.softphones };
+    let place = match app.softphones.find(tenant.id, &called) {
+        Some(_) => view.place(&called),
+        None => view.route(&called).map(Place::Trunks).or_else(|_| view.place(&called)),
+    };
+    let place = place.ok()?;
+    let most = balance(app, &tenant).await.ok()?;
     let callback_url = settings.default_callback_url.clone();
-    let customer = Customer { route, called, caller_present: x.to_owned(), callback_url };
+    let customer = Customer { place, called, caller_present: x.to_owned(), callback_url };
     let order = order(&view, Caller::Inbound { number: from.to_owned() }, customer, most);
     Some(ordering::request(app, &tenant, None, order))
 }

@@ -62,7 +62,7 @@ pub struct Form {
 
 /// Who is called second, and what is told of it.
 pub struct Customer {
-    pub route: Route,
+    pub place: Place,
     pub called: String,
     pub caller_present: String,
     pub callback_url: Option<String>,
@@ -89,7 +89,7 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
         connected_url: view.tenant.settings.connection_callback_url.clone(),
     };
     let Form { called, callback_url, .. } = form;
-    let customer = Customer { route, called, caller_present, callback_url };
+    let customer = Customer { place: route.into(), called, caller_present, callback_url };
     Ok(view.order(customer, OrderKind::BidirectionalCall(call)))
 }
 
@@ -172,9 +172,9 @@ impl TenantView<'_> {
     /// An order with the tenant's limits.
     pub fn order(&self, customer: Customer, kind: OrderKind) -> Order {
         let settings = &self.tenant.settings;
-        let Customer { route, called, caller_present, callback_url } = customer;
+        let Customer { place, called, caller_present, callback_url } = customer;
         Order {
-            route,
+            place,
             called,
             caller_present,
             priority: Priority::LAST,

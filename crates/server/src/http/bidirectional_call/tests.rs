@@ -114,7 +114,7 @@ async fn the_manager_is_called_where_caller_or_else_soft_phone_says() {
     );
     let (order, call) = asked(&world);
     assert_eq!((&*order.called, &*order.caller_present), ("88884432", "2222201"));
-    assert_eq!((order.route.to_string(), call.ita), ("sim".to_owned(), false));
+    assert_eq!((order.place, call.ita), ("sim".into(), false));
     assert_eq!(call.call_data.as_deref(), Some("order 7"));
     let party = dialled(&call);
     assert_eq!((&*party.number, party.place), ("66666666", Place::Softphone));
@@ -459,6 +459,27 @@ async fn a_call_to_the_virtual_number_is_for_the_other_party() {
         tenant.settings.routes.clear();
     });
     assert!(arrived(X, "88884432").await.is_none(), "the tenant may not call there any more");
+}
+
+#[tokio::test]
+async fn a_call_to_the_virtual_number_is_for_the_softphone_of_the_other_party() {
+    let world = ita_world(pool(&[X])).await;
+    assert_eq!(code(&world, with(json!({"caller": null}))).await, "0");
+    let place = async || {
+        let request = ita::arrived(&world.app, X, "88884432").await?;
+        assert_eq!((&*request.order.called, &*request.order.caller_present), ("66666666", X));
+        Some(request.order.place)
+    };
+    assert_eq!(place().await, Some(Place::Softphone));
+    world.reset(|tenant| tenant.settings.routes.clear());
+    assert_eq!(place().await, Some(Place::Softphone), "no route leads to it");
+    world.reset(|tenant| tenant.settings.trial_agents = Some(vec!["8888888".into()]));
+    assert_eq!(place().await, None, "a trial that may not ring it");
+    world.reset(|tenant| tenant.settings.trial_agents = None);
+    let suspended =
+        NewSoftphone::new("66666666".into(), "password".into(), String::new(), true).unwrap();
+    world.app.softphones.put(TENANT, suspended, true, &world.app.access.sealer).await.unwrap();
+    assert_eq!(place().await, None, "it may take no calls");
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub struct Call {
     /// By a virtual number (ITA).
     ita: bool,
     priority: u8,
-    trunk: String,
+    /// The trunks for `called`; null where a softphone of that number was called.
+    trunk: Option<String>,
     playlist: Vec<PlaylistEntry>,
     play_times: u8,
     callback_url: Option<String>,
@@ -272,7 +273,7 @@ impl Call {
             caller_shown: intent.order.caller_present,
             called: intent.order.called,
             priority: intent.order.priority.value(),
-            trunk: intent.order.route.to_string(),
+            trunk: intent.order.place.route().map(ToString::to_string),
             playlist: playlist.into_iter().map(entry).collect(),
             play_times,
             callback_url: intent.order.callback_url,

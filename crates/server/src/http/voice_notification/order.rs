@@ -95,7 +95,7 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
     let playlist =
         entries.iter().map(|entry| material(entry, view.shelf)).collect::<Result<_, _>>()?;
     Ok(Order {
-        route,
+        place: route.into(),
         called,
         caller_present,
         priority,
