@@ -58,12 +58,6 @@ const ANSWERS: &[Row] = &[
         NO_MEDIA,
     ),
     (
-        "200 three times",
-        "recv INVITE\ninvite 200 sdp\ninvite 200 sdp\ninvite 200 sdp\nrecv ACK
-         recv BYE\nreply 200",
-        PLAYED,
-    ),
-    (
         "forked: 180 of two phones, the second answers",
         "recv INVITE\ninvite 180 tag=a\ninvite 180 tag=b\ninvite 200 sdp tag=b\nrecv ACK\nrecv BYE
          reply 200",
