@@ -210,9 +210,12 @@ async fn collect(
     }
 }
 
-/// Nobody is there yet; who takes it in between fails the bench.
+/// Nobody is there yet. Below the ports that the system gives to calls, so that none takes it in between.
 fn free_address() -> Result<SocketAddr, ServeError> {
-    Ok(std::net::UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?)
+    let free = (20_000..30_000).find_map(|port| {
+        std::net::UdpSocket::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr()).ok()
+    });
+    free.ok_or_else(|| "no UDP port between 20000 and 30000 is free".into())
 }
 
 fn start_server(configuration: &str) -> Result<(ServerProcess, String), ServeError> {
