@@ -259,7 +259,7 @@ impl Engine {
             }
         }
         if cancelled {
-            self.run(serial, CallInput::Cancel, now);
+            self.run(serial, CallInput::Stop(Outcome::Cancelled), now);
         } else if let Some(trunk) = start {
             self.run(serial, CallInput::Start(trunk), now);
         }
@@ -277,7 +277,7 @@ impl Engine {
 
     /// It is hung up at once. The reply promises that it is not dialled any more, also after a crash.
     fn cancel_live(&mut self, ticket: Ticket, serial: Serial, now: Now) {
-        self.run(serial, CallInput::Cancel, now);
+        self.run(serial, CallInput::Stop(Outcome::Cancelled), now);
         if self.mode == Mode::Broken {
             return self.refuse(ticket, Refusal::Stopping);
         }

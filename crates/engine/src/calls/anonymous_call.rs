@@ -105,9 +105,7 @@ impl AnonymousCall {
             CallInput::Start(_) => self.start(state, now, out),
             CallInput::Leg(leg, input) => self.leg(state, leg, input, now, out),
             CallInput::Trunk(trunk) => self.trunk_chosen(state, trunk, now, out),
-            CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
-            CallInput::UsedUp => self.used_up(state, now, out),
-            CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
+            CallInput::Stop(outcome) => self.stop(state, outcome, now, out),
             CallInput::Tick { late }
                 if state.until().is_some_and(|until| now.since_start >= until) =>
             {
@@ -185,9 +183,8 @@ impl AnonymousCall {
                 self.before_dialling(state, caller, input, now, out)
             }
             State::Connecting(connecting) => {
-                let caller = connecting.caller();
                 let step = connecting.leg_input(leg, input, draft, now, out);
-                self.connected(caller, step, now, out)
+                self.connected(step, now, out)
             }
             State::Answering { caller, called, until } => {
                 self.answering((caller, called), until, leg, input, now, out)
@@ -303,16 +300,10 @@ impl AnonymousCall {
     }
 
     /// What became of dialling the called party.
-    fn connected(
-        &mut self,
-        caller: LegId,
-        step: connecting::Step,
-        now: Now,
-        out: &mut Effects,
-    ) -> State {
+    fn connected(&mut self, step: connecting::Step, now: Now, out: &mut Effects) -> State {
         match step {
             connecting::Step::GoesOn(connecting) => State::Connecting(connecting),
-            connecting::Step::Answered { called } => {
+            connecting::Step::Answered { caller, called } => {
                 out.act(Action::Answer { leg: caller });
                 State::Answering { caller, called, until: now.since_start + LOCAL_STEP }
             }
@@ -388,9 +379,8 @@ impl AnonymousCall {
     ) -> State {
         match state {
             State::Connecting(connecting) => {
-                let caller = connecting.caller();
                 let step = connecting.trunk_chosen(next, &mut self.draft, now, out);
-                self.connected(caller, step, now, out)
+                self.connected(step, now, out)
             }
             state @ (State::Expecting { .. }
             | State::TakingIn { .. }
@@ -402,13 +392,7 @@ impl AnonymousCall {
         }
     }
 
-    /// No minute of the tenant's day is left.
-    fn used_up(&mut self, state: State, now: Now, out: &mut Effects) -> State {
-        out.event(EventKind::MinutesUsedUp);
-        self.stop(state, Outcome::Restricted, now, out)
-    }
-
-    /// Cancelled from outside, or the server stops.
+    /// Ended from outside.
     fn stop(&mut self, state: State, outcome: Outcome, now: Now, out: &mut Effects) -> State {
         match state {
             State::Expecting { .. } => self.over(outcome, now, out),
@@ -417,18 +401,14 @@ impl AnonymousCall {
                 State::Ending(Endings::hang_up(legs, outcome, now, out))
             }
             State::Connecting(connecting) => {
-                let caller = connecting.caller();
                 let step = connecting.stop(outcome, now, out);
-                self.connected(caller, step, now, out)
+                self.connected(step, now, out)
             }
             State::Answering { caller, called, .. } => {
                 let both = vec![(Side::Caller, caller), (Side::Called, called)];
                 State::Ending(Endings::hang_up(both, outcome, now, out))
             }
-            State::Talking(talk) => match talk.stop(outcome, now, out) {
-                talk::Step::GoesOn(talk) => State::Talking(talk),
-                talk::Step::Over(endings) => State::Ending(endings),
-            },
+            State::Talking(talk) => State::Ending(talk.stop(outcome, now, out)),
             state @ (State::Ending(_) | State::Over) => state,
         }
     }
@@ -444,9 +424,8 @@ impl AnonymousCall {
                 self.turn_away(Side::Called, caller, Cause::Internal, now, out)
             }
             State::Connecting(connecting) => {
-                let caller = connecting.caller();
                 let step = connecting.overdue(late, &mut self.draft, now, out);
-                self.connected(caller, step, now, out)
+                self.connected(step, now, out)
             }
             State::Answering { .. } => self.stop(state, failed(Side::Caller), now, out),
             State::Talking(_) => self.stop(state, Outcome::TimeUp, now, out),

@@ -86,9 +86,7 @@ impl BidirectionalCall {
             CallInput::PhoneFound(bindings) => self.phone_found(state, &bindings, now, out),
             CallInput::Leg(leg, input) => self.leg(state, leg, input, now, out),
             CallInput::Trunk(trunk) => self.trunk_chosen(state, trunk, now, out),
-            CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
-            CallInput::UsedUp => self.used_up(state, now, out),
-            CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
+            CallInput::Stop(outcome) => self.stop(state, outcome, now, out),
             CallInput::Tick { late }
                 if state.until().is_some_and(|until| now.since_start >= until) =>
             {
@@ -196,9 +194,8 @@ impl BidirectionalCall {
                 self.called_caller(trunk, step, now, out)
             }
             State::Connecting(connecting) => {
-                let caller = connecting.caller();
                 let step = connecting.leg_input(leg, input, draft, now, out);
-                self.connected(caller, step, now, out)
+                self.connected(step, now, out)
             }
             State::Talking(talk) => match talk.leg_input(leg, input, draft, now, out) {
                 talk::Step::GoesOn(talk) => State::Talking(talk),
@@ -249,16 +246,10 @@ impl BidirectionalCall {
     }
 
     /// What became of dialling the called party.
-    fn connected(
-        &mut self,
-        caller: LegId,
-        step: connecting::Step,
-        now: Now,
-        out: &mut Effects,
-    ) -> State {
+    fn connected(&mut self, step: connecting::Step, now: Now, out: &mut Effects) -> State {
         match step {
             connecting::Step::GoesOn(connecting) => State::Connecting(connecting),
-            connecting::Step::Answered { called } => {
+            connecting::Step::Answered { caller, called } => {
                 out.after_commit(Action::Acknowledge { leg: called });
                 State::Talking(Talk::begin(caller, called, &self.draft, now, out))
             }
@@ -279,9 +270,8 @@ impl BidirectionalCall {
                 self.called_caller(trunk, step, now, out)
             }
             State::Connecting(connecting) => {
-                let caller = connecting.caller();
                 let step = connecting.trunk_chosen(next, &mut self.draft, now, out);
-                self.connected(caller, step, now, out)
+                self.connected(step, now, out)
             }
             state @ (State::Waiting { .. }
             | State::Parked { .. }
@@ -292,13 +282,7 @@ impl BidirectionalCall {
         }
     }
 
-    /// No minute of the tenant's day is left.
-    fn used_up(&mut self, state: State, now: Now, out: &mut Effects) -> State {
-        out.event(EventKind::MinutesUsedUp);
-        self.stop(state, Outcome::Restricted, now, out)
-    }
-
-    /// Cancelled from outside, or the server stops.
+    /// Ended from outside.
     fn stop(&mut self, state: State, outcome: Outcome, now: Now, out: &mut Effects) -> State {
         match state {
             State::Waiting { .. } | State::Parked { .. } | State::Finding { .. } => {
@@ -308,14 +292,10 @@ impl BidirectionalCall {
                 State::Ending(Endings::of(places.hang_up(out), outcome, now))
             }
             State::Connecting(connecting) => {
-                let caller = connecting.caller();
                 let step = connecting.stop(outcome, now, out);
-                self.connected(caller, step, now, out)
+                self.connected(step, now, out)
             }
-            State::Talking(talk) => match talk.stop(outcome, now, out) {
-                talk::Step::GoesOn(talk) => State::Talking(talk),
-                talk::Step::Over(endings) => State::Ending(endings),
-            },
+            State::Talking(talk) => State::Ending(talk.stop(outcome, now, out)),
             state @ (State::Ending(_) | State::Over) => state,
         }
     }
@@ -330,9 +310,8 @@ impl BidirectionalCall {
                 self.called_caller(trunk, step, now, out)
             }
             State::Connecting(connecting) => {
-                let caller = connecting.caller();
                 let step = connecting.overdue(late, &mut self.draft, now, out);
-                self.connected(caller, step, now, out)
+                self.connected(step, now, out)
             }
             State::Talking(_) => self.stop(state, Outcome::TimeUp, now, out),
             State::Ending(endings) => self.over(endings.outcome(), now, out),

@@ -50,6 +50,7 @@ pub(super) enum Step {
     GoesOn(Box<Connecting>),
     /// Its dialog is written; it is not acknowledged.
     Answered {
+        caller: LegId,
         called: LegId,
     },
     Over(Endings),
@@ -88,10 +89,6 @@ impl Connecting {
         }
         let places = Places::start(Side::Called, to, draft, now, out);
         Connecting { caller, hears: Hears::Ringback, places }
-    }
-
-    pub fn caller(&self) -> LegId {
-        self.caller.leg()
     }
 
     pub fn until(&self) -> Option<Deadline> {
@@ -200,7 +197,7 @@ impl Connecting {
             }
             places::Step::Answered { leg, dialog } => {
                 answered(Side::Called, leg, dialog, draft, now, out);
-                Step::Answered { called: leg }
+                Step::Answered { caller: caller.leg(), called: leg }
             }
             places::Step::Over { outcome, cause, leaving: mut legs } => {
                 caller.end(cause, out);

@@ -44,11 +44,8 @@ pub enum CallInput {
     },
     /// The answer to [`Effects::next_trunk`]; `None`: there is none.
     Trunk(Option<TrunkName>),
-    Cancel,
-    /// The tenant has used up its day, while the call is up.
-    UsedUp,
-    /// The server stops.
-    Interrupt,
+    /// It is ended from outside: a tenant cancels it, the minutes of a day are used up, the server stops.
+    Stop(Outcome),
     /// The room's own deadline, so long after it was due.
     Tick {
         late: Duration,

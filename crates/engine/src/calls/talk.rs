@@ -71,7 +71,7 @@ impl Talk {
             }
             LegInput::Quiet => self.broken(side, Cause::MediaTimeout, draft, now, out),
             LegInput::MediaFailed(cause) => self.broken(side, cause, draft, now, out),
-            LegInput::RecordingFailed => self.stop(Outcome::RecordingFailed, now, out),
+            LegInput::RecordingFailed => Step::Over(self.stop(Outcome::RecordingFailed, now, out)),
             LegInput::RecordingStarted => {
                 draft.recorded = true;
                 Step::GoesOn(self)
@@ -108,9 +108,9 @@ impl Talk {
     }
 
     /// Cancelled, the time is up, or the server stops.
-    pub fn stop(self, outcome: Outcome, now: Now, out: &mut Effects) -> Step {
+    pub fn stop(self, outcome: Outcome, now: Now, out: &mut Effects) -> Endings {
         let both = vec![(Side::Caller, self.caller), (Side::Called, self.called)];
-        Step::Over(Endings::hang_up(both, outcome, now, out))
+        Endings::hang_up(both, outcome, now, out)
     }
 
     /// The line of one party broke.
@@ -123,7 +123,7 @@ impl Talk {
         out: &mut Effects,
     ) -> Step {
         draft.side(side).blame(cause);
-        self.stop(ended_by(side, cause), now, out)
+        Step::Over(self.stop(ended_by(side, cause), now, out))
     }
 }
 

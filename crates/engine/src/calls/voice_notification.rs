@@ -117,9 +117,7 @@ impl VoiceNotification {
             CallInput::Trunk(trunk) => self.trunk_chosen(state, trunk, now, out),
             // Nothing of this was asked for.
             CallInput::Trunks(_) | CallInput::PhoneFound(_) | CallInput::Arrived { .. } => state,
-            CallInput::Cancel => self.stop(state, Outcome::Cancelled, now, out),
-            CallInput::UsedUp => self.used_up(state, now, out),
-            CallInput::Interrupt => self.stop(state, Outcome::Interrupted, now, out),
+            CallInput::Stop(outcome) => self.stop(state, outcome, now, out),
             CallInput::Tick { late }
                 if state.until().is_some_and(|until| now.since_start >= until) =>
             {
@@ -337,13 +335,7 @@ impl VoiceNotification {
         State::Playing { leg, round, until }
     }
 
-    /// No minute of the tenant's day is left.
-    fn used_up(&mut self, state: State, now: Now, out: &mut Effects) -> State {
-        out.event(EventKind::MinutesUsedUp);
-        self.stop(state, Outcome::Restricted, now, out)
-    }
-
-    /// Cancelled from outside, or the server stops.
+    /// Ended from outside.
     fn stop(&mut self, state: State, outcome: Outcome, now: Now, out: &mut Effects) -> State {
         match state {
             State::Waiting { .. } | State::Fetching { .. } => self.over(outcome, None, now, out),

@@ -36,9 +36,7 @@ impl Engine {
             | CallInput::Trunks(_)
             | CallInput::PhoneFound(_)
             | CallInput::Trunk(_)
-            | CallInput::Cancel
-            | CallInput::UsedUp
-            | CallInput::Interrupt
+            | CallInput::Stop(_)
             | CallInput::Tick { .. } => None,
         };
         let step = AssertUnwindSafe(|| call.room.handle(input, now, &mut effects));

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use super::{Call, Engine, Mode};
 use crate::action::Action;
 use crate::calls::CallInput;
+use crate::cdr::Outcome;
+use crate::events::EventKind;
 use crate::request::Refusal;
 use crate::vocabulary::{Now, Serial, TenantId};
 
@@ -73,7 +75,7 @@ impl Engine {
     fn interrupt(&mut self, serial: Serial, now: Now) {
         let dialled = |call: &Call| call.room.draft().is_dialled();
         if self.calls.get(&serial).is_some_and(dialled) {
-            return self.run(serial, CallInput::Interrupt, now);
+            return self.run(serial, CallInput::Stop(Outcome::Interrupted), now);
         }
         self.leave_on_disk(serial);
     }
@@ -106,7 +108,9 @@ impl Engine {
         let calls = self.calls.iter().filter(|(_, call)| counts(call));
         let calls: Vec<Serial> = calls.map(|(serial, _)| *serial).collect();
         for serial in calls {
-            self.run(serial, CallInput::UsedUp, now);
+            self.flush_intent(serial, now);
+            self.event(tenant, serial, EventKind::MinutesUsedUp, None, now);
+            self.run(serial, CallInput::Stop(Outcome::Restricted), now);
         }
     }
 
