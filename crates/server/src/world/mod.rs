@@ -21,6 +21,7 @@ mod nature;
 mod orders;
 mod planted;
 mod ports;
+mod reach;
 mod receiver;
 mod script;
 mod seeds;
@@ -32,6 +33,8 @@ mod two_parties;
 mod virtual_numbers;
 mod witness;
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use engine::events::EventKind;
@@ -88,6 +91,8 @@ pub struct World {
     /// The receiver is away for so long after the 60 s that the world is bad.
     absence: Duration,
     steps_at_once: u32,
+    /// Legs that had to end within a second of their other.
+    ended_soon: Cell<u32>,
 }
 
 impl World {
@@ -126,8 +131,9 @@ impl World {
             server: None,
             asleep_until: Duration::ZERO,
             blows: script(charter, &mut nature.dice),
-            absence: longest_absence(&mut nature.dice),
+            absence: longest_absence(charter, &mut nature.dice),
             steps_at_once: 0,
+            ended_soon: Cell::new(0),
             nature,
         }
     }
@@ -155,6 +161,14 @@ impl World {
 
     pub fn sum(&self) -> u64 {
         self.nature.tape.sum()
+    }
+
+    /// What it has seen of what worlds are for.
+    pub fn reached(&self) -> BTreeSet<&'static str> {
+        match self.kind.charter {
+            Charter::Notifications => BTreeSet::new(),
+            Charter::EveryKind => reach::reached(self),
+        }
     }
 
     pub fn last_lines(&self) -> String {

@@ -121,8 +121,10 @@ fn befall_the_cast(blows: &mut Agenda<Blow>, dice: &mut Dice) {
 }
 
 /// How long the receiver is away after the 60 s that the world is bad.
-pub fn longest_absence(dice: &mut Dice) -> Duration {
+pub fn longest_absence(charter: Charter, dice: &mut Dice) -> Duration {
     match dice.below(20) {
+        // The schedule of callbacks is the same for every kind of call.
+        0..=5 if charter == Charter::EveryKind => Duration::from_secs(dice.below(3_600)),
         // Until the last try has failed.
         0 => Duration::from_secs(90 * 3600),
         1..=5 => Duration::from_secs(dice.below(20) * 3600),

@@ -111,6 +111,9 @@ fn others_end(cdr: &Cdr, leg: &Leg, legs: &[Leg], world: &World) {
     let fair = !wronged && world.trouble.is_none(begins, begins + SOON);
     let limit = if fair { begins + SOON } else { world.trouble.over(begins) + AT_LAST };
     for other in legs.iter().filter(|other| other.call_id != leg.call_id) {
+        if fair && other.ended.at >= begins {
+            world.ended_soon.update(|count| count + 1);
+        }
         let late = other.ended.at > limit;
         assert!(
             !late,
