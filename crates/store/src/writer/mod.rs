@@ -160,4 +160,20 @@ impl Inbox {
     pub(crate) fn serve(self, disk: impl Disk, positions: Positions) {
         tokio::spawn(run::Run::new(disk, positions, self.stopped, self.counters).serve(self.queue));
     }
+
+    /// The same on a thread that is its own, where statements may block.
+    pub(crate) fn serve_on_a_thread(
+        self,
+        disk: impl Disk,
+        positions: Positions,
+    ) -> Result<(), StoreError> {
+        let start = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            let run = run::Run::new(disk, positions, self.stopped, self.counters);
+            let serve = move || runtime.block_on(run.serve(self.queue));
+            std::thread::Builder::new().name("store-writer".into()).spawn(serve)
+        };
+        // It ends with the queue; nobody joins it.
+        start().map(drop).map_err(|source| StoreError::Thread { source })
+    }
 }
