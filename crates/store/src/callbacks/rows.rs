@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use engine::events::Event;
 use engine::vocabulary::{Serial, TenantId};
 
-use super::offered::{self, Offered};
+use super::known::{self, Known};
 use super::{
     CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackState, CallbackStatus,
 };
@@ -163,29 +163,35 @@ pub(crate) async fn replay(
     Ok(replay.bind(id.tenant.0).bind(id.position).bind(now_ms).execute(connection).await?)
 }
 
-pub(super) async fn due(
+/// Makes the first rows that are due known, unless they are, and when the next one is due.
+pub(super) async fn look(
     connection: &mut Connection<'_>,
-    offered: &Mutex<Offered>,
+    known: &Mutex<Known>,
     now_ms: i64,
-    limit: usize,
-) -> Result<Vec<CallbackDue>, StoreError> {
-    let reach = offered::lock(offered).len() + limit;
-    let due = Statement::new(
-        "SELECT tenant, position FROM callbacks WHERE state = 0 AND next_try_ms <= $1
-         ORDER BY next_try_ms, tenant, position LIMIT $2",
+    reach: usize,
+) -> Result<(), StoreError> {
+    let first = Statement::new(
+        "SELECT next_try_ms, tenant, position FROM callbacks WHERE state = 0
+         ORDER BY next_try_ms, tenant, position LIMIT $1",
     );
-    let due = due.bind(now_ms).bind(reach as i64).fetch_all(connection).await?;
-    let due = due.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-    let free = offered::lock(offered).offer(due, |id| *id, now_ms, limit);
-    let mut callbacks = Vec::with_capacity(free.len());
-    for id in free {
-        match one_due(connection, id, now_ms).await? {
-            Some(due) => callbacks.push(due),
-            // Its attempt was stored after the list was read.
-            None => offered::lock(offered).withdraw(id),
+    let rows = first.bind(reach as i64 + 1).fetch_all(connection).await?;
+    let mut next_ms = None;
+    for (n, row) in rows.iter().enumerate() {
+        let (id, due_ms) = (place(row)?, row.get::<i64>("next_try_ms")?);
+        if known::lock(known).holds(id) {
+            continue;
+        }
+        if due_ms > now_ms || n == reach {
+            next_ms = Some(due_ms);
+            break;
+        }
+        // `None`: its attempt was stored after the list was read.
+        if let Some(due) = one_due(connection, id, now_ms).await? {
+            known::lock(known).found(due_ms, due);
         }
     }
-    Ok(callbacks)
+    known::lock(known).end_look(now_ms, next_ms);
+    Ok(())
 }
 
 async fn one_due(
@@ -210,27 +216,6 @@ async fn one_due(
         Ok(CallbackDue { id, url: row.get("url")?, attempt_number, event })
     })
     .transpose()
-}
-
-pub(super) async fn next_ms(
-    connection: &mut Connection<'_>,
-    offered: &Mutex<Offered>,
-) -> Result<Option<i64>, StoreError> {
-    let reach = offered::lock(offered).len() + 1;
-    let first = Statement::new(
-        "SELECT next_try_ms, tenant, position FROM callbacks WHERE state = 0
-         ORDER BY next_try_ms, tenant, position LIMIT $1",
-    );
-    let mut first_ms = None;
-    let rows = first.bind(reach as i64).fetch_all(connection).await?;
-    let offered = offered::lock(offered);
-    for row in &rows {
-        if !offered.holds(place(row)?) {
-            first_ms = Some(row.get::<i64>("next_try_ms")?);
-            break;
-        }
-    }
-    Ok(first_ms.into_iter().chain(offered.next_ms()).min())
 }
 
 pub(super) async fn of(

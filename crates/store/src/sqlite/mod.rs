@@ -7,7 +7,7 @@ mod readers;
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -15,7 +15,6 @@ use tokio::task::spawn_blocking;
 use self::disk::SqliteDisk;
 pub(crate) use self::readers::ReaderLoan;
 use self::readers::Readers;
-use crate::callbacks::Offered;
 use crate::error::StoreError;
 use crate::sql::sqlite::SqliteConnection;
 use crate::sql::{Connection, Loan, Statement, schema};
@@ -31,7 +30,6 @@ const PREPARED: usize = 256;
 pub struct Sqlite {
     readers: Arc<Readers>,
     writer: Writer,
-    offered: Mutex<Offered>,
 }
 
 /// The directory and the file in it, opened.
@@ -64,15 +62,11 @@ impl Sqlite {
         );
         let disk = SqliteDisk { connection, log, checkpointer, lock };
         inbox.serve_on_a_thread(disk, positions)?;
-        Ok(Sqlite { readers: Arc::new(readers), writer, offered: Mutex::default() })
+        Ok(Sqlite { readers: Arc::new(readers), writer })
     }
 
     pub(crate) fn writer(&self) -> &Writer {
         &self.writer
-    }
-
-    pub(crate) fn offered(&self) -> &Mutex<Offered> {
-        &self.offered
     }
 
     pub(crate) async fn reader(&self) -> Result<Loan, StoreError> {
