@@ -40,6 +40,8 @@ pub struct Leg {
     told_audio: bool,
     /// Until its INVITE is out.
     dialling: Option<UnderWay>,
+    /// Who waits for this party, where somebody does.
+    beside: Option<LegId>,
     /// The record of its call is on disk already.
     outlives: bool,
     /// The far side has put us on hold.
@@ -110,6 +112,7 @@ impl Legs {
             codec: String::new(),
             told_audio: false,
             dialling: None,
+            beside: None,
             outlives: false,
             held: false,
             alive_at: None,

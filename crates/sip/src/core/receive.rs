@@ -81,8 +81,9 @@ impl Core {
         let source = request.source;
         let leg = known.or(in_dialog);
         if let Some(leg) = leg {
-            // A copy of an INVITE whose leg is over must not look like the beginning of a leg.
-            let is_late = request.method == Method::Invite && !self.legs.contains_key(&leg);
+            // An INVITE whose leg was reported as ended, a copy or a new one, must not look like the beginning of a leg.
+            let lives = self.legs.get(&leg).is_some_and(|entry| entry.leg.is_live());
+            let is_late = request.method == Method::Invite && !lives;
             self.tap((!is_late).then_some(leg), source, bytes.clone());
         }
         match self.stack.server_request(&request) {

@@ -16,10 +16,12 @@ impl Driver {
             Via::Trunk(trunk) => (self.trunks.codecs(trunk), self.trunks.srtp(trunk)),
             Via::Softphone(_) => (self.phones.line().codecs.clone(), self.phones.line().srtp),
         };
-        let beside = to.beside.map(to_media);
+        let waits = to.beside;
+        let beside = waits.map(to_media);
         self.add_leg(leg, serial, Stage::Binding(Purpose::Dial(to)));
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.dialling = Some(self.admission.dialling());
+            entry.beside = waits;
             (entry.codecs, entry.srtp) = (codecs.clone(), srtp);
         }
         let leg = to_media(leg);
@@ -84,10 +86,22 @@ impl Driver {
         if let Some(entry) = self.legs.0.get_mut(&leg) {
             entry.dialling = None;
         }
+        if self.is_waited_for_in_vain(leg) {
+            return;
+        }
         if let Some(serial) = self.legs.serial(leg) {
             self.settle_refusals(serial);
         }
         self.tell_sip(sip::Command::Send { leg: to_sip(leg) });
+    }
+
+    /// Whoever waits for this party has gone, which the engine hears when the port is given back; then it hangs this
+    /// leg up. Until then nobody is to ring.
+    fn is_waited_for_in_vain(&self, leg: LegId) -> bool {
+        let waits = self.legs.0.get(&leg).and_then(|entry| entry.beside);
+        waits.is_some_and(|waits| {
+            self.legs.0.get(&waits).is_none_or(|of| matches!(of.stage, Stage::Closing(_)))
+        })
     }
 
     pub(in crate::driver) fn acknowledge(&mut self, leg: LegId) {
