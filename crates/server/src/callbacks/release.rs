@@ -160,7 +160,7 @@ mod tests {
         };
         draft.called.alerting_ms = Some(at(181).unix_ms);
         draft.called.answered(at(1_595));
-        draft.recorded = true;
+        draft.recording = engine::cdr::Recording::Kept;
         draft.finish(Outcome::CutShort, None, at(7_495))
     }
 

@@ -197,6 +197,20 @@ static PROBES: [Probe; 63] = [
         NO_BODY,
         Refused(404, "not_found"),
     ),
+    probe(
+        "POST",
+        "/v1/calls/{serial}/recording/pause",
+        "/v1/calls/7/recording/pause",
+        NO_BODY,
+        Refused(404, "not_found"),
+    ),
+    probe(
+        "POST",
+        "/v1/calls/{serial}/recording/resume",
+        "/v1/calls/71/recording/resume",
+        NO_BODY,
+        Refused(404, "not_found"),
+    ),
     probe("GET", "/v1/callbacks/dead", "/v1/callbacks/dead", NO_BODY, Nothing),
     probe(
         "POST",
