@@ -53,6 +53,8 @@ pub fn body(
         | EventKind::Digit { .. }
         | EventKind::RoundPlayed { .. }
         | EventKind::LegEnded { .. }
+        | EventKind::RecordingPaused { .. }
+        | EventKind::RecordingResumed { .. }
         | EventKind::NewPrefix { .. } => return None,
     };
     if let Some(signing) = signing {
