@@ -20,15 +20,16 @@ pub struct Verdict {
 
 const NEVER: [&str; 4] = ["SSLv2", "SSLv3", "TLS1", "TLS1_1"];
 const ALWAYS: [&str; 2] = ["TLS1_2", "TLS1_3"];
-/// Suites without authentication or encryption, export and weak ones, those that are old.
-const WEAK: [&str; 6] = [
+/// Suites without authentication or encryption, export and weak ones.
+const WEAK: [&str; 5] = [
     "cipherlist_NULL",
     "cipherlist_aNULL",
     "cipherlist_EXPORT",
     "cipherlist_LOW",
     "cipherlist_3DES_IDEA",
-    "cipherlist_AVERAGE",
 ];
+/// Suites that are old, as testssl 3.0 and 3.2 call them.
+const OLD: [&str; 2] = ["cipherlist_AVERAGE", "cipherlist_OBSOLETED"];
 
 impl Verdict {
     /// `Err` where the file says nothing of what has to be judged: a scan that did not get through is none.
@@ -40,7 +41,8 @@ impl Verdict {
             one.ok_or_else(|| format!("testssl says nothing of {id}"))
         };
         let mut faults = Vec::new();
-        for id in NEVER.into_iter().chain(WEAK) {
+        let old = OLD.into_iter().find(|id| about(id).is_ok()).unwrap_or(OLD[0]);
+        for id in NEVER.into_iter().chain(WEAK).chain([old]) {
             let one = about(id)?;
             if !one.finding.starts_with("not offered") {
                 faults.push(format!("{id}: {}", one.finding));
@@ -56,7 +58,7 @@ impl Verdict {
         }
         let bad = |one: &&Finding| matches!(one.severity.as_str(), "MEDIUM" | "HIGH" | "CRITICAL");
         for Finding { id, severity, finding } in findings.iter().filter(bad) {
-            if !NEVER.into_iter().chain(WEAK).any(|judged| judged == id) {
+            if !NEVER.into_iter().chain(WEAK).chain(OLD).any(|judged| judged == id) {
                 faults.push(format!("{id}: {severity}: {finding}"));
             }
         }
@@ -78,7 +80,8 @@ mod tests {
 
     /// As testssl 3.0 writes it, with `change` in place of what it says of one id.
     fn scanned(change: Option<(&str, &str, &str)>) -> String {
-        let never = NEVER.into_iter().chain(WEAK).map(|id| (id, "OK", "not offered"));
+        let never =
+            NEVER.into_iter().chain(WEAK).chain([OLD[0]]).map(|id| (id, "OK", "not offered"));
         let always = ALWAYS.into_iter().map(|id| (id, "OK", "offered with final"));
         let more = [("heartbleed", "OK", "not vulnerable, no heartbeat extension")];
         let all = never.chain(always).chain(more).map(|(id, severity, finding)| match change {

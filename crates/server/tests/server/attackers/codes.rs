@@ -98,3 +98,25 @@ async fn answers(world: &World, codes: Vec<String>) -> BTreeSet<String> {
     })
     .await
 }
+
+/// On loopback another port stands for the forger, who sees no answer and so acknowledges none.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_at_an_address_that_others_forge_is_heard_when_he_dials_again() {
+    let world = world_with("", "").await;
+    let (_, _, code) = anonymous::created(&world, CALLED).await;
+    let server = world.server.sip_udp;
+    let answers = beside(move || {
+        let at = Ipv4Addr::new(127, 9, 0, 1);
+        let mut forger = Attacker::at(at, server);
+        let forged: Vec<Asked> = (0..60).map(|n| forger.invite(&format!("22222019{n}"))).collect();
+        forger.ask_all(forged);
+        let mut app = Attacker::at(at, server);
+        let first = app.invite(&code);
+        let refusal = app.ask(first.clone());
+        app.acknowledge(&first, &refusal);
+        let second = app.invite(&code);
+        [status(&refusal), status(&app.ask(second))]
+    })
+    .await;
+    assert_eq!(answers, [404, 200]);
+}

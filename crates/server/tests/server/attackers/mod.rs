@@ -81,7 +81,7 @@ impl Attacker {
     fn request(&mut self, method: &str, uri: &str, to: &str, head: &str) -> Asked {
         self.sent += 1;
         let (number, from) = (self.sent, self.socket.local_addr().expect("it is bound"));
-        let call = format!("{number}-{}", from.port());
+        let call = format!("{number}-{}", from.to_string().replace(':', "-"));
         let message = format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{call};rport\r\nMax-Forwards: 70\r\n\
              From: <{to}>;tag=f{number}\r\nTo: <{to}>\r\nCall-ID: {call}\r\nCSeq: 1 {method}\r\n\
