@@ -52,6 +52,8 @@ impl Ports {
             | Command::Forward { .. }
             | Command::Unbridge { .. }
             | Command::Ringback { .. }
+            | Command::PauseRecording { .. }
+            | Command::ResumeRecording { .. }
             | Command::Watch { .. } => panic!("no call of this world asks for this"),
         }
     }
