@@ -134,7 +134,7 @@ mod tests {
             ("rustpbx", Err("the registry is away".to_owned())),
             ("sipp", Ok(PathBuf::from("/usr/bin/sipp"))),
         ];
-        let figures = json!({ "relaying": null, "calling": null, "sipp": { "rates": [] } });
+        let figures = json!({ "rtpengine": {}, "rustpbx": null, "sipp": { "rates": [] } });
         let figures = with_absent(figures, &peers);
         assert_eq!(figures["rustpbx"], "not installed: the registry is away");
         assert_eq!(figures["sipp"], json!({ "rates": [] }));

@@ -54,25 +54,38 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What is not measured is `null`.
-#[derive(Debug, Serialize)]
+/// What was not asked for is `null`; what could not be measured says why.
+#[derive(Debug, Default, Serialize)]
 struct Figures {
-    relaying: Option<Beside<Relaying>>,
-    calling: Option<Beside<Calling>>,
-    sipp: Option<Ceiling>,
+    rtpengine: Option<Outcome<Beside<Relaying>>>,
+    rustpbx: Option<Outcome<Beside<Calling>>>,
+    sipp: Option<Outcome<Ceiling>>,
+    offhook: Ours,
 }
 
-/// Two turns of a peer, with ours between them.
+/// What peers are compared with.
+#[derive(Debug, Default, Serialize)]
+struct Ours {
+    relaying: Option<Relaying>,
+    calling: Option<Calling>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome<T> {
+    Measured(T),
+    Not(String),
+}
+
+/// Two turns of a peer, between which ours was.
 #[derive(Debug, Serialize)]
 struct Beside<T> {
-    peer: &'static str,
-    first: T,
-    offhook: T,
-    second: T,
-    /// Ours over the better one of the peer's.
+    /// Our highest load over the higher one of the peer's.
     ratio: f64,
     /// Our CPU over the peer's, under the highest load that both held; none where there is none.
     cpu_ratio: Option<f64>,
+    first: T,
+    second: T,
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
@@ -83,32 +96,30 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
         to: arguments.to_cps,
         seconds: arguments.seconds.max(1),
     };
-    let relaying = match &arguments.rtpengine {
-        Some(program) => {
-            let first = rtpengine::measure(program, ladder).await?;
-            let offhook = bridges::relaying(ladder).await?;
-            let second = rtpengine::measure(program, ladder).await?;
-            Some(beside_rtpengine(first, offhook, second))
-        }
-        None => None,
-    };
-    let calling = match &arguments.rustpbx {
-        Some(program) => {
-            let first = rustpbx::measure(program, rates).await?;
-            let offhook = rates::offhook(rates).await?;
-            let second = rustpbx::measure(program, rates).await?;
-            Some(beside_rustpbx(first, offhook, second))
-        }
-        None => None,
-    };
-    let sipp = match &arguments.sipp {
-        Some(program) => {
+    let mut figures = Figures::default();
+    if let Some(program) = &arguments.rtpengine {
+        let first = rtpengine::measure(program, ladder).await;
+        let ours = bridges::relaying(ladder).await?;
+        let second = rtpengine::measure(program, ladder).await;
+        figures.rtpengine = Some(Outcome::of_turns(first, &ours, second));
+        figures.offhook.relaying = Some(ours);
+    }
+    if arguments.rustpbx.is_some() || arguments.sipp.is_some() {
+        let turn = async || match &arguments.rustpbx {
+            Some(program) => Some(rustpbx::measure(program, rates).await),
+            None => None,
+        };
+        let first = turn().await;
+        let ours = rates::offhook(rates).await?;
+        let turns = first.zip(turn().await);
+        figures.rustpbx = turns.map(|(first, second)| Outcome::of_turns(first, &ours, second));
+        if let Some(program) = &arguments.sipp {
             let (cps, to) = (rates.from.saturating_mul(10), rates.to.saturating_mul(10));
-            Some(sipp::measure(program, Rates { from: cps, step: cps, to, ..rates }).await?)
+            let sipp = sipp::measure(program, Rates { from: cps, step: cps, to, ..rates }).await;
+            figures.sipp = Some(Outcome::of(sipp));
         }
-        None => None,
-    };
-    let figures = Figures { relaying, calling, sipp };
+        figures.offhook.calling = Some(ours);
+    }
     if !arguments.json {
         println!("{figures:#?}");
     }
@@ -116,28 +127,79 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn beside_rtpengine(first: Relaying, offhook: Relaying, second: Relaying) -> Beside<Relaying> {
-    let best = first.relayed_concurrent.max(second.relayed_concurrent);
-    let better = if first.relayed_concurrent == best { &first } else { &second };
-    Beside {
-        peer: "rtpengine",
-        ratio: f64::from(offhook.relayed_concurrent) / f64::from(best.max(1)),
-        cpu_ratio: offhook.beside(better).map(|(ours, theirs)| ours / theirs),
-        first,
-        offhook,
-        second,
+impl<T> Outcome<T> {
+    fn of(measured: Result<T, ServeError>) -> Outcome<T> {
+        measured
+            .map_or_else(|error| Outcome::Not(format!("not measured: {error}")), Outcome::Measured)
     }
 }
 
-fn beside_rustpbx(first: Calling, offhook: Calling, second: Calling) -> Beside<Calling> {
-    let best = first.calls_per_second.max(second.calls_per_second);
-    let better = if first.calls_per_second == best { &first } else { &second };
-    Beside {
-        peer: "rustpbx",
-        ratio: f64::from(offhook.calls_per_second) / f64::from(best.max(1)),
-        cpu_ratio: offhook.beside(better).map(|(ours, theirs)| ours / theirs),
-        first,
-        offhook,
-        second,
+impl<T: Compared> Outcome<Beside<T>> {
+    fn of_turns(first: Result<T, ServeError>, ours: &T, second: Result<T, ServeError>) -> Self {
+        let beside = |first: T, second: T| {
+            let better = if first.highest() >= second.highest() { &first } else { &second };
+            let cpu = ours.cpu_beside(better);
+            Beside {
+                ratio: f64::from(ours.highest()) / f64::from(better.highest().max(1)),
+                cpu_ratio: cpu.map(|(ours, theirs)| ours / theirs),
+                first,
+                second,
+            }
+        };
+        Outcome::of(first.and_then(|first| Ok(beside(first, second?))))
+    }
+}
+
+/// A figure that ours and a peer's are compared by.
+trait Compared {
+    /// Under the load that was held.
+    fn highest(&self) -> u32;
+    /// What this one and the other cost under the highest load that both held.
+    fn cpu_beside(&self, other: &Self) -> Option<(f64, f64)>;
+}
+
+impl Compared for Relaying {
+    fn highest(&self) -> u32 {
+        self.relayed_concurrent
+    }
+
+    fn cpu_beside(&self, other: &Relaying) -> Option<(f64, f64)> {
+        self.beside(other)
+    }
+}
+
+impl Compared for Calling {
+    fn highest(&self) -> u32 {
+        self.calls_per_second
+    }
+
+    fn cpu_beside(&self, other: &Calling) -> Option<(f64, f64)> {
+        self.beside(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Compared for u32 {
+        fn highest(&self) -> u32 {
+            *self
+        }
+
+        fn cpu_beside(&self, other: &u32) -> Option<(f64, f64)> {
+            (*other > 0).then(|| (1.0, f64::from(*other)))
+        }
+    }
+
+    #[test]
+    fn ours_is_compared_with_the_better_turn_and_a_peer_that_fails_says_why() {
+        let figures = Outcome::of_turns(Ok(200), &600, Ok(300));
+        let Outcome::Measured(beside) = figures else { panic!("both turns went well") };
+        assert!((beside.ratio - 2.0).abs() < 1e-9, "{}", beside.ratio);
+        assert_eq!(beside.cpu_ratio, Some(1.0 / 300.0));
+        let failed = Outcome::of_turns(Ok(200), &600, Err("it is away".into()));
+        let said = serde_json::to_string(&failed).expect("it is JSON");
+        assert_eq!(said, r#""not measured: it is away""#);
     }
 }
