@@ -214,7 +214,9 @@ async fn collect(
 /// calls, so that none takes one in between.
 pub fn free_addresses<const N: usize>() -> Result<[SocketAddr; N], ServeError> {
     let mut free = Vec::new();
-    for port in 20_000..30_000 {
+    // Two processes that look at the same time look at different ones first.
+    let first = (std::process::id() % 10_000) as u16;
+    for port in (0..10_000).map(|next| 20_000 + (first + next) % 10_000) {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let unused = std::net::UdpSocket::bind(address).is_ok();
         if unused && std::net::TcpListener::bind(address).is_ok() {
