@@ -13,6 +13,7 @@ pub mod guesses;
 pub mod hygiene;
 pub mod licences;
 pub mod long_queue;
+pub mod peers;
 pub mod rooms;
 pub mod rubbish;
 pub mod schemathesis;
