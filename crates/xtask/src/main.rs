@@ -4,7 +4,10 @@
 
 use std::process::ExitCode;
 
-use xtask::{chaos, fuzz, hygiene, long_queue, rubbish, schemathesis, soak, test_run, world};
+use xtask::{
+    chaos, fuzz, guesses, hygiene, long_queue, peers, rubbish, schemathesis, soak, test_run, tls,
+    world,
+};
 
 const USAGE: &str = "\
 cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests, 20 kills
@@ -19,21 +22,30 @@ cargo xtask hygiene [--install]    house rules, licences, and cargo-deny where i
 cargo xtask fuzz [--seconds N] [--target T] [--install]
                                    the fuzz targets (nightly Rust and cargo-fuzz), each for 60 or N seconds
                                    --install: first `cargo install --locked cargo-fuzz`, below target/
-cargo xtask rubbish [--scale N]    malformed traffic at a running server, N (10) times what the tests throw
+cargo xtask rubbish [--scale N]    malformed traffic at a running server, N (10) times what the tests throw, and a flood
+                                   (from 5 on 5,000 messages a second)
+cargo xtask guesses [--codes N]    guessed passwords, extensions and N (100,000) codes at a running server
+cargo xtask tls                    testssl.sh (Debian) scans the HTTPS and SIP listeners; the last line on stdout is JSON
 cargo xtask schemathesis [--cases N]
                                    20,000 or N requests made up from /v1/openapi.json (Python and PyPI)
 cargo xtask queue [--calls N]      a start and claims with long queues (P5, O-4): 100,000 and 1,000,000 calls, or N
 cargo xtask soak [--minutes N] [--cps N] [--json]
                                    half of what the server can do, for N minutes (5); what is left of it afterwards
+cargo xtask peers [--to N] [--to-cps N] [--json] …
+                                   rtpengine (Debian), rustpbx (crates.io, built here) and sipp measured beside offhook, in turn;
+                                   further options as `offhook bench peers --help`
 ";
 
 enum Command<'a> {
     Test { filter: Option<String> },
     World { seeds: u64, from: u64 },
     Soak(&'a [&'a str]),
+    Peers(&'a [&'a str]),
     Hygiene { install: bool },
     Fuzz(fuzz::Plan),
     Rubbish { scale: u32 },
+    Guesses { codes: u32 },
+    Tls,
     Queue { calls: Option<u32> },
     Schemathesis { cases: u32 },
     Chaos { release: bool, arguments: Vec<String> },
@@ -45,11 +57,14 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let passed = match parse(&arguments) {
         Ok(Command::Soak(arguments)) => soak::run(arguments),
+        Ok(Command::Peers(arguments)) => peers::run(arguments),
         Ok(Command::Test { filter }) => test_run::run(filter.as_deref()),
         Ok(Command::World { seeds, from }) => world::run(seeds, from),
         Ok(Command::Hygiene { install }) => hygiene::run(install),
         Ok(Command::Fuzz(plan)) => fuzz::run(&plan),
         Ok(Command::Rubbish { scale }) => rubbish::run(scale),
+        Ok(Command::Guesses { codes }) => guesses::run(codes),
+        Ok(Command::Tls) => tls::run(),
         Ok(Command::Queue { calls }) => long_queue::run(calls),
         Ok(Command::Schemathesis { cases }) => schemathesis::run(cases),
         Ok(Command::Chaos { release, arguments }) => chaos::run(release, &arguments),
@@ -71,8 +86,9 @@ fn parse<'a>(arguments: &'a [&'a str]) -> Result<Command<'a>, String> {
         ["test", "--filter"] => Err("--filter wants a part of a test's name".to_owned()),
         ["test", "--filter", text] => Ok(Command::Test { filter: Some((*text).to_owned()) }),
         ["world", options @ ..] => world(options),
-        // What they mean `offhook bench soak` knows.
+        // What they mean `offhook bench` knows.
         ["soak", arguments @ ..] => Ok(Command::Soak(arguments)),
+        ["peers", arguments @ ..] => Ok(Command::Peers(arguments)),
         ["hygiene"] => Ok(Command::Hygiene { install: false }),
         ["hygiene", "--install"] => Ok(Command::Hygiene { install: true }),
         ["fuzz", options @ ..] => fuzz_plan(options).map(Command::Fuzz),
@@ -80,6 +96,11 @@ fn parse<'a>(arguments: &'a [&'a str]) -> Result<Command<'a>, String> {
         ["rubbish", "--scale", scale] => {
             count("--scale", scale).map(|scale| Command::Rubbish { scale })
         }
+        ["guesses"] => Ok(Command::Guesses { codes: guesses::CODES }),
+        ["guesses", "--codes", codes] => {
+            count("--codes", codes).map(|codes| Command::Guesses { codes })
+        }
+        ["tls"] => Ok(Command::Tls),
         ["queue"] => Ok(Command::Queue { calls: None }),
         ["queue", "--calls", calls] => {
             count("--calls", calls).map(|calls| Command::Queue { calls: Some(calls) })
@@ -180,6 +201,9 @@ mod tests {
             matches!(parse(&["fuzz", "--seconds", "none"]), Err(fault) if fault.contains("none"))
         );
         assert!(matches!(parse(&["rubbish", "--scale", "3"]), Ok(Command::Rubbish { scale: 3 })));
+        assert!(matches!(parse(&["guesses"]), Ok(Command::Guesses { codes: 100_000 })));
+        assert!(parse(&["guesses", "--codes", "0"]).is_err());
+        assert!(matches!(parse(&["tls"]), Ok(Command::Tls)));
         assert!(matches!(parse(&["queue"]), Ok(Command::Queue { calls: None })));
         assert!(parse(&["queue", "--calls", "0"]).is_err());
         assert!(parse(&["schemathesis", "--cases", "0"]).is_err());
@@ -193,6 +217,8 @@ mod tests {
         );
         let soak = ["soak", "--minutes", "5"];
         assert!(matches!(parse(&soak), Ok(Command::Soak(["--minutes", "5"]))));
+        let peers = ["peers", "--to", "600"];
+        assert!(matches!(parse(&peers), Ok(Command::Peers(["--to", "600"]))));
         assert!(matches!(parse(&["soap"]), Err(fault) if fault.contains("soap")));
     }
 }
