@@ -125,7 +125,7 @@ impl Server {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(fault)?;
         let config = format!(
-            "[http]\nbind = \"127.0.0.1:0\"\n[[trunk]]\nname = \"sim\"\nkind = \"sim\"\n[[tenant]]\nid = 1\nname = \"fuzzed\"\n\
+            "[http]\nbind = \"127.0.0.1:0\"\nlongest_wait_s = 1\n[[trunk]]\nname = \"sim\"\nkind = \"sim\"\n[[tenant]]\nid = 1\nname = \"fuzzed\"\n\
              app_key = \"{KEY}\"\napp_secret = \"{SECRET}\"\naccess_codes = [\"2222201\"]\n\
              routes = [{{ prefix = \"\", trunk = \"sim\" }}]\n"
         );
