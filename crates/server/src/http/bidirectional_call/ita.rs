@@ -8,22 +8,23 @@ use std::time::Duration;
 
 use engine::intent::{BidirectionalCall, Caller, Order, OrderKind, Party, Place};
 
-use super::order::{Customer, Form, TenantView, Wish};
+use super::order::{Directory, Form, Wish};
 use super::refused::Refused;
 use crate::app::{App, unix_ms};
 use crate::calls::Request;
 use crate::http::listener::Source;
-use crate::http::ordering;
+use crate::http::ordering::{self, Called, TenantView};
 use crate::http::wire::WrongType;
 use crate::tenants::{Bidirectional, BindingMode, Ita, Pair, Tenant};
 
 /// Judges a wish for an ITA call and binds its parties. On disk when this returns.
 pub async fn agreed(
     app: &App,
-    view: TenantView<'_>,
+    directory: Directory<'_>,
     wish: Wish,
     source: Source,
 ) -> Result<Order, Refused> {
+    let view = directory.view;
     let settings = &view.tenant.settings;
     if !settings.ita.takes_from(source.0) {
         return Err(Refused::Source);
@@ -36,7 +37,7 @@ pub async fn agreed(
     if form.agent == form.called {
         return Err(Refused::OneNumber);
     }
-    view.knows_softphone(&form)?;
+    directory.knows_softphone(&form)?;
     if !settings.ita.callers.permits(&form.agent) {
         return Err(Refused::CallerForbidden);
     }
@@ -52,15 +53,15 @@ pub async fn agreed(
             return Err(Refused::VirtualParty);
         }
     }
-    let place = view.place(&form.agent)?;
-    let route = view.route(&form.called)?;
+    let place = directory.place(&form.agent)?;
+    let route = directory.route(&form.called)?;
     let most = balance(app, view.tenant).await?;
     let pair = Pair { tenant: view.tenant.id, a: &form.agent, b: &form.called };
     let x = bound(app, &settings.ita, pair, now_ms).await?;
     let party = Party { number: form.agent.clone(), place, presented: x.clone() };
     let Form { called, callback_url, .. } = form;
-    let customer = Customer { place: route.into(), called, caller_present: x, callback_url };
-    Ok(order(&view, Caller::Dialled(party), customer, most))
+    let called = Called { place: route.into(), number: called, caller_present: x, callback_url };
+    Ok(order(view, Caller::Dialled(party), called, most))
 }
 
 /// The call of one bound party to the virtual number `x`: whom it is for, as an order. `None`: it reaches nobody.
@@ -75,17 +76,17 @@ pub async fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
     if !permits(&settings.ita, x, &app.bindings.of_pair(pair, unix_ms())?) {
         return None;
     }
-    let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
-    let view = TenantView { tenant: &tenant, defaults, fraud, softphones: &app.softphones };
+    let view = TenantView::of(app, &tenant);
+    let directory = Directory { view, softphones: &app.softphones };
     let place = match app.softphones.find(tenant.id, &called) {
-        Some(_) => view.place(&called),
-        None => view.route(&called).map(Place::Trunks).or_else(|_| view.place(&called)),
+        Some(_) => directory.place(&called),
+        None => directory.route(&called).map(Place::Trunks).or_else(|_| directory.place(&called)),
     };
     let place = place.ok()?;
     let most = balance(app, &tenant).await.ok()?;
     let callback_url = settings.default_callback_url.clone();
-    let customer = Customer { place, called, caller_present: x.to_owned(), callback_url };
-    let order = order(&view, Caller::Inbound { number: from.to_owned() }, customer, most);
+    let called = Called { place, number: called, caller_present: x.to_owned(), callback_url };
+    let order = order(view, Caller::Inbound { number: from.to_owned() }, called, most);
     Some(ordering::request(app, &tenant, None, order))
 }
 
@@ -128,15 +129,10 @@ async fn bound(app: &App, ita: &Ita, pair: Pair<'_>, now_ms: i64) -> Result<Stri
     Ok(app.bindings.bind(pair, &ita.numbers, expires_ms, now_ms).await?.x)
 }
 
-fn order(
-    view: &TenantView<'_>,
-    caller: Caller,
-    customer: Customer,
-    most: Option<Duration>,
-) -> Order {
+fn order(view: TenantView<'_>, caller: Caller, called: Called, most: Option<Duration>) -> Order {
     let connected_url = view.tenant.settings.connection_callback_url.clone();
     let call = BidirectionalCall { caller, call_data: None, ita: true, connected_url };
-    let order = view.order(customer, OrderKind::BidirectionalCall(call));
+    let order = view.order(called, OrderKind::BidirectionalCall(call));
     let most_s = most.map_or(u32::MAX, |most| u32::try_from(most.as_secs()).unwrap_or(u32::MAX));
     Order { max_duration_s: order.max_duration_s.min(most_s), ..order }
 }

@@ -528,12 +528,12 @@ proptest! {
         let without_routes = TenantSettings { routes: Vec::new(), ..settings() };
         let tenant = tenant(TenantId(1), without_routes);
         let (defaults, fraud) = (Defaults::default(), Fraud::default());
-        let view =
-            TenantView { tenant: &tenant, defaults: &defaults, fraud: &fraud, softphones: &softphones };
+        let view = TenantView { tenant: &tenant, defaults: &defaults, fraud: &fraud };
+        let directory = Directory { view, softphones: &softphones };
         let object = body.as_object().unwrap();
         // Nothing has a route and no softphone is there: nobody can be called.
         for wish in [wish_v1(object), wish_v3(object)] {
-            let refused = judge(wish, view).unwrap_err();
+            let refused = judge(wish, directory).unwrap_err();
             prop_assert!([2, 5, 8, 9].contains(&refused.code()), "{refused:?}");
         }
         prop_assert!(NumberBindings::new(store).of(TenantId(1), 0).is_empty());

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use super::Problem;
 use crate::app::App;
-use crate::http::anonymous_call::{NotExpected, Refused, Wish, expect};
+use crate::http::anonymous_call::{Refused, Wish, expect};
 use crate::http::auth::V1Tenant;
 use crate::http::body::{CALL_BODY, V1Body};
-use crate::http::ordering::idempotency;
+use crate::http::ordering::{NotPlaced, idempotency};
 
 /// A call that an app begins by dialling a code over SIP, without an account.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -87,8 +87,8 @@ pub async fn create(
                 valid_until_ms: expected.valid_until_ms,
             }),
         )),
-        Err(NotExpected::Refused(why)) => Err(refused(why)),
-        Err(NotExpected::ByEngine(refusal)) => Err(refusal.into()),
+        Err(NotPlaced::Refused(why)) => Err(refused(why)),
+        Err(NotPlaced::ByEngine(refusal)) => Err(refusal.into()),
     }
 }
 

@@ -11,10 +11,10 @@ use super::Problem;
 use super::voice_notifications::{Created, created};
 use crate::app::App;
 use crate::http::auth::V1Tenant;
-use crate::http::bidirectional_call::{Manager, NotPlaced, Refused, Wish, agreed, place_of_today};
+use crate::http::bidirectional_call::{Manager, Refused, Wish, agreed, place_of_today};
 use crate::http::body::{CALL_BODY, V1Body};
 use crate::http::listener::Source;
-use crate::http::ordering::{idempotency, request};
+use crate::http::ordering::{NotPlaced, idempotency, request};
 use crate::tenants::Bidirectional;
 
 /// Two parties who are called one after the other and connected.
