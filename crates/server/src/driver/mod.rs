@@ -47,6 +47,7 @@ use batches::Batches;
 use legs::{Arriving, Legs};
 use notes::Notes;
 use phones::Phones;
+use trunks::CallTo;
 
 /// What comes back from what the driver asked for.
 #[derive(Debug)]
@@ -122,11 +123,11 @@ pub enum Wanted {
         tenant: TenantId,
         playlist: Vec<PlayItem>,
     },
-    /// A trunk calls `x` in the name of `from`: whom may that reach? Answered by [`Happening::Asked`].
+    /// Somebody calls a virtual number: whom may that reach, by the first of these readings that is one? Answered by
+    /// [`Happening::Asked`].
     Ask {
         leg: LegId,
-        x: String,
-        from: String,
+        calls: Vec<CallTo>,
     },
     /// Record both ways of the leg; what fails is answered by [`Happening::RecordingLost`].
     Record {
@@ -163,6 +164,8 @@ pub struct Found {
     pub natural_keys: Vec<store::NaturalKey>,
     /// Of tenants that a day limits.
     pub used_today: Vec<(TenantId, Used)>,
+    /// What a tenant's ITA calls have talked in all, and, where a balance bounds them, which wait in the queue.
+    pub ita: Vec<(TenantId, Duration, Vec<Serial>)>,
 }
 
 /// What a driver is made of, besides the tasks around it.
@@ -348,13 +351,16 @@ impl Driver {
 
     /// Trunks, then what the last run left behind.
     fn take_up(&mut self, found: Found, limits: Vec<(TenantId, TenantLimits)>) {
-        let Found { recovery: found, natural_keys, used_today } = found;
+        let Found { recovery: found, natural_keys, used_today, ita } = found;
         let now = self.now;
         for (tenant, limits) in limits {
             self.engine.handle(Input::TenantLimits { tenant, limits }, now);
         }
         for (tenant, used) in used_today {
             self.engine.handle(Input::UsedToday { tenant, used }, now);
+        }
+        for (tenant, talked, waiting) in ita {
+            self.engine.handle(Input::Balance { tenant, talked, waiting }, now);
         }
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);

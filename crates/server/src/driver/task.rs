@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::disk::Disk;
+use super::trunks::CallTo;
 use super::{Desk, Driver, DriverError, Found, Happening, Heard, PhoneLine, Trunks, Wanted};
 use crate::admission::Admission;
 use crate::app::App;
@@ -218,7 +219,7 @@ impl Task {
                     }
                 }
                 Wanted::Fetch { serial, tenant, playlist } => self.fetch(serial, tenant, playlist),
-                Wanted::Ask { leg, x, from } => self.ask(leg, x, from),
+                Wanted::Ask { leg, calls } => self.ask(leg, &calls),
                 Wanted::Commit { batch, writes } => self.disk.commit(batch, writes),
                 Wanted::Claim { claim, what } => self.disk.claim(claim, what),
                 Wanted::HangUpAll { after } => self.hang_up_all(after),
@@ -270,13 +271,10 @@ impl Task {
         });
     }
 
-    /// Bindings are in memory; what a tenant has talked is not.
-    fn ask(&self, leg: LegId, x: String, from: String) {
-        let (app, happenings) = (self.app.clone(), self.happenings.clone());
-        tokio::spawn(async move {
-            let request = ita::arrived(&app, &x, &from).await.map(Box::new);
-            happenings.send(Happening::Asked { leg, request }).await;
-        });
+    /// What it depends on is in memory.
+    fn ask(&mut self, leg: LegId, calls: &[CallTo]) {
+        let request = calls.iter().find_map(|call| ita::arrived(&self.app, &call.x, &call.from));
+        self.hear(Heard::Happened(Happening::Asked { leg, request: request.map(Box::new) }));
     }
 
     fn hang_up_all(&self, after: Duration) {

@@ -165,7 +165,8 @@ fn not_taken(refused: Refusal) -> Result<Response, WireError> {
         Refusal::Duplicate => Ok(refusal(NOT_ADDED, DUPLICATE_TEXT.to_owned())),
         Refusal::KeyReused => Err(WireError::KeyReused),
         Refusal::CodeTaken => Ok(refusal(Refused::NoCode.code(), Refused::NoCode.to_string())),
-        Refusal::Stopping => {
+        // It needs no balance.
+        Refusal::Stopping | Refusal::BalanceUsedUp => {
             Ok(later(refusal(Refused::Stopping.code(), Refused::Stopping.to_string()), 5))
         }
     }

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use engine::intent::Order;
+use engine::intent::{Idempotency, Order};
 use engine::vocabulary::CallKind;
 use serde_json::{Map, Value};
 
@@ -25,8 +25,8 @@ use super::ordering::{
 use super::ret_code::{created, refused};
 use super::wire::{WireError, later, number_field, object, text_field};
 use crate::app::{App, unix_ms};
-use crate::calls::{Accepted, Refusal, Request, earlier};
-use crate::tenants::{Bidirectional, Tenant};
+use crate::calls::{Accepted, Refusal, Request};
+use crate::tenants::{Bidirectional, Held, Tenant};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
@@ -90,11 +90,7 @@ async fn create(
         Version::V1 => wish_v1(&object),
         Version::V3 => wish_v3(&object),
     };
-    let order = match agreed(app, tenant, wish, source).await {
-        Ok(order) => order,
-        Err(why) => return Ok(words.refuse(&why)),
-    };
-    match place_of_today(app, tenant, request(app, tenant, idempotency, order)).await {
+    match order_call(app, tenant, wish, source, idempotency).await {
         Ok(accepted) => Ok(words.accepted(accepted)),
         Err(NotPlaced::Refused(why)) => Ok(words.refuse(&why)),
         Err(NotPlaced::ByEngine(Refusal::KeyReused)) => Err(WireError::KeyReused),
@@ -102,32 +98,48 @@ async fn create(
     }
 }
 
-/// Judges a wish by the rules of the tenant's kind of call. Under ITA the parties are bound, on disk, when this returns.
-pub async fn agreed(
+/// An order that may be placed.
+pub struct Agreed {
+    order: Order,
+    /// What binds its parties, under ITA.
+    binding: Option<Held>,
+}
+
+/// Judges a wish by the rules of the tenant's kind of call and hands it in. A repeated request gets its reply before
+/// anything is judged: the first one may have taken the last number or the last minute.
+pub async fn order_call(
     app: &App,
     tenant: &Tenant,
     wish: Wish,
     source: Source,
-) -> Result<Order, Refused> {
-    let directory = Directory { view: TenantView::of(app, tenant), softphones: &app.softphones };
-    match tenant.settings.bidirectional_call {
-        Bidirectional::Ita => ita::agreed(app, directory, wish, source).await,
-        Bidirectional::Aicc | Bidirectional::Off => judge(wish, directory),
+    idempotency: Option<Idempotency>,
+) -> Result<Accepted, NotPlaced<Refused>> {
+    if let Some(earlier) = app.calls.repeated(idempotency.as_ref()).await {
+        return earlier.map_err(NotPlaced::ByEngine);
     }
+    let directory = Directory { view: TenantView::of(app, tenant), softphones: &app.softphones };
+    let agreed = match tenant.settings.bidirectional_call {
+        Bidirectional::Ita => ita::agreed(app, directory, wish, source).await,
+        Bidirectional::Aicc | Bidirectional::Off => {
+            judge(wish, directory).map(|order| Agreed { order, binding: None })
+        }
+    };
+    let Agreed { order, binding } = agreed.map_err(NotPlaced::Refused)?;
+    let accepted = place_of_today(app, tenant, request(app, tenant, idempotency, order)).await?;
+    if let Some(binding) = binding.filter(|_| !accepted.replayed) {
+        binding.keep();
+    }
+    Ok(accepted)
 }
 
 /// Hands an order in; a trial tenant's only while its day has calls left.
-pub async fn place_of_today(
+async fn place_of_today(
     app: &App,
     tenant: &Tenant,
     request: Request,
 ) -> Result<Accepted, NotPlaced<Refused>> {
     if !tenant.settings.is_on_trial() {
         return place(app, request).await.map_err(NotPlaced::ByEngine);
-    }
-    // A repeated request starts no call, so it is none of the day's.
-    if let Some(Ok(accepted)) = earlier(&app.store, &request).await {
-        return Ok(accepted);
     }
     let day_start_ms = request.limits.daily.day_start_ms(unix_ms());
     let reserved = app.trial_days.reserve(tenant.id, day_start_ms).await;
@@ -188,6 +200,8 @@ impl Words {
                 };
                 later(response, retry_after_s)
             }
+            // Of ITA alone; its words are those of the code.
+            Refusal::BalanceUsedUp => self.refuse(&Refused::Balance),
             Refusal::Duplicate => match self.ita {
                 true => refused(90_104_003, format!("Request Forbidden: {DUPLICATE_TEXT}")),
                 false => refused(1, DUPLICATE_TEXT.to_owned()),

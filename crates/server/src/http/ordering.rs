@@ -19,7 +19,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_KEY: usize = 255;
 /// Seconds that a client is asked to wait when the server has too much to do.
 pub const BUSY_RETRY_S: u32 = 1;
-/// Bytes of `callData`.
+/// Characters of `callData`, as the pages count.
 const MAX_CALL_DATA: usize = 1024;
 
 /// A field as it came: there, absent, or of a type that its table does not know.
@@ -83,7 +83,7 @@ pub fn may_show(number: &str, tenant: &Tenant) -> bool {
 /// `Err`: too long, or no text.
 pub fn call_data(field: Field<String>) -> Result<Option<String>, WrongType> {
     match field {
-        Ok(Some(data)) if data.len() > MAX_CALL_DATA => Err(WrongType),
+        Ok(Some(data)) if data.chars().count() > MAX_CALL_DATA => Err(WrongType),
         field => field,
     }
 }

@@ -74,8 +74,8 @@ async fn create(
         }
         Err(Refusal::Duplicate) => Ok(refused(1, DUPLICATE_TEXT.to_owned())),
         Err(Refusal::KeyReused) => Err(WireError::KeyReused),
-        // A notification has no code that could be taken.
-        Err(Refusal::Stopping | Refusal::CodeTaken) => {
+        // A notification has no code that could be taken, and needs no balance.
+        Err(Refusal::Stopping | Refusal::CodeTaken | Refusal::BalanceUsedUp) => {
             Err(WireError::Failed("the server takes no calls now"))
         }
     }

@@ -173,6 +173,7 @@ impl Clients {
             }
             Err(Refusal::KeyReused) => panic!("the same body under the same key was refused"),
             Err(Refusal::QueueFull { .. } | Refusal::DailyLimit { .. } | Refusal::Duplicate) => {}
+            Err(Refusal::BalanceUsedUp) => panic!("a notification needs no balance"),
             Err(Refusal::CodeTaken) => panic!("a notification has no code"),
             Err(Refusal::Stopping) => self.again(number, nature),
         }
@@ -222,6 +223,7 @@ pub fn limits(tenant: TenantId) -> TenantLimits {
         queue_length: 30,
         refuse_duplicates: tenant == STRICT,
         daily: DailyLimits::default(),
+        ita_minutes: None,
     }
 }
 

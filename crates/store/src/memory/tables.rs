@@ -108,6 +108,8 @@ impl Tables {
             match write {
                 Write::Accepted { intent, idempotency, started } => {
                     self.intents.insert(intent, *started);
+                    let bound = number_bindings::bound_by(intent);
+                    self.number_bindings.extend(bound.map(|bound| (bound.numbers(), bound)));
                     if let Some(key) = idempotency {
                         self.idempotency.insert(key, intent.serial, intent.created_ms);
                     }

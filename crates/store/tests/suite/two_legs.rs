@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use engine::intent::{BidirectionalCall, Caller, OrderKind, Place};
-use engine::vocabulary::TenantId;
+use engine::intent::{BidirectionalCall, Binding, Caller, OrderKind, Place};
+use engine::vocabulary::{Serial, TenantId};
 use engine::writes::Write;
 use store::{Expiry, NumberBinding, Softphone, StoreError};
 
@@ -15,6 +15,7 @@ on_every_store!(
     a_number_belongs_to_one_tenant,
     bindings_are_kept_until_they_are_over,
     what_ita_calls_talked_stays_counted,
+    a_binding_is_on_disk_with_the_call_that_needs_it,
     a_call_to_a_softphone_that_was_never_dialled_is_found_and_waits_nowhere,
 );
 
@@ -74,6 +75,8 @@ async fn what_ita_calls_talked_stays_counted(fixture: Fixture) {
             caller,
             call_data: None,
             ita,
+            agent_work_no: None,
+            binding: None,
             connected_url: None,
         });
         intent
@@ -89,6 +92,36 @@ async fn what_ita_calls_talked_stays_counted(fixture: Fixture) {
     let fixture = fixture.crash().await;
     assert_eq!(fixture.store.ita_talked(TENANT).await.unwrap(), Duration::from_secs(21));
     assert_eq!(fixture.store.ita_talked(OTHER).await.unwrap(), Duration::ZERO);
+    let all = fixture.store.ita_talked_by_all().await.unwrap();
+    assert_eq!(all, [(TENANT, Duration::from_secs(21))]);
+}
+
+async fn a_binding_is_on_disk_with_the_call_that_needs_it(fixture: Fixture) {
+    let call = |serial, expires_ms| {
+        let (party_a, party_b) = ("66666666".into(), "88884432".into());
+        let mut call = intent(serial);
+        call.order.kind = OrderKind::BidirectionalCall(BidirectionalCall {
+            caller: Caller::Inbound { number: "66666666".into() },
+            call_data: None,
+            ita: true,
+            agent_work_no: Some(401),
+            binding: Some(Binding { party_a, party_b, expires_ms }),
+            connected_url: None,
+        });
+        call
+    };
+    let queued = Box::new(call(2, 700));
+    let queued = Write::Accepted { intent: queued, idempotency: None, started: false };
+    fixture.store.submit(vec![started(call(1, 500)), queued]).await.unwrap();
+    let fixture = fixture.crash().await;
+    let bound = binding(&call(1, 0).order.caller_present, 700);
+    assert_eq!(fixture.store.number_bindings().await.unwrap(), std::slice::from_ref(&bound));
+    assert_eq!(fixture.store.ita_waiting(TENANT).await.unwrap(), [Serial(2)]);
+    assert!(fixture.store.ita_waiting(OTHER).await.unwrap().is_empty());
+    let store = &fixture.store;
+    store.submit(vec![Write::Ended(Box::new(cdr(call(2, 700))))]).await.unwrap();
+    assert!(store.ita_waiting(TENANT).await.unwrap().is_empty());
+    assert_eq!(store.number_bindings().await.unwrap(), [bound], "it outlives its call");
 }
 
 async fn a_call_to_a_softphone_that_was_never_dialled_is_found_and_waits_nowhere(fixture: Fixture) {
@@ -98,6 +131,8 @@ async fn a_call_to_a_softphone_that_was_never_dialled_is_found_and_waits_nowhere
         caller: Caller::Inbound { number: "88884432".into() },
         call_data: None,
         ita: true,
+        agent_work_no: None,
+        binding: None,
         connected_url: None,
     });
     fixture.store.submit(vec![started(call.clone()), started(intent(2))]).await.unwrap();

@@ -54,6 +54,7 @@ pub struct Form {
     pub caller_present: Option<String>,
     pub agent_present: Option<String>,
     pub callback_url: Option<String>,
+    pub agent_work_no: Option<u32>,
 }
 
 /// The greatest number of five decimals: an agent's work number.
@@ -76,6 +77,8 @@ pub fn judge(wish: Wish, directory: Directory<'_>) -> Result<Order, Refused> {
         call_data: form.call_data.clone(),
         ita: false,
         connected_url: view.tenant.settings.connection_callback_url.clone(),
+        agent_work_no: form.agent_work_no,
+        binding: None,
     };
     let Form { called, callback_url, .. } = form;
     let called = Called { place: route.into(), number: called, caller_present, callback_url };
@@ -97,10 +100,11 @@ impl Form {
             }
         };
         let called = number_of(wish.called, Refused::Called)?.ok_or(Refused::CalledMissing)?;
-        match wish.agent_work_no {
-            Ok(None | Some(0..=MAX_WORK_NO)) => {}
+        let agent_work_no = match wish.agent_work_no {
+            Ok(None) => None,
+            Ok(Some(number @ 0..=MAX_WORK_NO)) => Some(number as u32),
             Ok(Some(_)) | Err(WrongType) => return Err(Refused::AgentWorkNo),
-        }
+        };
         let call_data =
             ordering::call_data(wish.call_data).map_err(|WrongType| Refused::CallData)?;
         let shown = |field: Field<String>, refused: Refused| match field {
@@ -117,6 +121,7 @@ impl Form {
             agent_present: shown(wish.agent_present, Refused::AgentPresent)?,
             callback_url: ordering::callback_url(wish.callback_url, tenant)
                 .map_err(Refused::CallbackUrl)?,
+            agent_work_no,
         })
     }
 }

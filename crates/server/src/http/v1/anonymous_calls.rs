@@ -24,7 +24,7 @@ pub struct NewAnonymousCall {
     /// The number that the called party sees; default the tenant's first access code.
     #[serde(default)]
     caller_shown: Option<String>,
-    /// Comes back in callbacks and records, at most 1024 bytes.
+    /// Comes back in callbacks and records, at most 1024 characters.
     #[serde(default)]
     #[schema(max_length = 1024)]
     call_data: Option<String>,

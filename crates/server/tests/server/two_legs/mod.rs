@@ -72,6 +72,11 @@ pub async fn create_call(world: &World, caller: Option<&str>, called: &str) -> S
     reply.call_serial_no().expect("accepted")
 }
 
+pub fn ret_code(reply: &sim::Reply) -> String {
+    let body: Value = reply.parse().expect("JSON");
+    body["retCode"].as_str().expect("a text").to_owned()
+}
+
 /// The call's end as `/v1` has it, once it is there. An INVITE that nobody answers takes SIP's 32 s to end.
 pub async fn ended(world: &World, serial: &str) -> Value {
     let reached = world.reaches(serial, "call.ended");
