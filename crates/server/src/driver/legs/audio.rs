@@ -14,8 +14,9 @@ impl Driver {
     pub(in crate::driver) fn media_event(&mut self, event: media::Event) {
         use media::Event;
         match event {
-            Event::Offered { leg, sdp, .. } => self.bound(of_media(leg), sdp),
-            Event::Answered { leg, sdp, .. } => self.described(of_media(leg), sdp),
+            Event::Offered { leg, sdp, .. } | Event::Answered { leg, sdp, .. } => {
+                self.described(of_media(leg), sdp);
+            }
             Event::Negotiated { leg, codec, remote, direction, srtp, .. } => {
                 let leg = of_media(leg);
                 let codec = format!("{codec:?}").to_uppercase();
@@ -69,8 +70,9 @@ impl Driver {
         }
     }
 
-    /// The port is bound: now the INVITE can be built, or the old one sent again.
-    fn bound(&mut self, leg: LegId, sdp: Bytes) {
+    /// Our description is made, as an offer or as an answer. A port that is bound for it lets the INVITE be
+    /// built, the old one be sent again, or the caller be taken in; else the far side waits for it.
+    fn described(&mut self, leg: LegId, sdp: Bytes) {
         let Some(entry) = self.legs.0.get_mut(&leg) else { return };
         entry.sdp = sdp.clone();
         let signalling = Stage::Signalling { media: true, reoffer: Reoffer::No };
@@ -107,27 +109,14 @@ impl Driver {
                 self.tell_sip(sip::Command::Resume { wire, credentials });
             }
             Stage::Binding(Purpose::TakeIn) => self.taken_in(leg),
-            Stage::Signalling { media, reoffer: Reoffer::Offering } => {
+            Stage::Signalling { media, reoffer: Reoffer::Answering | Reoffer::Offering } => {
                 entry.stage = Stage::Signalling { media, reoffer: Reoffer::No };
                 let body = Some(sip::Body::sdp(sdp));
                 self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
             }
-            stage @ (Stage::Signalling { .. } | Stage::Closing(_)) => entry.stage = stage,
-        }
-    }
-
-    /// Our answer to what the far side offered, in its INVITE or in a new one.
-    fn described(&mut self, leg: LegId, sdp: Bytes) {
-        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
-        entry.sdp = sdp.clone();
-        match &mut entry.stage {
-            Stage::Signalling { reoffer, .. } => {
-                *reoffer = Reoffer::No;
-                let body = Some(sip::Body::sdp(sdp));
-                self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
+            stage @ (Stage::Signalling { reoffer: Reoffer::No, .. } | Stage::Closing(_)) => {
+                entry.stage = stage;
             }
-            Stage::Binding(Purpose::TakeIn) => self.taken_in(leg),
-            Stage::Binding(Purpose::Dial(_) | Purpose::Resume(_)) | Stage::Closing(_) => {}
         }
     }
 
@@ -148,17 +137,7 @@ impl Driver {
         let Some(entry) = self.legs.0.get_mut(&leg) else { return };
         let signalling = Stage::Signalling { media: false, reoffer: Reoffer::No };
         match std::mem::replace(&mut entry.stage, signalling) {
-            Stage::Binding(Purpose::Dial(_)) => {
-                entry.stage = Stage::Closing(cause.into());
-                self.closed(leg, None);
-            }
-            Stage::Binding(Purpose::TakeIn) => {
-                self.leg_input(leg, LegInput::MediaFailed(cause));
-            }
-            // Without its port the call cannot go on: what is out is taken back.
-            Stage::Binding(Purpose::Resume(wire)) => {
-                self.tell_sip(sip::Command::Abandon { wire });
-            }
+            Stage::Binding(purpose) => self.not_bound(leg, purpose, cause),
             Stage::Signalling { media, reoffer: Reoffer::Answering | Reoffer::Offering } => {
                 entry.stage = Stage::Signalling { media, reoffer: Reoffer::No };
                 let status = 488;
@@ -201,29 +180,36 @@ impl Driver {
         self.leg_input(leg, LegInput::Ended { cause, sip_status, media, then });
     }
 
+    /// The leg has no port, and will have none; its stage is that of signalling without media.
+    fn not_bound(&mut self, leg: LegId, purpose: Purpose, cause: Cause) {
+        match purpose {
+            // Nothing has left.
+            Purpose::Dial(_) => {
+                if let Some(entry) = self.legs.0.get_mut(&leg) {
+                    entry.stage = Stage::Closing(cause.into());
+                }
+                self.closed(leg, None);
+            }
+            // The caller waits for an answer.
+            Purpose::TakeIn => self.leg_input(leg, LegInput::MediaFailed(cause)),
+            // Without its port the call cannot go on: what is out is taken back.
+            Purpose::Resume(wire) => self.tell_sip(sip::Command::Abandon { wire }),
+        }
+    }
+
     /// `media` gave the leg up; the call goes with it, others go on.
     fn panicked(&mut self, leg: LegId, stats: &media::Stats) {
         let Some(entry) = self.legs.0.get_mut(&leg) else { return };
-        match &mut entry.stage {
-            Stage::Closing(_) => self.closed(leg, Some(stats)),
-            Stage::Signalling { media, .. } => {
-                *media = false;
+        let signalling = Stage::Signalling { media: false, reoffer: Reoffer::No };
+        match std::mem::replace(&mut entry.stage, signalling) {
+            Stage::Binding(purpose) => self.not_bound(leg, purpose, Cause::Internal),
+            Stage::Signalling { reoffer, .. } => {
+                entry.stage = Stage::Signalling { media: false, reoffer };
                 self.leg_input(leg, LegInput::MediaFailed(Cause::Internal));
             }
-            Stage::Binding(Purpose::Dial(_)) => {
-                entry.stage = Stage::Closing(Cause::Internal.into());
-                self.closed(leg, None);
-            }
-            // The far side waits for an answer, or rings.
-            Stage::Binding(purpose @ (Purpose::TakeIn | Purpose::Resume(_))) => {
-                let purpose = std::mem::replace(purpose, Purpose::TakeIn);
-                entry.stage = Stage::Signalling { media: false, reoffer: Reoffer::No };
-                match purpose {
-                    Purpose::Resume(wire) => self.tell_sip(sip::Command::Abandon { wire }),
-                    Purpose::TakeIn | Purpose::Dial(_) => {
-                        self.leg_input(leg, LegInput::MediaFailed(Cause::Internal));
-                    }
-                }
+            stage @ Stage::Closing(_) => {
+                entry.stage = stage;
+                self.closed(leg, Some(stats));
             }
         }
     }

@@ -57,10 +57,9 @@ impl Driver {
                 self.leg_input(of_sip(leg), LegInput::Answering { dialog });
             }
             Event::Bound { user, bindings } => self.phones.bound(user, bindings),
-            Event::Registered { .. }
-            | Event::RegistrationFailed { .. }
-            | Event::Unregistered { .. }
-            | Event::Probed { .. } => self.trunk_event(event),
+            Event::Registered { id, .. } => self.trunk_registered(id, true),
+            Event::RegistrationFailed { id, failure } => self.registration_failed(id, &failure),
+            Event::Probed { id, outcome } => self.trunk_probed(id, outcome),
             Event::Message(tap) => {
                 sent(&tap);
                 match tap.leg {
@@ -77,31 +76,24 @@ impl Driver {
             Event::Request(_)
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
-            | Event::NoAck { .. } => {}
+            | Event::NoAck { .. }
+            | Event::Unregistered { .. } => {}
         }
     }
 
-    /// What `sip` says of a trunk: whether it takes our registration, whether it is alive.
-    fn trunk_event(&mut self, event: sip::Event) {
-        match event {
-            sip::Event::Registered { id, .. } => self.trunk_registered(id, true),
-            sip::Event::RegistrationFailed { id, failure } => {
-                tracing::warn!(
-                    trunk = %self.trunks.name_of(id), status = ?failure.status,
-                    reason = %failure.reason, retry_in = failure.retry_in,
-                    "registration failed: calls over this trunk wait"
-                );
-                self.trunk_registered(id, false);
-                // A refusal is an answer; who gives none is left for the trunk's next target.
-                let now = self.now.since_start;
-                if failure.status.is_none()
-                    && let Some(registration) = self.trunks.registrar_failed(id, now)
-                {
-                    self.tell_sip(sip::Command::Register(Box::new(registration)));
-                }
-            }
-            sip::Event::Probed { id, outcome } => self.trunk_probed(id, outcome),
-            _ => {}
+    fn registration_failed(&mut self, id: sip::RegistrationId, failure: &sip::RegistrationFailure) {
+        tracing::warn!(
+            trunk = %self.trunks.name_of(id), status = ?failure.status,
+            reason = %failure.reason, retry_in = failure.retry_in,
+            "registration failed: calls over this trunk wait"
+        );
+        self.trunk_registered(id, false);
+        // A refusal is an answer; who gives none is left for the trunk's next target.
+        let now = self.now.since_start;
+        if failure.status.is_none()
+            && let Some(registration) = self.trunks.registrar_failed(id, now)
+        {
+            self.tell_sip(sip::Command::Register(Box::new(registration)));
         }
     }
 
