@@ -228,7 +228,7 @@ impl Calls {
 }
 
 /// What the store remembers of the same key; keys of the last minute the engine knows itself.
-async fn earlier(
+pub async fn earlier(
     store: &Store,
     idempotency: Option<&Idempotency>,
 ) -> Option<Result<Accepted, Refusal>> {

@@ -27,7 +27,7 @@ struct Inner {
     store: Store,
     all: RwLock<Index>,
     /// Changes that stand alone, one at a time and while none is held, so that memory and store agree.
-    changing: Arc<Turns>,
+    changing: Arc<Turns<()>>,
 }
 
 #[derive(Default)]

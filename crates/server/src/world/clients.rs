@@ -138,7 +138,7 @@ impl Clients {
         want.tries += 1;
         nature.say(format_args!("order {number}, try {}", want.tries));
         let request = want.request.clone();
-        if let Some(known) = at_once(earlier(store, &request)) {
+        if let Some(known) = at_once(earlier(store, request.idempotency.as_ref())) {
             self.told(number, known, nature);
             return None;
         }

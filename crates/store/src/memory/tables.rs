@@ -15,7 +15,7 @@ use crate::events::{Events, Positions};
 use crate::idempotency::{self, IdempotencyKeys};
 use crate::intents::Intents;
 use crate::ita_usage::{self, Talked};
-use crate::number_bindings::{NumberBinding, Numbers};
+use crate::number_bindings::{self, NumberBinding, Numbers};
 use crate::retention::{Expired, Expiry};
 use crate::softphones::{self, Softphone};
 use crate::tenants::Tenant;

@@ -1,7 +1,6 @@
 use std::sync::atomic::Ordering;
 
 use axum::http::Method;
-use engine::cdr::Outcome;
 use engine::intent::{BidirectionalCall, Caller, Intent, Order, OrderKind, Party, Place};
 use engine::vocabulary::{Serial, TenantId};
 use engine::writes::Write;

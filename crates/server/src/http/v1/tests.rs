@@ -9,6 +9,7 @@ use store::{CallbackAttempt, CallbackNext, CallbackResult, VoiceStatus};
 use crate::app::unix_ms;
 use crate::calls::{Accepted, Quota, Refusal};
 use crate::config::Config;
+use crate::http::router;
 use crate::http::testing::{OPERATOR_KEY, TENANT, World};
 use crate::storage::Room;
 use engine::Used;
@@ -228,9 +229,9 @@ async fn a_log_whose_old_events_expired_begins_later() {
 
 #[tokio::test]
 async fn a_reader_who_waits_is_woken_by_the_doorbell() {
-    let world = std::sync::Arc::new(world().await);
+    let world = Arc::new(world().await);
     let intent = world.accepted(61, T0).await;
-    let reader = std::sync::Arc::clone(&world);
+    let reader = Arc::clone(&world);
     let waiting = tokio::spawn(async move { reader.get("/v1/events?wait=30").await.json() });
     world.ended(intent, Outcome::Played, false).await;
     world.app.doorbell.send_modify(|rung| *rung += 1);
@@ -245,7 +246,7 @@ async fn no_reader_waits_longer_than_the_server_lets_it() {
     let mut config = Config::clone(&world.app.config);
     config.http.longest_wait_s = 2;
     world.app.config = Arc::new(config);
-    let router = crate::http::router(world.app.clone());
+    let router = router(world.app.clone());
     world.router = router;
     let begun = tokio::time::Instant::now();
     assert_eq!(world.get("/v1/events?wait=30").await.json()["events"], json!([]));
