@@ -432,6 +432,8 @@ mod tests {
         let refused = bindings.hold(pair("a", "b"), &pool, T0 + 90, T0).await.unwrap();
         let accepted = bindings.hold(pair("b", "a"), &pool, T0 + 70, T0).await.unwrap();
         assert_eq!(accepted.binding().expires_ms, T0 + 90, "it is never cut");
+        // As the commit that accepts its call does.
+        store.put_number_binding(accepted.binding().clone()).await.unwrap();
         accepted.keep();
         drop(refused);
         assert_eq!(bindings.of(TENANT, T0).len(), 1);
@@ -449,12 +451,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_binding_is_not_ended_while_a_call_is_being_accepted_with_it() {
-        let bindings = NumberBindings::new(Store::memory());
+        let store = Store::memory();
+        let bindings = NumberBindings::new(store.clone());
         let held = bindings.hold(pair("a", "b"), &pool(&["x"]), T0 + 60, T0).await.unwrap();
         let ends = bindings.clone();
         let ending = tokio::spawn(async move { ends.end(pair("a", "b"), T0).await.unwrap() });
         tokio::task::yield_now().await;
         assert!(!ending.is_finished(), "it waits for the acceptance");
+        store.put_number_binding(held.binding().clone()).await.unwrap();
         held.keep();
         assert!(ending.await.unwrap(), "and then it ends what is on disk");
         assert_eq!(bindings.find("x", "a", T0), None);

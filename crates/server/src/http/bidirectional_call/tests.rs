@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::http::Method;
@@ -6,15 +7,17 @@ use engine::vocabulary::{Serial, TenantId};
 use engine::writes::Write;
 use proptest::prelude::*;
 use serde_json::json;
-use store::Store;
+use store::{Store, StoreConfig};
 
 use super::*;
 use crate::calls::Quota;
 use crate::config::{Defaults, Fraud};
+use crate::http::router;
 use crate::http::testing::{Got, TENANT, World, settings, tenant};
 use crate::http::tests::{CALL_V1, CALL_V3};
 use crate::tenants::{
     BindingMode, Ita, NewSoftphone, NumberBindings, Pair, PrefixRoute, Softphones, TenantSettings,
+    TrialDays,
 };
 
 const X: &str = "13800000000";
@@ -359,34 +362,39 @@ async fn every_ita_code_of_the_request_has_its_request() {
 
 #[tokio::test]
 async fn every_ita_code_of_the_tenant_has_its_tenant() {
-    let world = ita_world(pool(&[X])).await;
-    let set = |ita: Ita| world.reset(|tenant| tenant.settings.ita = ita);
+    let mut world = ita_world(pool(&[X])).await;
+    let set = |world: &World, ita: Ita| world.reset(|tenant| tenant.settings.ita = ita);
     let sources = serde_json::from_value(json!(["203.0.113.0/24"])).unwrap();
-    set(Ita { sources, ..pool(&[X]) });
+    set(&world, Ita { sources, ..pool(&[X]) });
     assert_eq!(code(&world, printed()).await, "90100200");
-    set(Ita { restricted: true, ..pool(&[X]) });
+    set(&world, Ita { restricted: true, ..pool(&[X]) });
     assert_eq!(code(&world, printed()).await, "90102002");
-    set(pool(&[]));
+    set(&world, pool(&[]));
     assert_eq!(code(&world, printed()).await, "90106004");
-    set(Ita { binding: BindingMode::Existing, ..pool(&[X]) });
+    set(&world, Ita { binding: BindingMode::Existing, ..pool(&[X]) });
     assert_eq!(code(&world, printed()).await, "90106002");
     let pair = Pair { tenant: TENANT, a: "88884432", b: "8888888" };
     let bound = world.app.bindings.bind(pair, &[X.to_owned()], unix_ms() + 60_000, unix_ms()).await;
     assert_eq!(bound.unwrap().x, X);
     assert_eq!(code(&world, printed()).await, "0", "it was made beforehand");
-    set(pool(&[Y]));
+    set(&world, pool(&[Y]));
     assert_eq!(code(&world, printed()).await, "90106005");
-    set(pool(&[X]));
+    set(&world, pool(&[X]));
     world.reset(|tenant| tenant.settings.trial_agents = Some(Vec::new()));
     assert_eq!(code(&world, printed()).await, "90104001");
     world.reset(|tenant| tenant.settings.trial_agents = None);
     world.ready.store(false, Ordering::Relaxed);
     assert_eq!(code(&world, printed()).await, "90104004");
     world.ready.store(true, Ordering::Relaxed);
-    let Store::Memory(memory) = &world.app.store else { panic!("another store") };
-    memory.fail("the disk is full");
+    // The database is gone in which a trial's calls of today are counted.
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_owned();
+    let gone = Store::open(StoreConfig::Sqlite { directory }).await.unwrap();
+    gone.close().await;
+    world.app.trial_days = Arc::new(TrialDays::new(gone));
+    world.router = router(world.app.clone());
     world.reset(|tenant| tenant.settings.trial_agents = Some(vec!["8888888".into()]));
-    assert_eq!(code(&world, printed()).await, "90100600", "its calls of today cannot be counted");
+    assert_eq!(code(&world, printed()).await, "90100600");
 }
 
 #[tokio::test]

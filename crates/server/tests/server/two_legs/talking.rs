@@ -175,7 +175,7 @@ async fn a_session_refresh_puts_the_media_time_out_off_and_does_not_change_it() 
             phone.tone_for(CALLERS_TONE, SECOND).await?;
             phone.lose_audio().await;
             phone.wait(3 * SECOND).await?;
-            assert!(phone.resume().await?, "the refresh is taken");
+            assert!(phone.refresh().await?, "the refresh is taken");
             phone.until_over().await
         })
     });
