@@ -8,15 +8,14 @@ mod session;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use self::session::Session;
-use crate::callbacks::Offered;
 use crate::error::StoreError;
 use crate::sql::Loan;
 use crate::writer::Writer;
@@ -39,7 +38,6 @@ const LOCK_MS: &str = "5000";
 pub struct Postgres {
     readers: PgPool,
     writer: Writer,
-    offered: Mutex<Offered>,
     away: Arc<AtomicBool>,
 }
 
@@ -116,15 +114,11 @@ impl Postgres {
             .connect_lazy_with(url.options());
         let (writer, inbox) = Writer::channel();
         inbox.serve(session, positions);
-        Ok(Postgres { readers, writer, offered: Mutex::default(), away })
+        Ok(Postgres { readers, writer, away })
     }
 
     pub(crate) fn writer(&self) -> &Writer {
         &self.writer
-    }
-
-    pub(crate) fn offered(&self) -> &Mutex<Offered> {
-        &self.offered
     }
 
     pub(crate) fn is_away(&self) -> bool {

@@ -23,7 +23,10 @@ pub struct Step {
     pub failed: u32,
     /// Of the packets that each side should have heard.
     pub missing_ratio: f64,
+    /// Of those that came. Where they are passed on as they come, those that the far end itself sent late are taken off.
     pub late_packets_ratio: f64,
+    /// Of the packets that the far end sent.
+    pub sent_late_ratio: f64,
     /// Shares of their cores while all of them are up.
     pub server_cpu: f64,
     pub far_end_cpu: f64,
@@ -61,17 +64,23 @@ impl Step {
         cost: &Cost,
     ) -> Step {
         let (mut heard, mut lost, mut late) = (0, 0, 0);
+        let (mut sent, mut sent_late) = (0, 0);
         for stream in streams {
             heard += stream.packets;
             lost += stream.lost;
             late += stream.late_packets;
+            sent += stream.packets_sent;
+            sent_late += stream.packets_sent_late;
         }
+        // What is encoded anew leaves at the server's own ticks, whenever it came.
+        let passed_on_late = if transcoded { late } else { late.saturating_sub(sent_late) };
         Step {
             transcoded,
             calls,
             failed: calls.saturating_sub(good),
             missing_ratio: lost as f64 / (heard + lost).max(1) as f64,
-            late_packets_ratio: late as f64 / heard.max(1) as f64,
+            late_packets_ratio: passed_on_late as f64 / heard.max(1) as f64,
+            sent_late_ratio: sent_late as f64 / sent.max(1) as f64,
             server_cpu: cost.server_cpu,
             far_end_cpu: cost.far_end_cpu,
             bytes_per_call: cost.bytes / u64::from(calls.max(1)),
