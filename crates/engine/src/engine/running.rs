@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::{Call, Engine, Mode, Owner, Slots, Unwritten, natural_key};
+use super::{Call, Engine, Mode, Owner, Slots, Switches, Unwritten, natural_key};
 use crate::action::{Action, Refused};
 use crate::calls::{CallInput, Effect, Effects, Room};
 use crate::cdr::{Cause, Cdr, LegEnd, Outcome};
@@ -20,7 +20,15 @@ impl Engine {
         slots: Slots,
         unwritten: Option<Unwritten>,
     ) {
-        let call = Call { room, slots, timer: None, legs: Vec::new(), unwritten, answered: None };
+        let call = Call {
+            room,
+            slots,
+            timer: None,
+            legs: Vec::new(),
+            unwritten,
+            switches: Switches::default(),
+            answered: None,
+        };
         self.calls.insert(serial, call);
     }
 
@@ -148,6 +156,7 @@ impl Engine {
             | Action::Watch { .. }
             | Action::SendDigit { .. }
             | Action::Record { .. }
+            | Action::SwitchRecording { .. }
             | Action::Play { .. }
             | Action::HangUp { .. }
             | Action::TrunkHealth { .. }
@@ -226,6 +235,7 @@ impl Engine {
             self.legs.remove(leg);
             self.unsent.remove(leg);
         }
+        self.forget_switches(call.switches);
         self.backlog.unpark(serial);
         self.codes.forget(serial);
         self.backlog.release(cdr.intent.tenant, call.slots, now.since_start);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bidirectional_call::{answered, over_trunks, prepared};
 use crate::world::{TENANT, World, ended, intent, limits, order, pace, request};
-use engine::action::{Arrival, Claim, Input};
+use engine::action::{Arrival, Claim, Input, Origin};
 use engine::cdr::{Cause, Outcome};
 use engine::intent::{BidirectionalCall, Caller, Order, OrderKind};
 use engine::vocabulary::{LegId, Serial, TenantLimits};
@@ -156,7 +156,7 @@ fn who_calls_a_virtual_number_needs_a_minute_too() {
     let calls = |world: &mut World, leg| {
         let arrival = Arrival::Bound(Box::new(request.clone()));
         let source = "192.0.2.1".parse().expect("an address");
-        world.input(Input::Incoming { leg: LegId(leg), arrival, source });
+        world.input(Input::Incoming { leg: LegId(leg), arrival, source, origin: Origin::Trunk });
         world.wants()
     };
     assert_eq!(calls(&mut world, 100), ["refuse 100 Forbidden"]);
