@@ -158,3 +158,6 @@ impl Driver {
         self.legs.add(leg, serial, stage);
     }
 }
+
+#[cfg(test)]
+mod tests;

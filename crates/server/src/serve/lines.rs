@@ -17,7 +17,7 @@ use crate::app::{App, unix_ms};
 use crate::calls::Ask;
 use crate::certificates;
 use crate::clips::Clips;
-use crate::driver::{self, Clock, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks};
+use crate::driver::{self, Clock, DriverError, Found, Happened, Happenings, Parts, Trunk, Trunks};
 
 /// Open, and carrying nothing yet.
 pub struct Lines {
@@ -58,11 +58,16 @@ impl Lines {
         Ok(Lines { found, sip, sip_events, media, carriers, trunks })
     }
 
+    /// Another handle to the endpoint that the driver will command.
+    pub fn endpoint(&self) -> sip::Endpoint {
+        self.sip.clone()
+    }
+
     pub async fn drive(
         self,
         app: &App,
         clock: Clock,
-        happenings: (Happenings, mpsc::Receiver<Happening>),
+        happenings: (Happenings, Happened),
         asks: mpsc::Receiver<Ask>,
         ready: Arc<AtomicBool>,
     ) -> Result<Driven, ServeError> {
@@ -108,6 +113,7 @@ impl Lines {
             recovery: self.found,
             natural_keys: natural_keys(&app.store, &refusing).await?,
             used_today: used_today(app).await?,
+            registrations: app.store.registrations().await?,
         };
         let driver = driver::start(parts, found);
         Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers, endpoint })

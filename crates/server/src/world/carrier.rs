@@ -157,6 +157,7 @@ impl Carrier {
             | Event::Answering { .. }
             | Event::Refreshed { .. }
             | Event::Bound { .. }
+            | Event::Keep { .. }
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::NoAck { .. }

@@ -130,7 +130,8 @@ impl Server {
             ready: Arc::default(),
             drain: Duration::from_secs(5),
         };
-        let found = Found { recovery, natural_keys, used_today: Vec::new() };
+        let registrations = at_once(store.registrations()).expect("likewise");
+        let found = Found { recovery, natural_keys, used_today: Vec::new(), registrations };
         let started = nature.now;
         let limits = TENANTS.map(|tenant| (tenant, limits(tenant))).to_vec();
         let seed = nature.dice.next();

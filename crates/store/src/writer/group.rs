@@ -21,6 +21,7 @@ use crate::events::{self, EventRow, Positions};
 use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
 use crate::ita_usage::{self, Talked};
+use crate::registrations::{self, Registration};
 use crate::sql::Connection;
 use crate::sql::multi_row::{Bind, Values};
 use crate::timelines::{self, TimelineRow};
@@ -83,6 +84,7 @@ struct Rows {
     cancelled: Vec<Number>,
     ended: Vec<Number>,
     ita_talked: Talked,
+    registrations: BTreeMap<String, Registration>,
 }
 
 impl Rows {
@@ -125,6 +127,8 @@ impl Rows {
         let notes = batch.kept_timelines();
         self.timelines
             .extend(notes.map(|(serial, notes)| (serial, TimelineRow::new(serial, notes))));
+        let places = batch.registrations.iter();
+        self.registrations.extend(places.map(|of| (of.number.clone(), of.clone())));
         committed
     }
 
@@ -161,6 +165,7 @@ impl Rows {
         timelines::INSERT.execute(connection, timelines).await?;
         callbacks::rows::insert_attempts(connection, rows.callback_attempts).await?;
         ita_usage::put(connection, rows.ita_talked).await?;
+        registrations::put(connection, rows.registrations.into_values()).await?;
         intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
     }

@@ -6,6 +6,7 @@ pub mod crash_points;
 mod failures;
 mod ita;
 mod pages;
+mod phone_returns;
 mod talking;
 
 use std::time::Duration;
@@ -95,23 +96,30 @@ pub fn hears(report: &CallReport, hz: u16) -> bool {
 
 /// Waits until no call and no leg is left in the server.
 pub async fn nothing_is_left(world: &World) {
+    for gauge in ["offhook_calls", "offhook_legs"] {
+        metric_is(world, gauge, "0").await;
+    }
+}
+
+/// Waits until `/metrics` says so.
+pub async fn metric_is(world: &World, gauge: &str, wanted: &str) {
     let url = format!("http://{}/metrics", world.server.http);
     let http = crate::support::http();
-    let none = async {
+    let said = async {
         let mut look = tokio::time::interval(Duration::from_millis(50));
         loop {
             look.tick().await;
             let reply = http.get(&url).bearer_auth(OPERATOR_KEY).send().await.expect("a reply");
             let text = reply.text().await.expect("text");
-            let gauges = text.lines().filter(|line| {
-                line.starts_with("offhook_calls ") || line.starts_with("offhook_legs ")
-            });
-            let values: Vec<&str> = gauges.filter_map(|line| line.split(' ').nth(1)).collect();
-            assert_eq!(values.len(), 2, "{text}");
-            if values.iter().all(|value| *value == "0") {
-                return;
+            let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+            let value = lines.find(|(name, _)| *name == gauge).map(|(_, value)| value);
+            match value {
+                Some(value) if value == wanted => return,
+                Some(_) => {}
+                None => panic!("{text}"),
             }
         }
     };
-    tokio::time::timeout(PATIENCE, none).await.expect("calls and legs end");
+    let said = tokio::time::timeout(PATIENCE, said).await;
+    said.unwrap_or_else(|_| panic!("{gauge} does not become {wanted}"));
 }
