@@ -35,8 +35,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Hardly anybody: fewer than one in so many.
 const ONE_IN: u32 = 20;
 
-/// Under way in a stage at the most, even while calm: what memory and queues are made for.
-const MOST: u32 = 4_096;
+/// Under way in a stage at the most, even while calm: a small machine works it off in little more than a second.
+const MOST: u32 = 512;
 
 /// Under way in a stage at the least while shedding: what is under way shows what can be done.
 const LEAST: u32 = 3;
@@ -56,6 +56,13 @@ const DISK_REMEMBERED: Duration = Duration::from_secs(5);
 /// A disk may be slow; a commit that takes longer than this is in trouble, and patience ends.
 const DISK_MOST: Duration = Duration::from_millis(250);
 
+/// The process says so often that it runs, whatever comes in.
+pub const BEAT: Duration = Duration::from_millis(50);
+
+/// It did not run where that is overdue by so much. What it did not see says nothing: neither that nobody was
+/// refused, nor that nothing can be finished.
+const STOOD_STILL: Duration = Duration::from_millis(200);
+
 /// The two ways that a request goes here. Clips that must be spoken first lie between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -72,6 +79,8 @@ pub struct Overload {
     accepting: Flow,
     dialling: Flow,
     disk: Quickest,
+    /// The last one. `None`: nobody beats.
+    beat: Option<Duration>,
     /// What a stage may take besides the disk.
     patience: Duration,
 }
@@ -151,12 +160,20 @@ impl Overload {
             accepting: Flow::default(),
             dialling: Flow::default(),
             disk: Quickest::default(),
+            beat: None,
             patience,
         }
     }
 
+    /// To be called every [`BEAT`], so that a standstill of the process is told from one of the requests.
+    pub fn beat(&mut self, now: Duration) {
+        self.skip_standstill(now);
+        self.beat = Some(now);
+    }
+
     /// A request is here: whether it is let in. What is let in must [`leave`](Self::leave).
     pub fn enter(&mut self, now: Duration) -> bool {
+        self.skip_standstill(now);
         self.end_shedding(now);
         let within = self.within();
         let fits = |flow: &mut Flow, state: &State| match state {
@@ -185,6 +202,7 @@ impl Overload {
 
     /// It is through with it, or gone, after `took`.
     pub fn leave(&mut self, stage: Stage, took: Duration, now: Duration) {
+        self.skip_standstill(now);
         let slow = took > self.within();
         if self.flow(stage).leave(slow, now) && matches!(self.state, State::Calm) {
             self.state = State::Shedding(Shedding::begin(now));
@@ -212,6 +230,22 @@ impl Overload {
     /// one is quicker than most.
     fn within(&self) -> Duration {
         self.patience + 3 * self.disk.least().min(DISK_MOST)
+    }
+
+    /// The time that the process did not run has not passed for what is counted here.
+    fn skip_standstill(&mut self, now: Duration) {
+        let Some(beat) = &mut self.beat else { return };
+        let stood = now.saturating_sub(*beat);
+        if stood < BEAT + STOOD_STILL {
+            return;
+        }
+        *beat = now;
+        self.accepting.began += stood;
+        self.dialling.began += stood;
+        if let State::Shedding(shedding) = &mut self.state {
+            shedding.refused_at += stood;
+            shedding.since += stood;
+        }
     }
 
     fn end_shedding(&mut self, now: Duration) {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::overload::{Overload, Stage};
+use engine::overload::{BEAT, Overload, Stage};
+use tokio::sync::watch;
 
 #[derive(Clone)]
 pub struct Admission(Arc<Inner>);
@@ -41,6 +42,20 @@ impl Admission {
             overload: Mutex::new(Overload::new(patience)),
             refused: AtomicU64::new(0),
         }))
+    }
+
+    /// Says until `stop` that the process runs.
+    pub fn beat(&self, mut stop: watch::Receiver<bool>) {
+        let admission = self.clone();
+        tokio::spawn(async move {
+            loop {
+                admission.overload().beat(admission.0.started.elapsed());
+                tokio::select! {
+                    () = tokio::time::sleep(BEAT) => {}
+                    _ = stop.changed() => break,
+                }
+            }
+        });
     }
 
     /// A request is to be accepted. `None`: the server has too much to do, and refuses it.

@@ -93,6 +93,28 @@ pub struct RtpReport {
     pub packets_sent: u64,
 }
 
+impl RtpReport {
+    /// Of a leg's sums, how punctual its packets were, and whom it was told to hear.
+    pub(crate) fn of(
+        stats: &media::Stats,
+        arrivals: &media::Arrivals,
+        sources: &BTreeSet<SocketAddr>,
+    ) -> RtpReport {
+        let heard = stats.packets_received > 0;
+        RtpReport {
+            packets: stats.packets_received,
+            late_packets: arrivals.late,
+            worst_delay_us: u64::try_from(arrivals.worst.as_micros()).unwrap_or(u64::MAX),
+            lost: stats.lost,
+            foreign_packets: stats.foreign_packets,
+            unauthentic_packets: stats.forged_packets + stats.replayed_packets,
+            sources: if heard { sources.clone() } else { BTreeSet::new() },
+            ssrcs: if heard { 1 + stats.ssrc_changes } else { 0 },
+            packets_sent: stats.packets_sent,
+        }
+    }
+}
+
 /// Audio that a phone received: 8 kHz, mono, losses as silence.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Heard {

@@ -2,23 +2,25 @@
 //! the same codec on both sides and with two, and what the bridge adds to a packet's way.
 
 mod delay;
+mod step;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
-use sim::{CallReport, Moment, process_cpu_time};
+use sim::CallReport;
 use tokio::task::JoinSet;
 
 use super::far_end::{FarEnd, Memory, SOFTPHONE, TRANSCODED};
 use super::notifications::accepted;
 use super::requests::{CREATE_CALL, Requests};
 use super::witnesses::Quantiles;
-use super::{BUSY, LimitedBy, process};
+use super::{LimitedBy, process};
 use crate::serve::ServeError;
+
+use step::{Cost, SET_UP, Step, highest, least_packets};
 
 /// A phone that answers at once and listens.
 const CALLER: &str = "1001";
@@ -30,13 +32,6 @@ const CALLED_TONE: &str = "10210880";
 
 /// A second of audio from the called side, less what passes while the two legs are joined.
 const HEARD: u64 = 40;
-
-/// How long the calls of a step are up together, and how long their set-up is spread.
-const UP: Duration = Duration::from_secs(10);
-const SET_UP: Duration = Duration::from_secs(8);
-
-/// The share of packets that may be missing or late.
-const MISSING: f64 = 0.01;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -77,28 +72,6 @@ struct Figures {
     bytes_per_call: u64,
     limited_by: LimitedBy,
     steps: Vec<Step>,
-}
-
-/// One step of a ladder.
-#[derive(Debug, Serialize)]
-struct Step {
-    transcoded: bool,
-    calls: u32,
-    failed: u32,
-    /// Of the packets that each side should have heard.
-    missing_ratio: f64,
-    late_packets_ratio: f64,
-    /// Shares of their cores while all of them are up.
-    server_cpu: f64,
-    far_end_cpu: f64,
-    bytes_per_call: u64,
-}
-
-impl Step {
-    fn holds(&self) -> bool {
-        let whole = self.missing_ratio < MISSING && self.late_packets_ratio < MISSING;
-        self.failed == 0 && whole && self.server_cpu < BUSY
-    }
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
@@ -203,15 +176,6 @@ async fn ladder(
     Ok(steps)
 }
 
-/// The highest step that held, and what kept the next one from it.
-fn highest(steps: &[Step]) -> (u32, LimitedBy) {
-    let held = steps.iter().filter(|step| step.holds()).map(|step| step.calls).max();
-    let broken = steps.last().filter(|step| !step.holds());
-    let limited_by =
-        broken.map_or(LimitedBy::Rate, |step| LimitedBy::judge(step.server_cpu, step.far_end_cpu));
-    (held.unwrap_or(0), limited_by)
-}
-
 async fn measure(far_end: &FarEnd, calls: u32, transcoded: bool) -> Result<Step, ServeError> {
     far_end.clear().await;
     let called = if transcoded { format!("{TRANSCODED}{CALLED_TONE}") } else { CALLED_TONE.into() };
@@ -220,31 +184,13 @@ async fn measure(far_end: &FarEnd, calls: u32, transcoded: bool) -> Result<Step,
     let (idle, memory) = (process::resident(pid)?, Memory::watch(pid));
     let rate = f64::from(calls) / SET_UP.as_secs_f64();
     let sent = accepted(requests.offer(rate, calls).await);
-    let all_up = Moment::now();
-    let (server, far) = (process::cpu_time(pid)?, process_cpu_time());
-    tokio::time::sleep(UP).await;
-    let took = Moment::now().since(all_up).as_secs_f64();
-    let server_cpu = (process::cpu_time(pid)? - server).as_secs_f64() / took;
-    let far_end_cpu = (process_cpu_time() - far).as_secs_f64() / took;
-    let highest = memory.highest();
+    let cost = Cost::measure(pid, idle, memory).await?;
     hang_up(far_end, sent.keys().cloned().collect()).await;
     far_end.legs_ended(2 * sent.len() as u32).await;
     let calls_seen = by_call(far_end.legs().await);
-    let least = UP.as_millis() as u64 / 20 * 9 / 10;
-    let good = calls_seen.values().filter(|legs| is_whole(legs, least)).count() as u32;
-    let legs: Vec<_> = calls_seen.values().flatten().collect();
-    let sum = |of: fn(&CallReport) -> u64| legs.iter().map(|leg| of(leg)).sum::<u64>() as f64;
-    let (heard, lost) = (sum(|leg| leg.rtp.packets), sum(|leg| leg.rtp.lost));
-    Ok(Step {
-        transcoded,
-        calls,
-        failed: calls.saturating_sub(good),
-        missing_ratio: lost / (heard + lost).max(1.0),
-        late_packets_ratio: sum(|leg| leg.rtp.late_packets) / heard.max(1.0),
-        server_cpu,
-        far_end_cpu,
-        bytes_per_call: highest.saturating_sub(idle) / u64::from(calls),
-    })
+    let good = calls_seen.values().filter(|legs| is_whole(legs, least_packets())).count() as u32;
+    let streams = calls_seen.values().flatten().map(|leg| &leg.rtp);
+    Ok(Step::judge(transcoded, calls, good, streams, &cost))
 }
 
 /// Whatever is still up; who has hung up by itself is gone already.

@@ -12,7 +12,7 @@ use sim::{Moment, process_cpu_time};
 use super::far_end::{FarEnd, Memory};
 use super::process;
 use super::requests::{Answer, Asked, NOTIFY, Requests};
-use super::witnesses::{Quantiles, Witnesses};
+use super::witnesses::{Fault, Quantiles, Witnesses};
 use crate::serve::ServeError;
 
 /// What a call of the load plays, and the packets of 20 ms in it.
@@ -94,6 +94,8 @@ struct Load {
     accepted: u32,
     /// Accepted, and not dialled, played whole, recorded and called back exactly once.
     failed: u32,
+    /// What was wrong with those.
+    faults: BTreeMap<Fault, u32>,
     refused: u32,
     wrong_answers: u32,
     invite_ms: Quantiles,
@@ -218,11 +220,16 @@ async fn measure(
     let witnesses = Witnesses::hear(far_end).await?;
     let judged = witnesses.judge(&tally.accepted, WHOLE);
     let led_in = witnesses.judge(&tally.led_in, WHOLE);
+    let mut faults = judged.faults;
+    for (fault, calls) in led_in.faults {
+        *faults.entry(fault).or_default() += calls;
+    }
     Ok(Load {
         offered_cps: tally.requests as f64 / took,
         good_cps: f64::from(judged.good) / lasts.as_secs_f64(),
         accepted: accepted as u32,
-        failed: accepted as u32 - judged.good - led_in.good,
+        failed: faults.values().sum(),
+        faults,
         refused: tally.refused_ms.len() as u32,
         wrong_answers: tally.wrong_answers,
         invite_ms: judged.invite_ms,

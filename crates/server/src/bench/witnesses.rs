@@ -23,6 +23,8 @@ pub struct Judged {
     /// Dialled once, answered, played whole, in the history (where it was asked) and called back
     /// exactly once.
     pub good: u32,
+    /// The others, by the first thing that was wrong with each.
+    pub faults: BTreeMap<Fault, u32>,
     /// INVITEs per second.
     pub calls_per_second: f64,
     /// From the request's first byte to the arrival of its INVITE.
@@ -30,6 +32,22 @@ pub struct Judged {
     /// Packets that came more than 5 ms off their tick.
     pub late_packets_ratio: f64,
     pub peak_concurrent: u32,
+}
+
+/// What may be wrong with a call that was accepted, in the order in which it is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    NotDialled,
+    /// A second INVITE that is no retransmission of the first.
+    DialledAgain,
+    NotAnswered,
+    /// Fewer packets came than the clip has.
+    CutShort,
+    /// The history has no such call, or says that it was not played.
+    NotRecorded,
+    NotCalledBack,
+    CalledBackAgain,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -64,8 +82,15 @@ impl Witnesses {
             .map(|wait| wait.as_secs_f64() * 1000.0);
         let all: u64 = reports.iter().map(|report| report.rtp.packets).sum();
         let late: u64 = reports.iter().map(|report| report.rtp.late_packets).sum();
+        let mut faults = BTreeMap::new();
+        for serial in sent.keys() {
+            let Some(fault) = self.fault(serial, packets) else { continue };
+            tracing::debug!(serial, ?fault, report = ?self.reports.get(serial), "a call failed");
+            *faults.entry(fault).or_default() += 1;
+        }
         Judged {
-            good: sent.keys().filter(|serial| self.is_good(serial, packets)).count() as u32,
+            good: sent.len() as u32 - faults.values().sum::<u32>(),
+            faults,
             calls_per_second: rate(&reports),
             invite_ms: Quantiles::of(waits.collect()),
             late_packets_ratio: late as f64 / all.max(1) as f64,
@@ -76,18 +101,32 @@ impl Witnesses {
     /// Good, and not a packet of it is missing.
     pub fn lost_nothing(&self, serial: &str, packets: u64) -> bool {
         let lost = self.reports.get(serial).is_none_or(|report| report.rtp.lost > 0);
-        self.is_good(serial, packets) && !lost
+        self.fault(serial, packets).is_none() && !lost
     }
 
-    fn is_good(&self, serial: &str, packets: u64) -> bool {
-        let seen = self.reports.get(serial).is_some_and(|report| {
-            report.invites == 1 && report.answered_at.is_some() && report.rtp.packets >= packets
-        });
+    /// `None`: a good call.
+    fn fault(&self, serial: &str, packets: u64) -> Option<Fault> {
+        let Some(report) = self.reports.get(serial) else { return Some(Fault::NotDialled) };
+        if report.invites > 1 {
+            return Some(Fault::DialledAgain);
+        }
+        if report.answered_at.is_none() {
+            return Some(Fault::NotAnswered);
+        }
+        if report.rtp.packets < packets {
+            return Some(Fault::CutShort);
+        }
         let played = |history: &BTreeMap<String, String>| {
             history.get(serial).is_some_and(|outcome| outcome == "played")
         };
-        let recorded = self.history.as_ref().is_none_or(played);
-        seen && recorded && self.callbacks.get(serial) == Some(&1)
+        if !self.history.as_ref().is_none_or(played) {
+            return Some(Fault::NotRecorded);
+        }
+        match self.callbacks.get(serial) {
+            None | Some(0) => Some(Fault::NotCalledBack),
+            Some(1) => None,
+            Some(_) => Some(Fault::CalledBackAgain),
+        }
     }
 }
 

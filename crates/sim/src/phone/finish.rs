@@ -200,28 +200,12 @@ impl Phone {
             status: self.log.status,
             codec: self.log.codec.map(|codec| codec.name().to_owned()),
             srtp: self.log.srtp.map(|suite| suite.name().to_owned()),
-            rtp: self.rtp_report(stats),
+            rtp: RtpReport::of(stats, &self.audio.arrivals(), &self.log.sources),
             digits_sent: self.log.digits_sent.clone(),
             digits_heard: self.log.digits_heard.clone(),
             media_faults: self.log.faults.clone(),
             second_answer: None,
             heard: keeps.then(|| Heard::new(self.audio.heard())),
-        }
-    }
-
-    fn rtp_report(&self, stats: &Stats) -> RtpReport {
-        let arrivals = self.audio.arrivals();
-        let heard = stats.packets_received > 0;
-        RtpReport {
-            packets: stats.packets_received,
-            late_packets: arrivals.late,
-            worst_delay_us: u64::try_from(arrivals.worst.as_micros()).unwrap_or(u64::MAX),
-            lost: stats.lost,
-            foreign_packets: stats.foreign_packets,
-            unauthentic_packets: stats.forged_packets + stats.replayed_packets,
-            sources: if heard { self.log.sources.clone() } else { BTreeSet::new() },
-            ssrcs: if heard { 1 + stats.ssrc_changes } else { 0 },
-            packets_sent: stats.packets_sent,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use super::super::{Overload, Stage};
+use super::super::{BEAT, Overload, Stage};
 
 /// The first request.
 const BEGINS_US: u64 = 1_000_000;
@@ -16,7 +16,13 @@ pub struct Machine {
     pub fsync_us: u64,
     /// 1.0: the costs below.
     pub slowness: f64,
+    /// From when to when nothing of the process runs.
+    pub standstill_ms: (u64, u64),
 }
+
+/// On a usual machine that never stands still.
+pub const USUAL: Machine =
+    Machine { hold_ms: 1_000, fsync_us: 1_000, slowness: 1.0, standstill_ms: (0, 0) };
 
 /// What became of the requests.
 #[derive(Default)]
@@ -52,6 +58,7 @@ enum Happens {
 struct World {
     machine: Machine,
     overload: Overload,
+    beat_us: u64,
     now_us: u64,
     happens: BinaryHeap<Reverse<(u64, u64, Happens)>>,
     order: u64,
@@ -84,7 +91,8 @@ impl Machine {
         let sent_us: Vec<u64> = (0..requests).map(at).collect();
         let mut world = World {
             machine: self,
-            overload: Overload::new(Duration::from_millis(8)),
+            overload: Overload::new(Duration::from_millis(20)),
+            beat_us: 0,
             now_us: 0,
             happens: BinaryHeap::new(),
             order: 0,
@@ -119,9 +127,24 @@ impl World {
                 }
                 Happens::Synced(commit) => self.synced(commit),
             }
+            self.beat();
             self.commit();
             self.work();
         }
+    }
+
+    fn beat(&mut self) {
+        if self.stands_still_for().is_none() && self.now_us >= self.beat_us {
+            self.overload.beat(Duration::from_micros(self.now_us));
+            self.beat_us = self.now_us + BEAT.as_micros() as u64;
+        }
+    }
+
+    /// Microseconds from now.
+    fn stands_still_for(&self) -> Option<u64> {
+        let (from, until) = self.machine.standstill_ms;
+        let stands = (from * 1_000..until * 1_000).contains(&self.now_us);
+        stands.then(|| until * 1_000 - self.now_us)
     }
 
     fn done(&mut self, job: Job) {
@@ -204,6 +227,7 @@ impl World {
             took += 8_000.0;
         }
         self.works = true;
+        took += self.stands_still_for().unwrap_or_default() as f64;
         self.later(self.now_us + took as u64 + 1, Happens::Done(job));
     }
 
