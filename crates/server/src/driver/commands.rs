@@ -70,7 +70,7 @@ mod tests {
     async fn started()
     -> (Commands, tokio::sync::mpsc::Receiver<sip::Event>, mpsc::Receiver<media::Event>) {
         let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let (heard, events) = mpsc::channel();
+        let (heard, events) = mpsc::sync_channel(64 * LEGS as usize);
         let media = media::start(
             media::Config { bind: here, queue: 1, threads: 1, ..media::Config::default() },
             Box::new(move |event| {
