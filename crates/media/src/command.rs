@@ -124,6 +124,10 @@ pub trait Listen: Send + 'static {
     fn audio(&mut self, samples: &[i16]);
     /// One RTP audio packet as it came in, before the jitter buffer.
     fn packet(&mut self, arrival: Arrival);
+    /// Where it says no, nothing is decoded for it, and [`Listen::audio`] may never be called. The answer must not change.
+    fn wants_audio(&self) -> bool {
+        true
+    }
 }
 
 /// When a packet came, against when it was due.

@@ -76,4 +76,8 @@ impl Listen for Ear {
         arrivals.late += u64::from(arrival.delay > LATE);
         arrivals.worst = arrivals.worst.max(arrival.delay);
     }
+
+    fn wants_audio(&self) -> bool {
+        self.lock().limit > 0
+    }
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::batch::Batch;
 use crate::clip::Clip;
-use crate::codec::{Codec, FRAME_MS};
+use crate::codec::{Band, Codec, FRAME_MS};
 use crate::command::{LegId, ListenSink, PlayId, RecordMode};
 use crate::config::Config;
 use crate::crossing::Crossings;
@@ -371,21 +371,23 @@ impl Leg {
         let sink = Arc::clone(&cx.shared.sink);
         let recording = cx.shared.recorder.open(self.id, path, mode, seal, sink);
         self.hearing.recording = Some(recording.ok_or(MediaFault::DiskBusy)?);
-        self.hearing.playout.get_or_insert_with(Playout::new);
+        self.hearing.playout.get_or_insert_with(|| Playout::new(Band::Narrow));
         Ok(())
     }
 
     /// Completes the file; the recorder tells when that is done.
     pub(crate) fn stop_recording(&mut self) {
         self.hearing.recording = None;
-        if self.hearing.listener.is_none() {
+        if !self.hearing.listener.as_ref().is_some_and(|listener| listener.wants_audio()) {
             self.hearing.playout = None;
         }
     }
 
     pub(crate) fn listen(&mut self, sink: ListenSink) {
+        if sink.wants_audio() {
+            self.hearing.playout.get_or_insert_with(|| Playout::new(Band::Narrow));
+        }
         self.hearing.listener = Some(sink);
-        self.hearing.playout.get_or_insert_with(Playout::new);
     }
 
     /// The next 20 ms: hear, say, report.

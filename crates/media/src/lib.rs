@@ -22,6 +22,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test says by panicking"))]
 
+mod bands;
 mod batch;
 pub mod clip;
 pub mod codec;

@@ -4,17 +4,20 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
 
 use crate::command::LegId;
 
 /// Sockets that one look can find ready; what is left is found by the next.
 const READY: usize = 64;
+/// In place of a leg's number, none of which is as high: they are counted up from one.
+const WAKER: u64 = u64::MAX;
 
 /// Wakes one media thread from elsewhere.
 pub(crate) struct Waker(OwnedFd);
@@ -39,58 +42,57 @@ impl Waker {
 pub(crate) struct Poller {
     waker: Arc<Waker>,
     epoll: OwnedFd,
-    watched: usize,
+    sleep: Sleep,
     ready: Vec<LegId>,
+}
+
+/// How a sleep ends to less than a millisecond.
+enum Sleep {
+    /// `epoll_pwait2` takes nanoseconds.
+    InEpoll,
+    /// The kernel is older than 5.11, or whoever confines the process does not know that call: `poll` sleeps, on epoll.
+    AroundEpoll,
 }
 
 impl Poller {
     pub(crate) fn new(waker: Arc<Waker>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Poller { waker, epoll, watched: 0, ready: Vec::with_capacity(READY) })
+        epoll::add(&epoll, &waker.0, EventData::new_u64(WAKER), EventFlags::IN)?;
+        Ok(Poller { waker, epoll, sleep: Sleep::InEpoll, ready: Vec::with_capacity(READY) })
     }
 
-    /// From now on a packet on the leg's socket wakes.
-    pub(crate) fn watch(&mut self, leg: LegId, socket: &UdpSocket) -> io::Result<()> {
-        epoll::add(&self.epoll, socket, EventData::new_u64(leg.0), EventFlags::IN)?;
-        self.watched += 1;
-        Ok(())
+    /// From now on packets that come to the leg's socket wake, and so do those that wait there now. Told once: what is then
+    /// left on the socket is not told again until more comes.
+    pub(crate) fn watch(&self, leg: LegId, socket: &UdpSocket) -> io::Result<()> {
+        let told_once = EventFlags::IN | EventFlags::ET;
+        Ok(epoll::add(&self.epoll, socket, EventData::new_u64(leg.0), told_once)?)
     }
 
     /// The end of [`Poller::watch`].
-    pub(crate) fn forget(&mut self, socket: &UdpSocket) {
-        match epoll::delete(&self.epoll, socket) {
-            Ok(()) => self.watched -= 1,
-            Err(error) => tracing::error!(%error, "a socket could not be left alone"),
+    pub(crate) fn forget(&self, socket: &UdpSocket) {
+        if let Err(error) = epoll::delete(&self.epoll, socket) {
+            tracing::error!(%error, "a socket could not be left alone");
         }
     }
 
     /// Sleeps until a watched socket has packets or the inbox something, for `limit` at the most.
     pub(crate) fn wait(&mut self, limit: Duration) {
-        self.look();
-        if limit.is_zero() || !self.ready.is_empty() {
-            return;
-        }
-        // In two steps, because epoll knows only milliseconds on kernels before 5.11.
         let limit = Timespec {
             tv_sec: limit.as_secs() as i64,
             tv_nsec: i64::from(limit.subsec_nanos()) as _,
         };
-        let waker = self.waker.0.as_fd();
-        let mut sources = [
-            PollFd::from_borrowed_fd(waker, PollFlags::IN),
-            PollFd::new(&self.epoll, PollFlags::IN),
-        ];
-        if let Err(error) = poll(&mut sources, Some(&limit))
-            && error != rustix::io::Errno::INTR
-        {
-            tracing::error!(%error, "a media thread cannot sleep");
-            std::thread::yield_now();
-        }
-        if !sources[0].revents().is_empty() {
-            self.waker.settle();
-        }
-        if !sources[1].revents().is_empty() {
-            self.look();
+        let looked = match self.sleep {
+            Sleep::InEpoll => self.look(&limit),
+            Sleep::AroundEpoll => self.sleep_around(&limit),
+        };
+        match looked {
+            // Interrupted: the next look finds what is there.
+            Ok(()) | Err(Errno::INTR) => {}
+            Err(Errno::NOSYS | Errno::PERM) => self.sleep = Sleep::AroundEpoll,
+            Err(error) => {
+                tracing::error!(%error, "a media thread cannot sleep");
+                std::thread::yield_now();
+            }
         }
     }
 
@@ -104,17 +106,23 @@ impl Poller {
         self.ready[index]
     }
 
-    fn look(&mut self) {
+    fn sleep_around(&mut self, limit: &Timespec) -> Result<(), Errno> {
         self.ready.clear();
-        if self.watched == 0 {
-            return;
-        }
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(limit))?;
+        self.look(&Timespec { tv_sec: 0, tv_nsec: 0 })
+    }
+
+    fn look(&mut self, limit: &Timespec) -> Result<(), Errno> {
+        self.ready.clear();
         let mut room = [MaybeUninit::uninit(); READY];
-        // Interrupted, or out of memory: the next look finds what is there.
-        if let Ok((found, _)) = epoll::wait(&self.epoll, &mut room, Some(&now)) {
-            self.ready.extend(found.iter().map(|event| LegId(event.data.u64())));
+        let (found, _) = epoll::wait(&self.epoll, &mut room, Some(limit))?;
+        for event in found {
+            match event.data.u64() {
+                WAKER => self.waker.settle(),
+                leg => self.ready.push(LegId(leg)),
+            }
         }
+        Ok(())
     }
 }
 
@@ -128,41 +136,63 @@ mod tests {
         UdpSocket::bind("127.0.0.1:0").unwrap()
     }
 
-    fn poller() -> (Poller, Arc<Waker>) {
-        let waker = Arc::new(Waker::new().unwrap());
-        (Poller::new(Arc::clone(&waker)).unwrap(), waker)
+    /// One for each way to sleep.
+    fn pollers() -> [(Poller, Arc<Waker>); 2] {
+        [Sleep::InEpoll, Sleep::AroundEpoll].map(|sleep| {
+            let waker = Arc::new(Waker::new().unwrap());
+            let mut poller = Poller::new(Arc::clone(&waker)).unwrap();
+            poller.sleep = sleep;
+            (poller, waker)
+        })
     }
 
     #[test]
-    fn a_packet_on_a_watched_socket_ends_the_sleep_and_names_its_leg() {
-        let (mut poller, _waker) = poller();
-        let (watched, left_alone, sender) = (bound(), bound(), bound());
-        poller.watch(LegId(7), &watched).unwrap();
-        poller.watch(LegId(8), &left_alone).unwrap();
-        poller.forget(&left_alone);
-        for socket in [&watched, &left_alone] {
-            sender.send_to(&[1], socket.local_addr().unwrap()).unwrap();
+    fn a_packet_on_a_watched_socket_ends_the_sleep_and_names_its_leg_once() {
+        for (mut poller, _waker) in pollers() {
+            let (watched, left_alone, sender) = (bound(), bound(), bound());
+            poller.watch(LegId(7), &watched).unwrap();
+            poller.watch(LegId(8), &left_alone).unwrap();
+            poller.forget(&left_alone);
+            for _ in 0..2 {
+                for socket in [&watched, &left_alone] {
+                    sender.send_to(&[1], socket.local_addr().unwrap()).unwrap();
+                }
+                let start = Instant::now();
+                poller.wait(Duration::from_secs(20));
+                assert!(start.elapsed() < Duration::from_secs(10));
+                assert_eq!((poller.ready_count(), poller.ready(0)), (1, LegId(7)));
+                poller.wait(Duration::ZERO);
+                assert_eq!(poller.ready_count(), 0, "the same packet is not told again");
+            }
         }
-        let start = Instant::now();
-        poller.wait(Duration::from_secs(20));
-        assert!(start.elapsed() < Duration::from_secs(10));
-        assert_eq!((poller.ready_count(), poller.ready(0)), (1, LegId(7)));
+    }
+
+    #[test]
+    fn what_waits_on_a_socket_when_it_is_first_watched_is_told() {
+        for (mut poller, _waker) in pollers() {
+            let (watched, sender) = (bound(), bound());
+            sender.send_to(&[1], watched.local_addr().unwrap()).unwrap();
+            poller.watch(LegId(7), &watched).unwrap();
+            poller.wait(Duration::from_secs(20));
+            assert_eq!((poller.ready_count(), poller.ready(0)), (1, LegId(7)));
+        }
     }
 
     #[test]
     fn a_wake_from_before_the_sleep_counts_once() {
-        let (mut poller, waker) = poller();
-        waker.wake();
-        waker.wake();
-        let start = Instant::now();
-        poller.wait(Duration::from_secs(20));
-        assert!(start.elapsed() < Duration::from_secs(10));
-        let start = Instant::now();
-        poller.wait(Duration::from_millis(30));
-        assert!(
-            start.elapsed() >= Duration::from_millis(30),
-            "the limit, to less than a millisecond"
-        );
-        assert_eq!(poller.ready_count(), 0);
+        for (mut poller, waker) in pollers() {
+            waker.wake();
+            waker.wake();
+            let start = Instant::now();
+            poller.wait(Duration::from_secs(20));
+            assert!(start.elapsed() < Duration::from_secs(10));
+            let start = Instant::now();
+            poller.wait(Duration::from_micros(30_500));
+            assert!(
+                start.elapsed() >= Duration::from_micros(30_500),
+                "the limit, to less than a millisecond"
+            );
+            assert_eq!(poller.ready_count(), 0);
+        }
     }
 }

@@ -95,6 +95,11 @@ impl<P> PortPool<P> {
                 close(resting.port);
             }
         }
+        // A half minute's calls have rested here under load: their room goes with them.
+        let needed = 2 * self.resting.len().max(keep);
+        if self.resting.capacity() > 2 * needed {
+            self.resting.shrink_to(needed);
+        }
     }
 }
 
@@ -181,6 +186,17 @@ mod tests {
         assert_eq!(closed, [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(pool.len(), 4);
         assert_eq!(pool.take_named(|&port| port == 99), Some(99));
+    }
+
+    #[test]
+    fn the_room_of_ports_that_were_given_up_is_given_up_too() {
+        let t = Instant::now();
+        let mut pool = PortPool::new(30 * S);
+        (0..9_000u16).for_each(|port| pool.release(port, t));
+        pool.retire(32, t + 30 * S, drop);
+        assert_eq!(pool.len(), 32);
+        assert!(pool.resting.capacity() <= 128, "{}", pool.resting.capacity());
+        assert_eq!(pool.take(Need::Ordinary, t + 31 * S, quiet), Some(8_968));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use audio_codec_algorithms::{decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
 
-use crate::codec::{Band, Codec, Encoder, FRAME};
+use crate::bands::{Frame, Rebander};
+use crate::codec::{Band, Codec, Encoder};
 
 /// A-law and µ-law, code by code: such a packet needs no more than a look into the table of its way.
 struct Laws {
@@ -35,88 +36,41 @@ pub(crate) fn passes(from: Codec, into: Codec) -> bool {
     from == into || is_g711(from) && is_g711(into)
 }
 
-/// Encodes what another leg says, 20 ms by 20 ms. It works at 8 kHz, the rate of every codec's narrowest band.
+/// Encodes what another leg says, 20 ms by 20 ms: in the wide band where both codecs have it, else at 8 kHz.
 pub(crate) struct Transcoder {
     codec: Codec,
+    band: Band,
     encoder: Encoder,
-    widener: Widener,
+    rebander: Rebander,
     payload: Vec<u8>,
 }
 
 impl Transcoder {
-    pub(crate) fn new(codec: Codec) -> Self {
-        let encoder = Encoder::new(codec, Band::best(codec, Band::Narrow));
-        Transcoder { codec, encoder, widener: Widener::default(), payload: Vec::new() }
+    /// One for frames of `source`, the band that it [`Transcoder::suits`].
+    pub(crate) fn new(codec: Codec, source: Band) -> Self {
+        let band = Band::best(codec, source);
+        let encoder = Encoder::live(codec, band);
+        Transcoder { codec, band, encoder, rebander: Rebander::default(), payload: Vec::new() }
     }
 
-    pub(crate) fn codec(&self) -> Codec {
-        self.codec
+    /// Whether it is the one for that codec and such frames.
+    pub(crate) fn suits(&self, codec: Codec, source: Band) -> bool {
+        self.codec == codec && self.band == Band::best(codec, source)
     }
 
     /// The payload of the next frame.
-    pub(crate) fn encode(&mut self, frame: &[i16; FRAME]) -> &[u8] {
+    pub(crate) fn encode(&mut self, frame: &Frame) -> &[u8] {
         self.payload.clear();
-        match Band::best(self.codec, Band::Narrow) {
-            Band::Narrow => self.encoder.encode(frame, &mut self.payload),
-            Band::Wide => self.encoder.encode(&self.widener.widen(frame), &mut self.payload),
-        }
+        let frame = self.rebander.in_band(self.band, frame);
+        self.encoder.encode(frame.samples(), &mut self.payload);
         &self.payload
-    }
-}
-
-/// Half of a half-band filter's odd taps, from the middle outwards: a windowed sinc (Hamming) of 16 taps, made so that they
-/// all add up to one.
-static TAPS: LazyLock<[f32; SIDE]> = LazyLock::new(|| {
-    let raw: [f32; SIDE] = std::array::from_fn(|n| {
-        let x = n as f32 + 0.5;
-        let sinc = (std::f32::consts::PI * x).sin() / (std::f32::consts::PI * x);
-        let window = 0.54 + 0.46 * (std::f32::consts::PI * x / SIDE as f32).cos();
-        sinc * window
-    });
-    let sum: f32 = raw.iter().sum::<f32>() * 2.0;
-    raw.map(|tap| tap / sum)
-});
-/// Taps on each side of the sample between two.
-const SIDE: usize = 8;
-/// Samples of the frame before that the filter still needs.
-const MEMORY: usize = 2 * SIDE - 1;
-
-/// Doubles the rate, 8 to 16 kHz: every second sample is one that came, those between are interpolated. It is late by a
-/// millisecond.
-#[derive(Default)]
-struct Widener {
-    memory: [i16; MEMORY],
-}
-
-impl Widener {
-    fn widen(&mut self, frame: &[i16; FRAME]) -> [i16; 2 * FRAME] {
-        let mut line = [0i16; MEMORY + FRAME];
-        line[..MEMORY].copy_from_slice(&self.memory);
-        line[MEMORY..].copy_from_slice(frame);
-        self.memory.copy_from_slice(&line[FRAME..]);
-        let taps = &*TAPS;
-        let mut wide = [0i16; 2 * FRAME];
-        for (n, pair) in wide.chunks_exact_mut(2).enumerate() {
-            // The sample between `line[middle]` and the next one.
-            let middle = n + SIDE - 1;
-            let between: f32 = taps
-                .iter()
-                .enumerate()
-                .map(|(k, tap)| {
-                    tap * (f32::from(line[middle - k]) + f32::from(line[middle + 1 + k]))
-                })
-                .sum();
-            pair[0] = line[middle];
-            pair[1] = between.round().clamp(f32::from(i16::MIN), f32::from(i16::MAX)) as i16;
-        }
-        wide
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Decoder;
+    use crate::codec::{Decoder, FRAME};
     use crate::{detect, tone};
 
     #[test]
@@ -125,8 +79,10 @@ mod tests {
             let mut payload: Vec<u8> = (0..=255).collect();
             assert!(change_law(from, into, &mut payload));
             let (mut clear, mut changed) = (Vec::new(), Vec::new());
-            Decoder::new(from).decode(&(0..=255).collect::<Vec<u8>>(), &mut clear).unwrap();
-            Decoder::new(into).decode(&payload, &mut changed).unwrap();
+            Decoder::new(from, Band::Narrow)
+                .decode(&(0..=255).collect::<Vec<u8>>(), &mut clear)
+                .unwrap();
+            Decoder::new(into, Band::Narrow).decode(&payload, &mut changed).unwrap();
             for (clear, changed) in clear.iter().zip(changed) {
                 let off = i32::from(clear.abs_diff(changed));
                 assert!(
@@ -146,33 +102,41 @@ mod tests {
     }
 
     #[test]
-    fn a_widened_tone_is_that_tone_without_its_mirror_image() {
-        for hz in [300.0, 1000.0, 3000.0] {
-            let mut widener = Widener::default();
-            let wide: Vec<i16> = tone::sine(hz, 400, 8000)
-                .chunks_exact(FRAME)
-                .flat_map(|frame| widener.widen(frame.try_into().unwrap()))
-                .collect();
-            // The detector works at 8 kHz: at 16 kHz half the number is the same tone.
-            let heard = &wide[640..];
-            assert!(detect::share(heard, hz / 2.0) > 0.98, "{hz}");
-            assert!(detect::share(heard, (8_000.0 - hz) / 2.0) < 0.01, "{hz}: the image");
-            assert!((5_300.0..5_900.0).contains(&detect::rms(heard)), "{hz}");
+    fn a_tone_survives_the_way_into_every_codec_and_a_high_one_where_both_have_the_wide_band() {
+        for (source, into, hz) in [
+            (Codec::Opus, Codec::Pcma, 1000.0),
+            (Codec::G722, Codec::Pcmu, 1000.0),
+            (Codec::Pcma, Codec::G722, 1000.0),
+            (Codec::Pcmu, Codec::Opus, 1000.0),
+            (Codec::Opus, Codec::G722, 5000.0),
+            (Codec::G722, Codec::Opus, 5000.0),
+        ] {
+            let band = Band::shared(source, into);
+            let factor = (band.frame() / FRAME) as u32;
+            let mut transcoder = Transcoder::new(into, band);
+            let mut decoder = Decoder::new(into, band);
+            let mut heard = Vec::new();
+            // The generator works at 8 kHz: at 16 kHz half the number is the same tone.
+            let tone = tone::sine(hz / factor as f32, 400 * factor, 8000);
+            for samples in tone.chunks_exact(band.frame()) {
+                let mut frame = Frame::silent(band);
+                frame.samples_mut().copy_from_slice(samples);
+                decoder.decode(transcoder.encode(&frame), &mut heard).unwrap();
+            }
+            assert_eq!(heard.len(), 3200 * factor as usize, "{into:?}");
+            let heard = &heard[heard.len() / 4..];
+            let share = detect::share(heard, hz / factor as f32);
+            assert!(share > 0.95, "{source:?} {into:?}: {share}");
+            assert!((4000.0..7500.0).contains(&detect::rms(heard)), "{source:?} {into:?}");
         }
     }
 
     #[test]
-    fn a_tone_survives_the_way_into_every_codec() {
-        for codec in Codec::ALL {
-            let (mut transcoder, mut decoder) = (Transcoder::new(codec), Decoder::new(codec));
-            let mut heard = Vec::new();
-            for frame in tone::sine(1000.0, 400, 8000).chunks_exact(FRAME) {
-                let payload = transcoder.encode(frame.try_into().unwrap());
-                decoder.decode(payload, &mut heard).unwrap();
-            }
-            assert_eq!(heard.len(), 3200, "{codec:?}");
-            assert!(detect::share(&heard[800..], 1000.0) > 0.95, "{codec:?}");
-            assert!((4000.0..7500.0).contains(&detect::rms(&heard[800..])), "{codec:?}");
-        }
+    fn a_transcoder_lasts_as_long_as_it_need_not_encode_in_another_band() {
+        let suits = |codec, first, then| Transcoder::new(codec, first).suits(codec, then);
+        assert!(suits(Codec::G722, Band::Narrow, Band::Wide), "its frames are always wide");
+        assert!(suits(Codec::Pcma, Band::Narrow, Band::Wide), "and these never");
+        assert!(!suits(Codec::Opus, Band::Narrow, Band::Wide));
+        assert!(!Transcoder::new(Codec::Opus, Band::Wide).suits(Codec::G722, Band::Wide));
     }
 }

@@ -4,6 +4,7 @@
 //! every request would be a denial of service on two cores.
 
 mod seal;
+mod shared_keys;
 mod tokens;
 
 use ring::digest::{SHA256, digest};

@@ -36,7 +36,7 @@ fn template_ear() -> &'static Recogniser {
 /// What is left after encoding and decoding.
 fn through(codec: Codec, samples: &[i16]) -> Vec<i16> {
     let band = Band::best(codec, Band::Narrow);
-    let (mut encoder, mut decoder) = (Encoder::new(codec, band), Decoder::new(codec));
+    let (mut encoder, mut decoder) = (Encoder::new(codec, band), Decoder::new(codec, Band::Narrow));
     let mut out = Vec::new();
     for frame in samples.chunks_exact(160) {
         let mut payload = Vec::new();

@@ -8,6 +8,8 @@
 //! A row is written with its event; its id is the event's place, the same for every attempt and
 //! across restarts. The body is read from the event log.
 
+use std::sync::Mutex;
+
 use engine::events::Event;
 use engine::vocabulary::{Serial, TenantId};
 use serde::{Deserialize, Serialize};
@@ -15,12 +17,14 @@ use serde::{Deserialize, Serialize};
 use crate::batch::EventPosition;
 use crate::error::StoreError;
 use crate::work::{Edit, Work};
-use crate::{Reader, Store};
+use crate::{Place, Reader, Store};
 
+pub(crate) mod known;
 pub(crate) mod memory;
 pub(crate) mod offered;
 pub(crate) mod rows;
 
+pub(crate) use known::Known;
 pub(crate) use offered::Offered;
 pub(crate) use rows::SCHEMA;
 
@@ -107,22 +111,42 @@ impl Store {
         now_ms: i64,
         limit: u32,
     ) -> Result<Vec<CallbackDue>, StoreError> {
-        match self.reader().await? {
-            Reader::Database(mut loan) => {
-                let limit = limit as usize;
-                rows::due(&mut loan.connection(), self.offered(), now_ms, limit).await
-            }
-            Reader::Memory(memory) => Ok(memory.callbacks_due(now_ms, limit as usize)),
+        let limit = limit as usize;
+        let known = match self.place() {
+            Place::Database(writer) => writer.known(),
+            Place::Memory(memory) => return Ok(memory.callbacks_due(now_ms, limit)),
+        };
+        let wanted = known::lock(known).begin_look(now_ms, limit);
+        if let Some(reach) = wanted {
+            self.look(known, now_ms, reach).await?;
         }
+        Ok(known::lock(known).give(now_ms, limit))
     }
 
     /// When [`Store::callbacks_due`] has something to give next, ms since 1970.
     pub async fn next_callback_ms(&self) -> Result<Option<i64>, StoreError> {
+        let known = match self.place() {
+            Place::Database(writer) => writer.known(),
+            Place::Memory(memory) => return Ok(memory.next_callback_ms()),
+        };
+        let wanted = known::lock(known).begin_first_look();
+        if let Some(reach) = wanted {
+            self.look(known, i64::MIN, reach).await?;
+        }
+        Ok(known::lock(known).next_ms())
+    }
+
+    async fn look(
+        &self,
+        known: &Mutex<Known>,
+        now_ms: i64,
+        reach: usize,
+    ) -> Result<(), StoreError> {
         match self.reader().await? {
             Reader::Database(mut loan) => {
-                rows::next_ms(&mut loan.connection(), self.offered()).await
+                rows::look(&mut loan.connection(), known, now_ms, reach).await
             }
-            Reader::Memory(memory) => Ok(memory.next_callback_ms()),
+            Reader::Memory(_) => Ok(()),
         }
     }
 
@@ -131,9 +155,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] where the callback is not known, or the number was given before.
     pub async fn callback_attempt(&self, attempt: CallbackAttempt) -> Result<(), StoreError> {
-        let id = attempt.id;
+        let (id, next) = (attempt.id, attempt.next);
         self.perform(Work::CallbackAttempt(attempt.bounded())).await?;
-        offered::lock(self.offered()).withdraw(id);
+        match self.place() {
+            Place::Database(writer) => known::lock(writer.known()).attempted(id, next),
+            Place::Memory(memory) => offered::lock(memory.offered()).withdraw(id),
+        }
         Ok(())
     }
 
@@ -150,7 +177,11 @@ impl Store {
 
     /// Makes a delivery due at `now_ms` again, whatever became of it; false where there is none.
     pub async fn replay(&self, id: CallbackId, now_ms: i64) -> Result<bool, StoreError> {
-        Ok(self.edit(Edit::ReplayCallback { id, now_ms }).await? > 0)
+        let replayed = self.edit(Edit::ReplayCallback { id, now_ms }).await? > 0;
+        if let (true, Place::Database(writer)) = (replayed, self.place()) {
+            known::lock(writer.known()).due_at(now_ms);
+        }
+        Ok(replayed)
     }
 
     /// A page of the deliveries of a tenant that were given up, oldest event first.

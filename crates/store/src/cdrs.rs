@@ -8,7 +8,7 @@ use engine::cdr::Cdr;
 use engine::intent::Intent;
 use engine::vocabulary::{Serial, TenantId};
 
-use crate::error::StoreError;
+use crate::error::{DatabaseError, StoreError};
 use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{PerDatabase, Row, Statement};
 use crate::{Reader, Store, rows};
@@ -81,7 +81,7 @@ impl Store {
                 let query = Statement::new(USED.on(&connection)).bind(tenant.0);
                 let query = query.bind(day_start_ms).bind(accepted_from_ms);
                 let row = query.fetch_optional(&mut connection).await?;
-                let row = row.ok_or(sqlx::Error::RowNotFound)?;
+                let row = row.ok_or(DatabaseError::NoRow)?;
                 Ok(used(row.get("calls")?, row.get("talked_ms")?))
             }
             Reader::Memory(memory) => Ok(memory.read(|tables| {

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::postgres::PgDatabaseError;
 
 /// Why the store could not be opened, read or changed.
@@ -38,7 +37,7 @@ pub enum StoreError {
     #[error(
         "the database {database} cannot be opened: {source}; see to the server and to [storage] url"
     )]
-    Unreachable { database: String, source: sqlx::Error },
+    Unreachable { database: String, source: DatabaseError },
     /// A commit failed earlier, or the store was closed. Nothing is accepted any more; the process
     /// has to end, and the next start finds what was committed.
     #[error("the store has stopped: {why}")]
@@ -54,7 +53,36 @@ pub enum StoreError {
     Corrupt { table: &'static str, why: String },
     /// The database refused to open or to be read.
     #[error("the database cannot be read: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] DatabaseError),
+    /// The operator's: the process has as many threads as it may.
+    #[error("the store's thread could not be started: {source}; raise the limit of threads")]
+    Thread { source: io::Error },
+}
+
+/// What the database itself says.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
+    #[error("a query that always gives a row gave none")]
+    NoRow,
+    #[error("the process is ending")]
+    Ending,
+}
+
+/// What is asked of a database goes by its own errors.
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        StoreError::Database(error.into())
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::Database(error.into())
+    }
 }
 
 /// Why a batch was not stored. In each case nothing of the batch is on disk, or, after
@@ -105,24 +133,33 @@ impl ApplyError {
     }
 }
 
-impl From<sqlx::Error> for ApplyError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            // The message names table and column, never a value.
-            sqlx::Error::Database(cause) if is_contradiction(&**cause) => {
-                ApplyError::Conflict(cause.message().to_owned())
-            }
-            _ => ApplyError::broken(error),
+impl From<DatabaseError> for ApplyError {
+    fn from(error: DatabaseError) -> Self {
+        match contradiction(&error) {
+            Some(what) => ApplyError::Conflict(what),
+            None => ApplyError::broken(error),
         }
     }
 }
 
-/// Whether the row is at fault and not the database.
-fn is_contradiction(cause: &dyn DatabaseError) -> bool {
-    match cause.try_downcast_ref::<PgDatabaseError>() {
-        // SQLSTATE, by its class: one statement with a key twice, a value that no column takes (a
-        // text with a NUL), a constraint (PostgreSQL, appendix A).
-        Some(postgres) => matches!(postgres.code().get(..2), Some("21" | "22" | "23")),
-        None => cause.kind() != ErrorKind::Other,
+/// What the row says against others, where it is at fault and not the database. Both name table and column, never a
+/// value.
+fn contradiction(error: &DatabaseError) -> Option<String> {
+    match error {
+        DatabaseError::Sqlite(rusqlite::Error::SqliteFailure(cause, message)) => {
+            let constraint = cause.code == rusqlite::ErrorCode::ConstraintViolation;
+            constraint.then(|| message.clone().unwrap_or_else(|| cause.to_string()))
+        }
+        DatabaseError::Postgres(sqlx::Error::Database(cause)) => {
+            let postgres = cause.try_downcast_ref::<PgDatabaseError>()?;
+            // SQLSTATE, by its class: one statement with a key twice, a value that no column takes (a
+            // text with a NUL), a constraint (PostgreSQL, appendix A).
+            let contradicts = matches!(postgres.code().get(..2), Some("21" | "22" | "23"));
+            contradicts.then(|| cause.message().to_owned())
+        }
+        DatabaseError::Sqlite(_)
+        | DatabaseError::Postgres(_)
+        | DatabaseError::NoRow
+        | DatabaseError::Ending => None,
     }
 }

@@ -48,7 +48,7 @@ mod work;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use batch::{Batch, Committed, EventPosition, Submitted};
@@ -75,7 +75,6 @@ pub use tokens::{Token, TokenKind};
 pub use voice_recordings::{VoiceRecording, VoiceStatus};
 pub use voice_templates::VoiceTemplate;
 
-use callbacks::Offered;
 use counters::Counters;
 use sql::Loan;
 use work::{EXPIRED_AT_ONCE, Edit, Outcome, Work};
@@ -210,14 +209,6 @@ impl Store {
             Store::Sqlite(sqlite) => Place::Database(sqlite.writer()),
             Store::Postgres(postgres) => Place::Database(postgres.writer()),
             Store::Memory(memory) => Place::Memory(memory),
-        }
-    }
-
-    fn offered(&self) -> &Mutex<Offered> {
-        match self {
-            Store::Sqlite(sqlite) => sqlite.offered(),
-            Store::Postgres(postgres) => postgres.offered(),
-            Store::Memory(memory) => memory.offered(),
         }
     }
 

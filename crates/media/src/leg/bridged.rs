@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use audio_codec_algorithms::encode_alaw;
 
 use super::{Leg, Session, Tick};
-use crate::clip;
-use crate::codec::{Codec, FRAME};
+use crate::bands::{Frame, Rebander};
+use crate::clip::{self, ALAW_SILENCE};
+use crate::codec::{Band, Codec, FRAME};
 use crate::command::LegId;
 use crate::crossing::{Cargo, Crossing, Packet};
 use crate::rtp::playout::Playout;
@@ -38,6 +39,7 @@ pub(super) struct Bridge {
     /// What the other says, in playing order: for a transcoder, and for a recording.
     playout: Option<Playout>,
     transcoder: Option<Box<Transcoder>>,
+    narrower: Rebander,
 }
 
 /// When a leg's socket is emptied.
@@ -149,7 +151,9 @@ impl Leg {
         let Some(sending) = self.sending() else { return self.bridge.interrupt() };
         let passes = transcode::passes(codec, sending.codec);
         if !passes || self.hearing.records_both() {
-            let playout = self.bridge.playout.get_or_insert_with(Playout::new);
+            // For a recording alone the narrow band is enough.
+            let band = if passes { Band::Narrow } else { Band::shared(codec, sending.codec) };
+            let playout = self.bridge.playout_in(band);
             if packet.new_stream {
                 playout.restart();
             }
@@ -220,11 +224,13 @@ impl Leg {
         &mut self,
         sending: Sending,
         tick: Tick,
-        frame: Option<[i16; FRAME]>,
+        frame: Option<Frame>,
         said: &mut [u8; FRAME],
     ) {
-        if let Some(frame) = &frame {
-            *said = frame.map(encode_alaw);
+        if self.hearing.records_both()
+            && let Some(frame) = &frame
+        {
+            *said = self.bridge.said(frame);
         }
         let step = sending.codec.frame_ticks();
         if self.bridge.key_tick() {
@@ -238,8 +244,9 @@ impl Leg {
                 return;
             }
             Way::Transcoding { .. } => {
-                let transcoder = self.bridge.transcoder_for(sending.codec);
-                let payload = transcoder.encode(&frame.unwrap_or([0; FRAME]));
+                let frame = frame.unwrap_or(Frame::silent(Band::Narrow));
+                let transcoder = self.bridge.transcoder_for(sending.codec, frame.band());
+                let payload = transcoder.encode(&frame);
                 self.stream.audio(sending.payload_type, payload, &mut bytes)
             }
             Way::Silent => {
@@ -266,10 +273,26 @@ impl Leg {
 
 impl Bridge {
     /// The next 20 ms of what the other says, where they are wanted.
-    pub(super) fn pull(&mut self) -> Option<[i16; FRAME]> {
-        let mut frame = [0; FRAME];
-        self.playout.as_mut()?.pull(&mut frame);
+    pub(super) fn pull(&mut self) -> Option<Frame> {
+        let playout = self.playout.as_mut()?;
+        let mut frame = Frame::silent(playout.band());
+        playout.pull(frame.samples_mut());
         Some(frame)
+    }
+
+    /// The same for a recording.
+    pub(super) fn said(&mut self, frame: &Frame) -> [u8; FRAME] {
+        let narrow = self.narrower.in_band(Band::Narrow, frame);
+        let mut said = [ALAW_SILENCE; FRAME];
+        for (code, sample) in said.iter_mut().zip(narrow.samples()) {
+            *code = encode_alaw(*sample);
+        }
+        said
+    }
+
+    fn playout_in(&mut self, band: Band) -> &mut Playout {
+        let kept = self.playout.take().filter(|playout| playout.band() == band);
+        self.playout.insert(kept.unwrap_or_else(|| Playout::new(band)))
     }
 
     /// What this leg sends is another's or nothing: the other's stream begins anew when it is heard again.
@@ -281,6 +304,7 @@ impl Bridge {
         self.interrupt();
         self.playout = None;
         self.transcoder = None;
+        self.narrower = Rebander::default();
     }
 
     /// The place of a packet that passes; `None` where it is too late.
@@ -355,8 +379,8 @@ impl Bridge {
         &self.way
     }
 
-    fn transcoder_for(&mut self, codec: Codec) -> &mut Transcoder {
-        let kept = self.transcoder.take().filter(|transcoder| transcoder.codec() == codec);
-        self.transcoder.insert(kept.unwrap_or_else(|| Box::new(Transcoder::new(codec))))
+    fn transcoder_for(&mut self, codec: Codec, source: Band) -> &mut Transcoder {
+        let kept = self.transcoder.take().filter(|transcoder| transcoder.suits(codec, source));
+        self.transcoder.insert(kept.unwrap_or_else(|| Box::new(Transcoder::new(codec, source))))
     }
 }

@@ -33,6 +33,8 @@ impl Leg {
                 return;
             }
         }
+        // More may wait, of which nobody tells again: it is a flood, whose rest the next tick takes.
+        self.note_taken(usize::MAX);
     }
 
     pub(super) fn receive_rtcp(&mut self, cx: &mut Context<'_>) {

@@ -34,8 +34,11 @@ impl Leg {
             self.stream.mark();
         }
         for _ in 0..missed.min(MOST_MADE_UP) {
-            let said = self.bridge.pull().map(|frame| frame.map(encode_alaw));
-            self.hearing.hear(&said.unwrap_or([ALAW_SILENCE; FRAME]));
+            let said = match self.bridge.pull() {
+                Some(frame) if self.hearing.records_both() => self.bridge.said(&frame),
+                Some(_) | None => [ALAW_SILENCE; FRAME],
+            };
+            self.hearing.hear(&said);
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::codec::{Codec, Decoder, FRAME};
+use crate::codec::{Band, Codec, Decoder, FRAME};
 
 /// How long packets wait, in samples at 8 kHz: 60 ms.
 const DELAY: i64 = 3 * FRAME as i64;
@@ -20,8 +20,9 @@ const JUDGED: u8 = 100;
 /// within one frame, and what follows them is in time again.
 const MOVED: u8 = 5;
 
-/// One leg's jitter buffer and decoder.
+/// One leg's jitter buffer and decoder. Whatever the band of what it gives, it counts time in samples at 8 kHz.
 pub(crate) struct Playout {
+    band: Band,
     decoder: Option<Decoder>,
     waiting: VecDeque<Waiting>,
     position: Option<Position>,
@@ -64,8 +65,10 @@ struct Position {
 }
 
 impl Playout {
-    pub(crate) fn new() -> Self {
+    /// Gives samples of `band`. Of the wide one only codecs may be given to it that have that.
+    pub(crate) fn new(band: Band) -> Self {
         Playout {
+            band,
             decoder: None,
             waiting: VecDeque::new(),
             position: None,
@@ -73,6 +76,10 @@ impl Playout {
             late: Lateness::default(),
             punctuality: Punctuality::default(),
         }
+    }
+
+    pub(crate) fn band(&self) -> Band {
+        self.band
     }
 
     /// The stream restarted: its timestamps have nothing to do with those before.
@@ -117,32 +124,36 @@ impl Playout {
         }
     }
 
-    /// The next 20 ms.
-    pub(crate) fn pull(&mut self, out: &mut [i16; FRAME]) {
+    /// The next 20 ms: `out` has the length of a frame of the band.
+    pub(crate) fn pull(&mut self, out: &mut [i16]) {
         out.fill(0);
         self.late.frame();
         let Some(mut next) = self.position.map(|position| position.next) else { return };
+        // In samples of the band; those at 8 kHz count as so many.
+        let each = self.band.frame() / FRAME;
         let mut filled = 0;
-        while filled < FRAME {
+        while filled < out.len() {
+            let room = out.len() - filled;
             if !self.decoded.is_empty() {
-                let count = self.decoded.len().min(FRAME - filled);
+                let count = self.decoded.len().min(room);
                 out[filled..filled + count].copy_from_slice(&self.decoded[..count]);
                 self.decoded.drain(..count);
                 filled += count;
-                next += count as i64;
+                next += (count / each) as i64;
                 continue;
             }
+            let room = (room / each) as i64;
             match self.waiting.front() {
-                Some(packet) if packet.at < next + (FRAME - filled) as i64 => {
+                Some(packet) if packet.at < next + room => {
                     // Missing audio before the packet stays silent.
-                    let gap = (packet.at - next).clamp(0, (FRAME - filled) as i64);
-                    filled += gap as usize;
+                    let gap = (packet.at - next).clamp(0, room);
+                    filled += gap as usize * each;
                     next += gap;
                     self.decode_front();
                 }
                 Some(_) | None => {
-                    next += (FRAME - filled) as i64;
-                    filled = FRAME;
+                    next += room;
+                    filled = out.len();
                 }
             }
         }
@@ -154,7 +165,7 @@ impl Playout {
     /// Frames until all that waits has been played.
     pub(crate) fn remaining_frames(&self) -> usize {
         let (Some(position), Some(last)) = (self.position, self.waiting.back()) else {
-            return self.decoded.len().div_ceil(FRAME);
+            return self.decoded.len().div_ceil(self.band.frame());
         };
         let samples = (last.at - position.next).clamp(0, FURTHEST) as usize + FRAME;
         samples.div_ceil(FRAME)
@@ -187,7 +198,7 @@ impl Playout {
     fn decode_front(&mut self) {
         let Some(packet) = self.waiting.pop_front() else { return };
         if self.decoder.as_ref().is_none_or(|decoder| decoder.codec() != packet.codec) {
-            self.decoder = Some(Decoder::new(packet.codec));
+            self.decoder = Some(Decoder::new(packet.codec, self.band));
         }
         let Some(decoder) = &mut self.decoder else { return };
         // What cannot be decoded is silent, as if it were lost.
@@ -260,7 +271,7 @@ mod tests {
     }
 
     fn play(packets: &[(u32, u8)], frames: usize) -> Vec<i16> {
-        let mut playout = Playout::new();
+        let mut playout = Playout::new(Band::Narrow);
         for &(timestamp, n) in packets {
             playout.packet(timestamp, Codec::Pcma, &payload(n));
         }
@@ -286,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_packet_after_its_time_is_dropped_and_a_stream_that_stays_late_is_followed() {
-        let mut playout = Playout::new();
+        let mut playout = Playout::new(Band::Narrow);
         playout.packet(0, Codec::Pcma, &payload(1));
         for _ in 0..20 {
             pull(&mut playout);
@@ -302,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_jump_of_the_timestamps_is_followed() {
-        let mut playout = Playout::new();
+        let mut playout = Playout::new(Band::Narrow);
         playout.packet(0, Codec::Pcma, &payload(1));
         playout.packet(1_000_000, Codec::Pcma, &payload(2));
         let played: Vec<i16> = (0..4).map(|_| pull(&mut playout)).collect();
@@ -312,7 +323,8 @@ mod tests {
     /// How many frames after its packet came each level is heard first.
     fn delays(arrivals: impl Iterator<Item = (u32, u8)>, pulls: u32) -> Vec<Option<u32>> {
         let mut arrivals: VecDeque<(u32, u8)> = arrivals.collect();
-        let (mut playout, mut came, mut delays) = (Playout::new(), Vec::new(), Vec::new());
+        let (mut playout, mut came, mut delays) =
+            (Playout::new(Band::Narrow), Vec::new(), Vec::new());
         for pull_at in 0..pulls {
             while arrivals.front().is_some_and(|(at, _)| *at <= pull_at) {
                 let (at, n) = arrivals.pop_front().unwrap();
@@ -355,7 +367,7 @@ mod tests {
 
     #[test]
     fn any_packet_length_fills_frames() {
-        let mut playout = Playout::new();
+        let mut playout = Playout::new(Band::Narrow);
         for n in 0..6u32 {
             playout.packet(n * 80, Codec::Pcma, &payload(1)[..80]);
         }
@@ -367,11 +379,27 @@ mod tests {
 
     #[test]
     fn a_flood_is_bounded() {
-        let mut playout = Playout::new();
+        let mut playout = Playout::new(Band::Narrow);
         for n in 0..100_000u32 {
             playout.packet(n % 3000, Codec::Pcma, &payload(1));
         }
         assert!(playout.waiting.len() <= LONGEST);
+    }
+
+    #[test]
+    fn the_wide_band_has_the_same_delay_and_gaps_and_twice_the_samples() {
+        let mut playout = Playout::new(Band::Wide);
+        for (at, length) in [(0u32, 160), (320, 80), (400, 80)] {
+            playout.packet(at, Codec::G722, &vec![0xFF; length]);
+        }
+        let mut frames = Vec::new();
+        for _ in 0..playout.remaining_frames() {
+            let mut out = [1; 2 * FRAME];
+            playout.pull(&mut out);
+            frames.push(out.iter().any(|sample| *sample != 0));
+        }
+        assert_eq!(frames, [false, false, false, true, false, true, false]);
+        assert_eq!(playout.decoded.len(), 0, "what was decoded is whole frames");
     }
 
     proptest::proptest! {
@@ -381,19 +409,22 @@ mod tests {
                 (proptest::num::u32::ANY, 0usize..4, 0usize..400, proptest::num::u8::ANY), 0..40,
             ),
         ) {
-            let mut playout = Playout::new();
+            let mut playout = Playout::new(Band::Narrow);
+            let mut wide = Playout::new(Band::Wide);
             for (timestamp, codec, length, byte) in packets {
                 // Near each other half of the time, else anywhere.
                 let timestamp = if byte % 2 == 0 { timestamp % 10_000 } else { timestamp };
                 playout.packet(timestamp, Codec::ALL[codec], &vec![byte; length]);
                 playout.pull(&mut [0; FRAME]);
+                wide.packet(timestamp, Codec::ALL[2 + codec % 2], &vec![byte; length]);
+                wide.pull(&mut [0; 2 * FRAME]);
             }
         }
     }
 
     #[test]
     fn what_waits_can_be_played_out_at_the_end() {
-        let mut playout = Playout::new();
+        let mut playout = Playout::new(Band::Narrow);
         playout.packet(0, Codec::Pcma, &payload(1));
         playout.packet(160, Codec::Pcma, &payload(2));
         let rest: Vec<i16> = (0..playout.remaining_frames()).map(|_| pull(&mut playout)).collect();

@@ -1,13 +1,14 @@
 //! The stream that we send: sequence numbers and timestamps from random starts, without gaps (RFC 3550 §5.1).
 
-use rtp_types::RtpPacketBuilder;
-
 use crate::srtp;
+
+/// Bytes in front of a payload.
+const HEAD: usize = 12;
 
 /// Longest payload that we send: 200 ms of G.711.
 pub(crate) const LONGEST_PAYLOAD: usize = 1_600;
 /// Room for a header, the longest payload we send, and what SRTP puts behind it.
-pub(crate) const LONGEST: usize = 12 + LONGEST_PAYLOAD + srtp::OVERHEAD;
+pub(crate) const LONGEST: usize = HEAD + LONGEST_PAYLOAD + srtp::OVERHEAD;
 
 /// One outgoing stream.
 pub(crate) struct OutStream {
@@ -141,6 +142,7 @@ pub(crate) struct Place {
     pub marker: bool,
 }
 
+/// Version 2 and nothing optional (RFC 3550 §5.1).
 fn build(
     ssrc: u32,
     (sequence, timestamp, marker): (u16, u32, bool),
@@ -148,18 +150,19 @@ fn build(
     payload: &[u8],
     out: &mut [u8; LONGEST],
 ) -> usize {
-    let packet = RtpPacketBuilder::<&[u8], &[u8]>::new()
-        .payload_type(payload_type)
-        .marker_bit(marker)
-        .sequence_number(sequence)
-        .timestamp(timestamp)
-        .ssrc(ssrc)
-        .payload(payload);
-    packet.write_into(out).unwrap_or_else(|error| {
+    let length = HEAD + payload.len();
+    let Some(room) = out.get_mut(HEAD..length) else {
         // Payloads are shorter than the buffer; a packet of none is not sent.
-        tracing::error!(?error, "an RTP packet could not be built");
-        0
-    })
+        tracing::error!(length, "an RTP packet is too long");
+        return 0;
+    };
+    room.copy_from_slice(payload);
+    out[0] = 0x80;
+    out[1] = u8::from(marker) << 7 | payload_type & 0x7F;
+    out[2..4].copy_from_slice(&sequence.to_be_bytes());
+    out[4..8].copy_from_slice(&timestamp.to_be_bytes());
+    out[8..HEAD].copy_from_slice(&ssrc.to_be_bytes());
+    length
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use media::codec::{Band, Codec, Decoder, Encoder};
 use media::{detect, tone};
 
 /// Runs a program of a Debian package that the tests need, with `input` on its stdin; gives its stdout.
-fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Process::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -29,12 +29,12 @@ fn bytes(samples: &[i16]) -> Vec<u8> {
     samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
 }
 
-fn samples(bytes: &[u8]) -> Vec<i16> {
+pub(crate) fn samples(bytes: &[u8]) -> Vec<i16> {
     bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
 }
 
 /// Payloads of 20 ms; `rate` is that of the samples.
-fn encode(codec: Codec, band: Band, source: &[i16]) -> Vec<Vec<u8>> {
+pub(crate) fn encode(codec: Codec, band: Band, source: &[i16]) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(codec, band);
     source
         .chunks_exact(band.frame())
@@ -47,7 +47,7 @@ fn encode(codec: Codec, band: Band, source: &[i16]) -> Vec<Vec<u8>> {
 }
 
 fn decode(codec: Codec, payloads: &[Vec<u8>]) -> Vec<i16> {
-    let mut decoder = Decoder::new(codec);
+    let mut decoder = Decoder::new(codec, Band::Narrow);
     let mut heard = Vec::new();
     for payload in payloads {
         decoder.decode(payload, &mut heard).unwrap();
@@ -56,7 +56,7 @@ fn decode(codec: Codec, payloads: &[Vec<u8>]) -> Vec<i16> {
 }
 
 /// At 16 kHz: the generator works at 8, where half the number is the same tone.
-fn wide_tone(hz: f32, ms: u32) -> Vec<i16> {
+pub(crate) fn wide_tone(hz: f32, ms: u32) -> Vec<i16> {
     tone::sine(hz / 2.0, ms * 2, 8000)
 }
 
@@ -130,12 +130,12 @@ fn opus_tools_understand_our_opus_in_both_bands_and_we_understand_theirs() {
     assert_tone("opusenc's Opus here", &decode(Codec::Opus, &packets[2..]), 1000.0);
 }
 
-fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// An Ogg Opus file (RFC 7845), a page per packet.
-fn ogg(payloads: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn ogg(payloads: &[Vec<u8>]) -> Vec<u8> {
     let mut head = b"OpusHead\x01\x01".to_vec();
     head.extend(0u16.to_le_bytes());
     head.extend(16_000u32.to_le_bytes());

@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use engine::vocabulary::TenantId;
 use store::{Store, StoreError, Token, TokenKind};
 
+use super::shared_keys::{SharedKeyError, SharedKeys};
 use super::{SealError, Sealer, random_hex, same, sha256};
 
 /// Tokens kept in memory; past this, forgotten ones are read from the store again.
@@ -21,6 +22,7 @@ pub struct Access {
     pub sealer: Sealer,
     cache: RwLock<BTreeMap<[u8; 32], Credential>>,
     operator: Option<[u8; 32]>,
+    shared_keys: SharedKeys,
 }
 
 /// What a presented token or key stands for.
@@ -58,7 +60,13 @@ impl Access {
     /// `operator_key`: the configured one, if any.
     pub fn new(store: Store, sealer: Sealer, operator_key: Option<&str>) -> Access {
         let operator = operator_key.map(|key| sha256(key.as_bytes()));
-        Access { store, sealer, cache: RwLock::default(), operator }
+        Access {
+            store,
+            sealer,
+            cache: RwLock::default(),
+            operator,
+            shared_keys: SharedKeys::default(),
+        }
     }
 
     /// A Bearer token of 32 hex digits, on disk before it is returned.
@@ -131,6 +139,23 @@ impl Access {
             }),
         };
         Ok(credential.filter(|found| found.lives(now_ms)).map(|found| found.rights))
+    }
+
+    /// Keeps the key by which a tenant's callbacks are signed, on disk before it returns.
+    pub async fn put_callback_shared_key(
+        &self,
+        tenant: TenantId,
+        key: &str,
+    ) -> Result<(), IssueError> {
+        self.shared_keys.put(&self.store, &self.sealer, tenant, key).await
+    }
+
+    /// `None` where the tenant has none. Read from the store once.
+    pub async fn callback_shared_key(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Option<String>, SharedKeyError> {
+        self.shared_keys.key(&self.store, &self.sealer, tenant).await
     }
 
     /// Forgets expired tokens, here and in the store; to be called every few minutes.

@@ -22,7 +22,7 @@ use super::schedule::{self, Next, Outcome};
 use super::signature::Algorithm;
 use super::trust::{Permit, parse_callback_url};
 use crate::app::{App, unix_ms};
-use crate::tenants::{CALLBACK_SHARED_KEY as SHARED_KEY, SignatureKind, Tenant};
+use crate::tenants::{SignatureKind, Tenant};
 
 /// Deliveries that are read from the store at once.
 pub const PAGE: u32 = 128;
@@ -38,9 +38,11 @@ const WAITING_PER_RECEIVER: usize = 512;
 const TURN: Duration = Duration::from_secs(30);
 /// How long nothing is looked for when nothing is due and no bell rings.
 pub const IDLE: Duration = Duration::from_secs(30);
-/// What is due is looked for no oftener than this: under load the bell rings with each commit, and a look
-/// costs the database as much as a call does.
+/// What is due is looked for no oftener than this: under load the bell rings with each commit.
 const APART: Duration = Duration::from_millis(10);
+
+/// How long a store that does not answer is left alone.
+const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
 
 pub struct Delivery {
     app: App,
@@ -78,17 +80,18 @@ impl Delivery {
         while !*stop.borrow() {
             let next_look = tokio::time::Instant::now() + APART;
             doorbell.borrow_and_update();
-            let given = match self.app.store.callbacks_due(unix_ms(), PAGE).await {
-                Ok(due) => self.start(due).await,
+            let wait = match self.app.store.callbacks_due(unix_ms(), PAGE).await {
+                Ok(due) => {
+                    if self.start(due).await == PAGE as usize {
+                        continue;
+                    }
+                    self.until_next().await
+                }
                 Err(error) => {
                     tracing::error!(%error, "callbacks that are due could not be read");
-                    0
+                    AFTER_AN_ERROR
                 }
             };
-            if given == PAGE as usize {
-                continue;
-            }
-            let wait = self.until_next().await;
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 // An error means that the driver is gone; then `stop` follows.
@@ -121,7 +124,7 @@ impl Delivery {
             Ok(None) => IDLE,
             Err(error) => {
                 tracing::error!(%error, "the next callback could not be read");
-                Duration::from_secs(1)
+                AFTER_AN_ERROR
             }
         }
     }
@@ -219,17 +222,10 @@ impl Delivery {
         if written.into_iter().any(|own| own.as_deref() == Some(url)) {
             return None;
         }
-        let sealed = match self.app.store.secret(tenant.id, SHARED_KEY).await {
-            Ok(sealed) => sealed?,
+        match self.app.access.callback_shared_key(tenant.id).await {
+            Ok(key) => key,
             Err(error) => {
-                tracing::error!(tenant = tenant.id.0, %error, "the shared key cannot be read");
-                return None;
-            }
-        };
-        match self.app.access.sealer.open(tenant.id, SHARED_KEY, &sealed) {
-            Ok(key) => String::from_utf8(key).ok(),
-            Err(error) => {
-                tracing::error!(tenant = tenant.id.0, %error, "the shared key cannot be opened");
+                tracing::error!(tenant = tenant.id.0, %error, "a callback goes unsigned");
                 None
             }
         }

@@ -8,7 +8,7 @@ use super::{
     Anonymous, BadSettings, NewSoftphone, NumberBindings, PrefixRoute, SoftphoneError, Softphones,
     Tenant, TenantSettings, Tenants,
 };
-use crate::access::{Access, SealError, random_hex, sha256};
+use crate::access::{Access, IssueError, SealError, random_hex, sha256};
 use crate::config::{Config, TenantInFile};
 use crate::speech::engines::SpeechError;
 use crate::speech::filled::FilledText;
@@ -49,6 +49,8 @@ pub enum ProvisionError {
     Settings(#[from] BadSettings),
     #[error(transparent)]
     Seal(#[from] SealError),
+    #[error(transparent)]
+    SharedKey(#[from] IssueError),
     #[error("[[tenant]] {id}: softphone `{number}`: {source}")]
     Softphone { id: u32, number: String, source: SoftphoneError },
     #[error("the softphones could not be read: {0}")]
@@ -116,9 +118,7 @@ impl Provisioner<'_> {
         let applied = self.store.put_tenant(row).await;
         applied.map_err(|source| ProvisionError::Apply { id: tenant.id, source })?;
         if let Some(key) = &tenant.callback_shared_key {
-            let sealed =
-                self.access.sealer.seal(id, CALLBACK_SHARED_KEY, key.reveal().as_bytes())?;
-            self.store.put_secret(id, CALLBACK_SHARED_KEY, sealed).await?;
+            self.access.put_callback_shared_key(id, key.reveal()).await?;
         }
         self.apply_softphones(tenant).await
     }

@@ -9,6 +9,9 @@ use crate::callbacks::CallbackId;
 /// only a delivery whose worker has died is offered twice.
 pub const OFFER_MS: i64 = 60_000;
 
+/// Not offered yet.
+const HELD: i64 = i64::MAX;
+
 /// Offered deliveries, with the ms since 1970 at which each may be offered again.
 #[derive(Debug, Default)]
 pub(crate) struct Offered {
@@ -38,7 +41,7 @@ impl Offered {
         now_ms: i64,
         limit: usize,
     ) -> Vec<T> {
-        self.until.retain(|_, until| *until > now_ms);
+        self.expire(now_ms);
         let mut free = Vec::new();
         for callback in due {
             if free.len() == limit {
@@ -53,12 +56,33 @@ impl Offered {
         free
     }
 
+    /// Lets go of what was offered too long ago; whether there was any.
+    pub(crate) fn expire(&mut self, now_ms: i64) -> bool {
+        let before = self.until.len();
+        self.until.retain(|_, until| *until > now_ms);
+        self.until.len() < before
+    }
+
+    /// Keeps one that is going to be offered from others; false where it has somebody.
+    pub(crate) fn hold(&mut self, id: CallbackId) -> bool {
+        let vacant = !self.until.contains_key(&id);
+        if vacant {
+            self.until.insert(id, HELD);
+        }
+        vacant
+    }
+
+    /// What was held is offered.
+    pub(crate) fn give(&mut self, id: CallbackId, now_ms: i64) {
+        self.until.insert(id, now_ms + OFFER_MS);
+    }
+
     pub(crate) fn withdraw(&mut self, id: CallbackId) {
         self.until.remove(&id);
     }
 
     /// When the first offer ends.
     pub(crate) fn next_ms(&self) -> Option<i64> {
-        self.until.values().min().copied()
+        self.until.values().min().copied().filter(|until| *until < HELD)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use engine::events::Event;
 use engine::vocabulary::{Serial, TenantId};
 
-use super::offered::{self, Offered};
+use super::known::{self, Known};
 use super::{
     CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackState, CallbackStatus,
 };
@@ -56,19 +56,18 @@ pub(crate) static INSERT: MultiRow = MultiRow::new(
        VALUES {rows}"],
     7,
 );
-/// Each attempt changes two rows; fewer means that its callback does not exist.
 static INSERT_ATTEMPT: MultiRow = MultiRow::new(
-    &[
-        "INSERT INTO callback_attempts (tenant, position, number, at_ms, duration_ms, request, \
-             result, next)
-         SELECT column1, column2, column3, column4, column5, column6, column7, column8
-         FROM (VALUES {rows}) AS new",
-        "UPDATE callbacks SET attempts = new.column3, state = new.column9,
-             next_try_ms = new.column10
-         FROM (VALUES {rows}) AS new
-         WHERE callbacks.tenant = new.column1 AND callbacks.position = new.column2",
-    ],
-    10,
+    &["INSERT INTO callback_attempts (tenant, position, number, at_ms, duration_ms, request, \
+       result, next) VALUES {rows}"],
+    8,
+);
+/// Each attempt advances its callback; fewer rows mean that there is none.
+static ADVANCE: MultiRow = MultiRow::new(
+    &["UPDATE callbacks SET attempts = new.column3, state = new.column4,
+           next_try_ms = new.column5
+       FROM (VALUES {rows}) AS new
+       WHERE callbacks.tenant = new.column1 AND callbacks.position = new.column2"],
+    5,
 );
 
 const COLUMNS: &str = "tenant, position, serial, url, state, attempts, next_try_ms";
@@ -98,11 +97,6 @@ struct AttemptRow(CallbackAttempt);
 impl Bind for AttemptRow {
     fn bind(self, to: &mut Values) {
         let attempt = self.0;
-        let (state, next_try_ms) = match attempt.next {
-            CallbackNext::Delivered => (DELIVERED, attempt.at_ms),
-            CallbackNext::RetryAt(at_ms) => (PENDING, at_ms),
-            CallbackNext::Dead => (DEAD, attempt.at_ms),
-        };
         to.push(attempt.id.tenant.0)
             .push(attempt.id.position)
             .push(attempt.number)
@@ -110,9 +104,36 @@ impl Bind for AttemptRow {
             .push(attempt.duration_ms)
             .push(attempt.request)
             .push(rows::json(&attempt.result))
-            .push(rows::json(&attempt.next))
-            .push(state)
-            .push(next_try_ms);
+            .push(rows::json(&attempt.next));
+    }
+}
+
+/// What an attempt changes of its callback.
+struct Advance {
+    id: CallbackId,
+    number: u32,
+    state: i64,
+    next_try_ms: i64,
+}
+
+impl Advance {
+    fn new(attempt: &CallbackAttempt) -> Advance {
+        let (state, next_try_ms) = match attempt.next {
+            CallbackNext::Delivered => (DELIVERED, attempt.at_ms),
+            CallbackNext::RetryAt(at_ms) => (PENDING, at_ms),
+            CallbackNext::Dead => (DEAD, attempt.at_ms),
+        };
+        Advance { id: attempt.id, number: attempt.number, state, next_try_ms }
+    }
+}
+
+impl Bind for Advance {
+    fn bind(self, to: &mut Values) {
+        to.push(self.id.tenant.0)
+            .push(self.id.position)
+            .push(self.number)
+            .push(self.state)
+            .push(self.next_try_ms);
     }
 }
 
@@ -121,9 +142,10 @@ pub(crate) async fn insert_attempts(
     connection: &mut Connection<'_>,
     attempts: Vec<CallbackAttempt>,
 ) -> Result<(), ApplyError> {
-    let expected = 2 * attempts.len() as u64;
-    let attempts = attempts.into_iter().map(AttemptRow).collect::<Vec<_>>();
-    if INSERT_ATTEMPT.execute(connection, attempts).await? == expected {
+    let advances = attempts.iter().map(Advance::new).collect::<Vec<_>>();
+    let expected = advances.len() as u64;
+    INSERT_ATTEMPT.execute(connection, attempts.into_iter().map(AttemptRow)).await?;
+    if ADVANCE.execute(connection, advances).await? == expected {
         Ok(())
     } else {
         Err(ApplyError::Conflict("an attempt of a callback that does not exist".to_owned()))
@@ -141,29 +163,35 @@ pub(crate) async fn replay(
     Ok(replay.bind(id.tenant.0).bind(id.position).bind(now_ms).execute(connection).await?)
 }
 
-pub(super) async fn due(
+/// Makes the first rows that are due known, unless they are, and when the next one is due.
+pub(super) async fn look(
     connection: &mut Connection<'_>,
-    offered: &Mutex<Offered>,
+    known: &Mutex<Known>,
     now_ms: i64,
-    limit: usize,
-) -> Result<Vec<CallbackDue>, StoreError> {
-    let reach = offered::lock(offered).len() + limit;
-    let due = Statement::new(
-        "SELECT tenant, position FROM callbacks WHERE state = 0 AND next_try_ms <= $1
-         ORDER BY next_try_ms, tenant, position LIMIT $2",
+    reach: usize,
+) -> Result<(), StoreError> {
+    let first = Statement::new(
+        "SELECT next_try_ms, tenant, position FROM callbacks WHERE state = 0
+         ORDER BY next_try_ms, tenant, position LIMIT $1",
     );
-    let due = due.bind(now_ms).bind(reach as i64).fetch_all(connection).await?;
-    let due = due.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-    let free = offered::lock(offered).offer(due, |id| *id, now_ms, limit);
-    let mut callbacks = Vec::with_capacity(free.len());
-    for id in free {
-        match one_due(connection, id, now_ms).await? {
-            Some(due) => callbacks.push(due),
-            // Its attempt was stored after the list was read.
-            None => offered::lock(offered).withdraw(id),
+    let rows = first.bind(reach as i64 + 1).fetch_all(connection).await?;
+    let mut next_ms = None;
+    for (n, row) in rows.iter().enumerate() {
+        let (id, due_ms) = (place(row)?, row.get::<i64>("next_try_ms")?);
+        if known::lock(known).holds(id) {
+            continue;
+        }
+        if due_ms > now_ms || n == reach {
+            next_ms = Some(due_ms);
+            break;
+        }
+        // `None`: its attempt was stored after the list was read.
+        if let Some(due) = one_due(connection, id, now_ms).await? {
+            known::lock(known).found(due_ms, due);
         }
     }
-    Ok(callbacks)
+    known::lock(known).end_look(now_ms, next_ms);
+    Ok(())
 }
 
 async fn one_due(
@@ -188,27 +216,6 @@ async fn one_due(
         Ok(CallbackDue { id, url: row.get("url")?, attempt_number, event })
     })
     .transpose()
-}
-
-pub(super) async fn next_ms(
-    connection: &mut Connection<'_>,
-    offered: &Mutex<Offered>,
-) -> Result<Option<i64>, StoreError> {
-    let reach = offered::lock(offered).len() + 1;
-    let first = Statement::new(
-        "SELECT next_try_ms, tenant, position FROM callbacks WHERE state = 0
-         ORDER BY next_try_ms, tenant, position LIMIT $1",
-    );
-    let mut first_ms = None;
-    let rows = first.bind(reach as i64).fetch_all(connection).await?;
-    let offered = offered::lock(offered);
-    for row in &rows {
-        if !offered.holds(place(row)?) {
-            first_ms = Some(row.get::<i64>("next_try_ms")?);
-            break;
-        }
-    }
-    Ok(first_ms.into_iter().chain(offered.next_ms()).min())
 }
 
 pub(super) async fn of(

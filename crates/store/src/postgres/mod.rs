@@ -7,15 +7,14 @@
 mod address;
 mod session;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
 pub use self::address::PostgresUrl;
 use self::session::Session;
-use crate::callbacks::Offered;
 use crate::error::StoreError;
 use crate::sql::Loan;
 use crate::writer::Writer;
@@ -38,7 +37,6 @@ const LOCK_MS: &str = "5000";
 pub struct Postgres {
     readers: PgPool,
     writer: Writer,
-    offered: Mutex<Offered>,
     away: Arc<AtomicBool>,
 }
 
@@ -57,15 +55,11 @@ impl Postgres {
         session.followed_by(readers.clone());
         let (writer, inbox) = Writer::channel();
         inbox.serve(session, positions);
-        Ok(Postgres { readers, writer, offered: Mutex::default(), away })
+        Ok(Postgres { readers, writer, away })
     }
 
     pub(crate) fn writer(&self) -> &Writer {
         &self.writer
-    }
-
-    pub(crate) fn offered(&self) -> &Mutex<Offered> {
-        &self.offered
     }
 
     pub(crate) fn is_away(&self) -> bool {

@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{sleep, timeout};
 
 use super::{OUTAGE_LIMIT, PostgresUrl};
-use crate::error::{ApplyError, StoreError};
+use crate::error::{ApplyError, DatabaseError, StoreError};
 use crate::events::Positions;
 use crate::sql::{Connection, Statement, schema};
 use crate::writer::{Disk, Fate};
@@ -60,7 +60,10 @@ impl Session {
         let number = unix_micros();
         let name = format!("offhook writer {}-{number}", std::process::id());
         let servers: Vec<_> = url.servers().map(|to| to.application_name(&name)).collect();
-        let unreachable = |source| StoreError::Unreachable { database: url.database(), source };
+        let unreachable = |source: sqlx::Error| StoreError::Unreachable {
+            database: url.database(),
+            source: source.into(),
+        };
         let (server, mut connection) = connect_to_any(&servers).await.map_err(unreachable)?;
         let since = Instant::now();
         while !is_locked(&mut connection).await? {
@@ -89,7 +92,7 @@ impl Session {
     }
 
     /// A session in place of one that is of no use any more, on this server, and what the old one committed.
-    async fn take_over(&mut self, server: usize) -> Result<Fate, sqlx::Error> {
+    async fn take_over(&mut self, server: usize) -> Result<Fate, DatabaseError> {
         let mut connection = connect(&self.servers[server]).await?;
         if !is_locked(&mut connection).await? {
             // The server may not know yet that the old one is gone.
@@ -99,7 +102,8 @@ impl Session {
             );
             let name = self.servers[server].get_application_name();
             end.bind(name).execute(&mut Connection::Postgres(&mut connection)).await?;
-            return Err(sqlx::Error::Protocol("the session before still lives".to_owned()));
+            let why = "the session before still lives".to_owned();
+            return Err(sqlx::Error::Protocol(why).into());
         }
         let number = Statement::new("SELECT number AS value FROM last_commit")
             .fetch_integer(&mut Connection::Postgres(&mut connection))
@@ -109,7 +113,7 @@ impl Session {
             // A standby that was not synchronous, or a primary of long ago.
             Some(number) if self.confirmed.is_some_and(|confirmed| number < confirmed) => {
                 let why = "the server lacks what was confirmed before".to_owned();
-                return Err(sqlx::Error::Protocol(why));
+                return Err(sqlx::Error::Protocol(why).into());
             }
             Some(_) | None => Fate::NotCommitted,
         };
@@ -217,7 +221,7 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error
     }
 }
 
-async fn is_locked(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn is_locked(connection: &mut PgConnection) -> Result<bool, DatabaseError> {
     let locked = Statement::new(LOCK).fetch_integer(&mut Connection::Postgres(connection)).await?;
     Ok(locked == Some(1))
 }
@@ -241,7 +245,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
 }
 
 /// A promise to a caller is worth what the server's disk is worth.
-async fn warn_of_a_server_that_forgets(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+async fn warn_of_a_server_that_forgets(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     let on = Statement::new(
         "SELECT count(*) AS value FROM pg_settings
          WHERE name IN ('fsync', 'full_page_writes') AND setting = 'on'",

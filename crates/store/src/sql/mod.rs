@@ -5,15 +5,17 @@
 
 pub(crate) mod multi_row;
 pub(crate) mod schema;
+pub(crate) mod sqlite;
 
 use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Decode, Encode, Row as _, SqlSafeStr as _, SqlStr, Type};
+use sqlx::{Arguments as _, AssertSqlSafe, Decode, Row as _, SqlSafeStr as _, SqlStr, Type};
 
-use crate::error::StoreError;
+use self::sqlite::{FromCell, SqliteConnection, SqliteRow};
+use crate::error::{DatabaseError, StoreError};
+use crate::sqlite::ReaderLoan;
 
 /// Where a statement goes.
 pub(crate) enum Connection<'a> {
@@ -23,14 +25,14 @@ pub(crate) enum Connection<'a> {
 
 /// A connection that reads, on loan.
 pub(crate) enum Loan {
-    Sqlite(PoolConnection<Sqlite>),
+    Sqlite(ReaderLoan),
     Postgres(PoolConnection<Postgres>),
 }
 
 impl Loan {
     pub(crate) fn connection(&mut self) -> Connection<'_> {
         match self {
-            Loan::Sqlite(connection) => Connection::Sqlite(connection),
+            Loan::Sqlite(loan) => Connection::Sqlite(loan.connection()),
             Loan::Postgres(connection) => Connection::Postgres(connection),
         }
     }
@@ -80,29 +82,28 @@ impl Statement {
         self
     }
 
-    /// How many rows it changed. On SQLite the text may hold several statements.
-    pub(crate) async fn execute(self, on: &mut Connection<'_>) -> Result<u64, sqlx::Error> {
+    /// How many rows it changed.
+    pub(crate) async fn execute(self, on: &mut Connection<'_>) -> Result<u64, DatabaseError> {
         Ok(match on {
-            Connection::Sqlite(connection) => {
-                let query = sqlx::query_with(self.text, arguments::<SqliteArguments>(self.values));
-                query.execute(&mut **connection).await?.rows_affected()
-            }
+            Connection::Sqlite(connection) => connection.execute(self.text, self.values).await?,
             Connection::Postgres(connection) => {
-                let query = sqlx::query_with(self.text, arguments::<PgArguments>(self.values));
+                let query = sqlx::query_with(self.text, arguments(self.values));
                 query.execute(&mut **connection).await?.rows_affected()
             }
         })
     }
 
-    pub(crate) async fn fetch_all(self, on: &mut Connection<'_>) -> Result<Vec<Row>, sqlx::Error> {
+    pub(crate) async fn fetch_all(
+        self,
+        on: &mut Connection<'_>,
+    ) -> Result<Vec<Row>, DatabaseError> {
         Ok(match on {
             Connection::Sqlite(connection) => {
-                let query = sqlx::query_with(self.text, arguments::<SqliteArguments>(self.values));
-                let rows = query.fetch_all(&mut **connection).await?;
+                let rows = connection.fetch(self.text, self.values, usize::MAX).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
             Connection::Postgres(connection) => {
-                let query = sqlx::query_with(self.text, arguments::<PgArguments>(self.values));
+                let query = sqlx::query_with(self.text, arguments(self.values));
                 let rows = query.fetch_all(&mut **connection).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
@@ -112,14 +113,13 @@ impl Statement {
     pub(crate) async fn fetch_optional(
         self,
         on: &mut Connection<'_>,
-    ) -> Result<Option<Row>, sqlx::Error> {
+    ) -> Result<Option<Row>, DatabaseError> {
         Ok(match on {
             Connection::Sqlite(connection) => {
-                let query = sqlx::query_with(self.text, arguments::<SqliteArguments>(self.values));
-                query.fetch_optional(&mut **connection).await?.map(Row::Sqlite)
+                connection.fetch(self.text, self.values, 1).await?.pop().map(Row::Sqlite)
             }
             Connection::Postgres(connection) => {
-                let query = sqlx::query_with(self.text, arguments::<PgArguments>(self.values));
+                let query = sqlx::query_with(self.text, arguments(self.values));
                 query.fetch_optional(&mut **connection).await?.map(Row::Postgres)
             }
         })
@@ -129,8 +129,8 @@ impl Statement {
     pub(crate) async fn fetch_integer(
         self,
         on: &mut Connection<'_>,
-    ) -> Result<Option<i64>, sqlx::Error> {
-        let row = self.fetch_optional(on).await?.ok_or(sqlx::Error::RowNotFound)?;
+    ) -> Result<Option<i64>, DatabaseError> {
+        let row = self.fetch_optional(on).await?.ok_or(DatabaseError::NoRow)?;
         row.get("value")
     }
 }
@@ -143,14 +143,14 @@ pub(crate) enum Row {
 
 impl Row {
     /// `i64`, text, bytes, or an `Option` of them.
-    pub(crate) fn get<'r, T>(&'r self, column: &str) -> Result<T, sqlx::Error>
+    pub(crate) fn get<'r, T>(&'r self, column: &str) -> Result<T, DatabaseError>
     where
-        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+        T: FromCell<'r> + Decode<'r, Postgres> + Type<Postgres>,
     {
-        match self {
-            Row::Sqlite(row) => row.try_get(column),
-            Row::Postgres(row) => row.try_get(column),
-        }
+        Ok(match self {
+            Row::Sqlite(row) => row.get(column)?,
+            Row::Postgres(row) => row.try_get(column)?,
+        })
     }
 
     /// An integer that was narrower when it was written.
@@ -164,23 +164,18 @@ impl Row {
     }
 
     /// One of our numbers of 64 bits without a sign, which are stored as they are.
-    pub(crate) fn unsigned(&self, column: &str) -> Result<u64, sqlx::Error> {
+    pub(crate) fn unsigned(&self, column: &str) -> Result<u64, DatabaseError> {
         Ok(self.get::<i64>(column)? as u64)
     }
 
-    pub(crate) fn flag(&self, column: &str) -> Result<bool, sqlx::Error> {
+    pub(crate) fn flag(&self, column: &str) -> Result<bool, DatabaseError> {
         Ok(self.get::<i64>(column)? != 0)
     }
 }
 
-/// As either database takes them.
-fn arguments<A: Arguments>(values: Vec<Value>) -> A
-where
-    for<'q> Option<i64>: Encode<'q, A::Database> + Type<A::Database>,
-    for<'q> Option<String>: Encode<'q, A::Database> + Type<A::Database>,
-    for<'q> Vec<u8>: Encode<'q, A::Database> + Type<A::Database>,
-{
-    let mut arguments = A::default();
+/// As PostgreSQL takes them.
+fn arguments(values: Vec<Value>) -> PgArguments {
+    let mut arguments = PgArguments::default();
     arguments.reserve(values.len(), 0);
     for value in values {
         let added = match value {

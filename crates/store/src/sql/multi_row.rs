@@ -1,26 +1,26 @@
-//! Each statement crosses to the database (a thread, a socket) and back, which costs more than a
-//! row does. Rows therefore travel in chunks of a power of two, so that few texts serve every group.
+//! Rows of one table, written together.
+//!
+//! To PostgreSQL each statement crosses a socket and back, which costs more than a row does. Rows
+//! therefore travel in chunks of a power of two, so that few texts serve every group. SQLite runs in
+//! the writer's own thread: there one short text is stepped for each row.
 
 use std::sync::{Arc, OnceLock};
 
 use super::{Connection, Statement, Value};
+use crate::error::DatabaseError;
 
-/// Chunks of 1, 2, 4 … 128 rows: 128 rows of 10 columns stay far below the 32,766 parameters of
-/// SQLite and the 65,535 of PostgreSQL.
+/// Chunks of 1, 2, 4 … 128 rows: 128 rows of 10 columns stay far below the 65,535 parameters of
+/// PostgreSQL.
 const SIZES: usize = 8;
 
 /// Statements over one list of rows, which stands where each of them says `{rows}`.
 pub(crate) struct MultiRow {
     templates: &'static [&'static str],
     columns: usize,
-    texts: [OnceLock<Texts>; SIZES],
-}
-
-struct Texts {
-    /// SQLite takes several statements at a time.
-    together: Arc<str>,
-    /// PostgreSQL prepares one at a time.
-    apart: Vec<Arc<str>>,
+    /// SQLite's, of one row.
+    one: OnceLock<Arc<[String]>>,
+    /// PostgreSQL's, by the number of rows.
+    chunks: [OnceLock<Vec<Arc<str>>>; SIZES],
 }
 
 /// A row's values, in the order of the statement's columns.
@@ -39,7 +39,8 @@ impl Values {
 
 impl MultiRow {
     pub(crate) const fn new(templates: &'static [&'static str], columns: usize) -> Self {
-        MultiRow { templates, columns, texts: [const { OnceLock::new() }; SIZES] }
+        let one = OnceLock::new();
+        MultiRow { templates, columns, one, chunks: [const { OnceLock::new() }; SIZES] }
     }
 
     /// Runs the statements for all rows; says how many rows of their tables changed.
@@ -47,11 +48,14 @@ impl MultiRow {
         &self,
         connection: &mut Connection<'_>,
         rows: impl IntoIterator<Item = R, IntoIter: ExactSizeIterator>,
-    ) -> Result<u64, sqlx::Error> {
+    ) -> Result<u64, DatabaseError> {
         let mut changed = 0;
         let mut rows = rows.into_iter();
         while rows.len() > 0 {
-            let size = (rows.len().ilog2() as usize).min(SIZES - 1);
+            let size = match connection {
+                Connection::Sqlite(_) => 0,
+                Connection::Postgres(_) => (rows.len().ilog2() as usize).min(SIZES - 1),
+            };
             let mut values = Values(Vec::with_capacity((1 << size) * self.columns));
             for row in rows.by_ref().take(1 << size) {
                 row.bind(&mut values);
@@ -66,36 +70,30 @@ impl MultiRow {
         connection: &mut Connection<'_>,
         size: usize,
         values: Vec<Value>,
-    ) -> Result<u64, sqlx::Error> {
-        let texts = self.texts(size);
-        let Connection::Postgres(_) = connection else {
-            let all = Statement::assembled(Arc::clone(&texts.together), values);
-            return all.execute(connection).await;
-        };
+    ) -> Result<u64, DatabaseError> {
+        if let Connection::Sqlite(sqlite) = connection {
+            let one = self.one.get_or_init(|| self.texts("?", 0).collect());
+            return sqlite.execute_all(Arc::clone(one), values).await;
+        }
         let mut changed = 0;
-        for text in &texts.apart {
+        let texts =
+            self.chunks[size].get_or_init(|| self.texts("$", size).map(Arc::from).collect());
+        for text in texts {
+            // Safe as SQL: made of constants and placeholders only.
             let one = Statement::assembled(Arc::clone(text), values.clone());
             changed += one.execute(connection).await?;
         }
         Ok(changed)
     }
 
-    /// Safe as SQL: made of constants and placeholders only.
-    fn texts(&self, size: usize) -> &Texts {
-        self.texts[size].get_or_init(|| {
-            // Numbered, so that each of the statements gets the same rows.
-            let row = |n: usize| {
-                let first = n * self.columns + 1;
-                let values = (first..first + self.columns).map(|value| format!("${value}"));
-                format!("({})", values.collect::<Vec<_>>().join(","))
-            };
-            let rows = (0..1 << size).map(row).collect::<Vec<_>>().join(",");
-            let apart: Vec<Arc<str>> = self
-                .templates
-                .iter()
-                .map(|template| template.replace("{rows}", &rows).into())
-                .collect();
-            Texts { together: apart.join(";\n").into(), apart }
-        })
+    /// Of so many rows, as a power of two. Numbered, so that each of the statements gets the same.
+    fn texts(&self, sign: &str, size: usize) -> impl Iterator<Item = String> {
+        let row = |n: usize| {
+            let first = n * self.columns + 1;
+            let values = (first..first + self.columns).map(|value| format!("{sign}{value}"));
+            format!("({})", values.collect::<Vec<_>>().join(","))
+        };
+        let rows = (0..1 << size).map(row).collect::<Vec<_>>().join(",");
+        self.templates.iter().map(move |template| template.replace("{rows}", &rows))
     }
 }

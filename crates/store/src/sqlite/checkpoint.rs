@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use sqlx::Connection as _;
-use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::counters::Counters;
+use crate::error::DatabaseError;
+use crate::sql::sqlite::SqliteConnection;
+use crate::sql::{Connection, Statement};
 use crate::writer::{Command, Stopped};
 
 /// Weight of the work after which the log is moved, and what each commit adds by itself.
@@ -92,11 +93,11 @@ impl Checkpointer {
             }
         }
         // The writer closes last and repairs or reports; an error here tells nothing more.
-        self.connection.close().await.ok();
+        self.connection.close().ok();
     }
 
     /// Moves the log while commits come, until they stay away and it is truncated.
-    async fn until_pause(&mut self) -> Result<(), sqlx::Error> {
+    async fn until_pause(&mut self) -> Result<(), DatabaseError> {
         let mut seen = 0;
         loop {
             if self.log.0.closed.load(Relaxed) || self.stopped.get().is_some() {
@@ -119,7 +120,7 @@ impl Checkpointer {
         }
     }
 
-    async fn step(&mut self) -> Result<(), sqlx::Error> {
+    async fn step(&mut self) -> Result<(), DatabaseError> {
         self.log.0.weight.store(1, Relaxed);
         let moved = passive(&mut self.connection).await?;
         self.counters.count_checkpoint();
@@ -137,7 +138,7 @@ impl Checkpointer {
     }
 
     /// False where a reader or the writer was in the way.
-    async fn truncate(&mut self) -> Result<bool, sqlx::Error> {
+    async fn truncate(&mut self) -> Result<bool, DatabaseError> {
         let moved = checkpoint(&mut self.connection, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
         self.counters.count_checkpoint();
         Ok(!moved.busy)
@@ -151,15 +152,15 @@ pub(super) struct Moved {
 }
 
 /// Moves what no reader needs any more, without waiting for anybody.
-pub(super) async fn passive(connection: &mut SqliteConnection) -> Result<Moved, sqlx::Error> {
+pub(super) async fn passive(connection: &mut SqliteConnection) -> Result<Moved, DatabaseError> {
     checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").await
 }
 
 async fn checkpoint(
     connection: &mut SqliteConnection,
     pragma: &'static str,
-) -> Result<Moved, sqlx::Error> {
-    let (busy, log_pages, _moved): (i64, i64, i64) =
-        sqlx::query_as(pragma).fetch_one(connection).await?;
-    Ok(Moved { busy: busy != 0, log_pages })
+) -> Result<Moved, DatabaseError> {
+    let row = Statement::new(pragma).fetch_optional(&mut Connection::Sqlite(connection)).await?;
+    let row = row.ok_or(DatabaseError::NoRow)?;
+    Ok(Moved { busy: row.flag("busy")?, log_pages: row.get("log")? })
 }

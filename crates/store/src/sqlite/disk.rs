@@ -6,12 +6,11 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use sqlx::Connection as _;
-use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinHandle;
 
 use super::checkpoint::{self, Log};
-use crate::error::ApplyError;
+use crate::error::{ApplyError, DatabaseError};
+use crate::sql::sqlite::SqliteConnection;
 use crate::sql::{Connection, Statement};
 use crate::writer::{Disk, Fate};
 
@@ -74,7 +73,7 @@ impl Disk for SqliteDisk {
             // start reads the log.
             std::mem::forget((self.connection, self.lock));
         } else {
-            if let Err(error) = self.connection.close().await {
+            if let Err(error) = self.connection.close() {
                 tracing::warn!(%error, "the database was not closed cleanly; the next start repairs it");
             }
             drop(self.lock);
@@ -83,13 +82,13 @@ impl Disk for SqliteDisk {
 }
 
 impl SqliteDisk {
-    async fn execute(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+    async fn execute(&mut self, statement: &'static str) -> Result<(), DatabaseError> {
         Statement::new(statement).execute(&mut self.connection()).await.map(drop)
     }
 }
 
-/// SQLITE_BUSY, in its plain form and its extended ones (the low byte is the code).
-fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+/// SQLITE_BUSY, in its plain form and its extended ones.
+fn is_busy(error: &DatabaseError) -> bool {
+    let DatabaseError::Sqlite(error) = error else { return false };
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }

@@ -12,10 +12,10 @@ const ORDER: &str = r#"{"route":"carrier","called":"8899","caller_present":"9559
     "play_times":1}}"#;
 
 /// As the first version wrote a call that rings and one that is over.
-async fn first_version(file: &Path) {
-    let mut connection = options(file).connect().await.unwrap();
+fn first_version(file: &Path) {
+    let connection = connect(file).unwrap();
     for step in schema::MIGRATIONS[0] {
-        connection.execute(*step).await.unwrap();
+        connection.execute_batch(step).unwrap();
     }
     let cdr = format!(
         r#"{{"intent":{{"serial":8,"tenant":1,"created_ms":1,"queue_deadline_ms":2,"order":{ORDER}}},
@@ -41,15 +41,15 @@ async fn first_version(file: &Path) {
         "INSERT INTO event_positions VALUES (1, 1, 1)".to_owned(),
         "PRAGMA user_version = 1".to_owned(),
     ] {
-        connection.execute(AssertSqlSafe(statement)).await.unwrap();
+        connection.execute_batch(&statement).unwrap();
     }
-    connection.close().await.unwrap();
+    connection.close().unwrap();
 }
 
 #[tokio::test]
 async fn what_the_first_version_wrote_is_read_by_this_one() {
     let directory = tempfile::tempdir().unwrap();
-    first_version(&directory.path().join("offhook.db")).await;
+    first_version(&directory.path().join("offhook.db"));
     let config = StoreConfig::Sqlite { directory: directory.path().to_owned() };
     let store = Store::open(config).await.unwrap();
 

@@ -3,12 +3,13 @@
 mod group;
 mod run;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{Batch, Submitted};
+use crate::callbacks::Known;
 use crate::counters::Counters;
 use crate::error::{ApplyError, CommitError, StoreError};
 use crate::events::Positions;
@@ -79,21 +80,34 @@ pub(crate) struct Writer {
     commands: mpsc::Sender<Command>,
     stopped: Stopped,
     counters: Arc<Counters>,
+    known: Arc<Mutex<Known>>,
 }
 
 /// The end of the queue that the writer itself has.
 pub(crate) struct Inbox {
     queue: mpsc::Receiver<Command>,
+    said: Said,
+}
+
+/// What the writer says of itself while it works.
+pub(crate) struct Said {
     stopped: Stopped,
     counters: Arc<Counters>,
+    /// The callbacks that it committed.
+    known: Arc<Mutex<Known>>,
 }
 
 impl Writer {
     pub(crate) fn channel() -> (Writer, Inbox) {
         let (commands, queue) = mpsc::channel(QUEUE_LIMIT);
         let (stopped, counters) = (Stopped::default(), Arc::<Counters>::default());
-        let inbox = Inbox { queue, stopped: Arc::clone(&stopped), counters: Arc::clone(&counters) };
-        (Writer { commands, stopped, counters }, inbox)
+        let known = Arc::<Mutex<Known>>::default();
+        let said = Said {
+            stopped: Arc::clone(&stopped),
+            counters: Arc::clone(&counters),
+            known: Arc::clone(&known),
+        };
+        (Writer { commands, stopped, counters, known }, Inbox { queue, said })
     }
 
     pub(crate) fn commands(&self) -> mpsc::WeakSender<Command> {
@@ -106,6 +120,11 @@ impl Writer {
 
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Callbacks that need not be read.
+    pub(crate) fn known(&self) -> &Mutex<Known> {
+        &self.known
     }
 
     pub(crate) fn submit(&self, batch: Batch) -> Submitted {
@@ -158,6 +177,22 @@ impl Writer {
 impl Inbox {
     /// Starts the writer on a database whose event logs end at `positions`.
     pub(crate) fn serve(self, disk: impl Disk, positions: Positions) {
-        tokio::spawn(run::Run::new(disk, positions, self.stopped, self.counters).serve(self.queue));
+        tokio::spawn(run::Run::new(disk, positions, self.said).serve(self.queue));
+    }
+
+    /// The same on a thread that is its own, where statements may block.
+    pub(crate) fn serve_on_a_thread(
+        self,
+        disk: impl Disk,
+        positions: Positions,
+    ) -> Result<(), StoreError> {
+        let start = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            let run = run::Run::new(disk, positions, self.said);
+            let serve = move || runtime.block_on(run.serve(self.queue));
+            std::thread::Builder::new().name("store-writer".into()).spawn(serve)
+        };
+        // It ends with the queue; nobody joins it.
+        start().map(drop).map_err(|source| StoreError::Thread { source })
     }
 }

@@ -3,14 +3,13 @@
 //! What a transaction's end was is always known before anything is answered: where the database
 //! cannot say (a failed fsync; see [`Disk::resolve`]), the store stops.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Command, Disk, Fate, Stopped, group};
-use crate::counters::Counters;
+use super::{Command, Disk, Fate, Said, group};
+use crate::callbacks::known;
 use crate::crash_points;
 use crate::error::{ApplyError, CommitError};
 use crate::events::Positions;
@@ -25,8 +24,7 @@ const SPACING: Duration = Duration::from_millis(4);
 pub(super) struct Run<D> {
     disk: D,
     positions: Positions,
-    stopped: Stopped,
-    counters: Arc<Counters>,
+    said: Said,
 }
 
 /// What a group left behind it.
@@ -45,13 +43,8 @@ struct Item {
 }
 
 impl<D: Disk> Run<D> {
-    pub(super) fn new(
-        disk: D,
-        positions: Positions,
-        stopped: Stopped,
-        counters: Arc<Counters>,
-    ) -> Self {
-        Run { disk, positions, stopped, counters }
+    pub(super) fn new(disk: D, positions: Positions, said: Said) -> Self {
+        Run { disk, positions, said }
     }
 
     /// Until [`Command::Close`] comes or nobody is left who could ask.
@@ -74,7 +67,7 @@ impl<D: Disk> Run<D> {
                 }
             }
         }
-        let failed = self.stopped.set("it was closed".into()).is_err();
+        let failed = self.said.stopped.set("it was closed".into()).is_err();
         queue.close();
         while let Ok(command) = queue.try_recv() {
             self.turn_away(command);
@@ -92,7 +85,7 @@ impl<D: Disk> Run<D> {
         }
         let since = std::time::Instant::now();
         loop {
-            if let Some(why) = self.stopped.get() {
+            if let Some(why) = self.said.stopped.get() {
                 return self.stop(items, why.clone());
             }
             // Empty until only the COMMIT is left to do.
@@ -177,7 +170,7 @@ impl<D: Disk> Run<D> {
 
     fn committed(&mut self) {
         self.positions.commit();
-        self.counters.count_commit();
+        self.said.counters.count_commit();
     }
 
     /// For statements in which nothing can be contradicted.
@@ -188,8 +181,9 @@ impl<D: Disk> Run<D> {
 
     fn answer(&self, items: Vec<Item>, outcomes: Outcomes) {
         for (item, outcome) in items.into_iter().zip(outcomes) {
-            if let (Work::Submit(batch), Ok(_)) = (&item.work, &outcome) {
-                self.counters.count_batch(batch);
+            if let (Work::Submit(batch), Ok(Outcome::Committed(done))) = (item.work, &outcome) {
+                self.said.counters.count_batch(&batch);
+                known::lock(&self.said.known).committed(batch.writes, &done.positions);
             }
             // Whoever asked may have gone; the work is done all the same.
             item.reply.send(outcome).ok();
@@ -197,8 +191,8 @@ impl<D: Disk> Run<D> {
     }
 
     fn stop(&self, items: Vec<Item>, why: String) {
-        if self.stopped.set(why).is_ok() {
-            let why = self.stopped.get().map_or("", String::as_str);
+        if self.said.stopped.set(why).is_ok() {
+            let why = self.said.stopped.get().map_or("", String::as_str);
             tracing::error!(why, "a commit failed: nothing is accepted any more");
         }
         refuse(items, &self.stop_error());
@@ -214,12 +208,12 @@ impl<D: Disk> Run<D> {
     }
 
     fn stop_error(&self) -> CommitError {
-        let why = self.stopped.get().cloned().unwrap_or_else(|| "its writer is gone".into());
+        let why = self.said.stopped.get().cloned().unwrap_or_else(|| "its writer is gone".into());
         CommitError::Stopped { why }
     }
 
     async fn tidy(&mut self, done: oneshot::Sender<()>) {
-        if self.stopped.get().is_some() {
+        if self.said.stopped.get().is_some() {
             return;
         }
         if let Err(why) = self.disk.tidy().await {

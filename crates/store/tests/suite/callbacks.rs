@@ -1,5 +1,6 @@
 //! Callbacks: due, offered once at a time, retried, delivered or given up, replayed.
 
+use engine::events::{Event, EventKind};
 use engine::vocabulary::Serial;
 use store::{
     CallbackAttempt, CallbackDue, CallbackId, CallbackNext, CallbackResult, CallbackStatus,
@@ -18,6 +19,8 @@ on_every_store!(
     given_up_and_replayed,
     one_that_is_being_made_takes_no_place,
     an_offer_ends_with_its_worker,
+    more_than_memory_keeps_are_given_once_each,
+    the_longest_overdue_comes_first_whether_it_is_new_or_not,
     a_restart_offers_again,
     an_attempt_is_stored_once,
     what_is_kept_of_an_attempt_is_bounded,
@@ -104,6 +107,44 @@ async fn an_offer_ends_with_its_worker(fixture: Fixture) {
     assert_eq!(store.next_callback_ms().await.unwrap(), Some(DUE + OFFER_MS));
     assert_eq!(due_ids(store, DUE + OFFER_MS - 1).await, []);
     assert_eq!(due_ids(store, DUE + OFFER_MS).await.len(), 1);
+}
+
+/// Past 1,024 new ones the rest is read from the database.
+async fn more_than_memory_keeps_are_given_once_each(fixture: Fixture) {
+    const CALLS: u64 = 1_200;
+    let store = &fixture.store;
+    let calls: Vec<_> = (1..=CALLS).map(|serial| store.submit(whole_call(serial))).collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    let mut given = Vec::new();
+    loop {
+        let due = due_ids(store, DUE).await;
+        if due.is_empty() {
+            break;
+        }
+        given.extend(due.iter().map(|id| id.position));
+    }
+    given.sort_unstable();
+    let all = store.events(TENANT, 0, u32::MAX).await.unwrap();
+    let ended = |event: &Event| matches!(event.kind, EventKind::Ended { .. });
+    let ended = all.iter().filter(|(_, event)| ended(event)).map(|(position, _)| *position);
+    assert_eq!(given, ended.collect::<Vec<_>>());
+    assert_eq!(given.len() as u64, CALLS);
+    assert_eq!(store.next_callback_ms().await.unwrap(), Some(DUE + OFFER_MS));
+}
+
+async fn the_longest_overdue_comes_first_whether_it_is_new_or_not(fixture: Fixture) {
+    let store = &fixture.store;
+    store.submit(whole_call(1)).await.unwrap();
+    let tried = due_ids(store, DUE).await[0];
+    store.callback_attempt(attempt(tried, 1, CallbackNext::RetryAt(DUE - 1))).await.unwrap();
+    store.submit(whole_call(2)).await.unwrap();
+    assert_eq!(store.next_callback_ms().await.unwrap(), Some(DUE - 1));
+    let first = store.callbacks_due(DUE, 1).await.unwrap();
+    assert_eq!((first[0].id, first[0].attempt_number), (tried, 2));
+    let second = store.callbacks_due(DUE, 1).await.unwrap();
+    assert_eq!((second[0].event.serial, second[0].attempt_number), (Some(Serial(2)), 1));
 }
 
 async fn a_restart_offers_again(fixture: Fixture) {

@@ -5,6 +5,7 @@ mod digits;
 mod holding;
 mod passing;
 mod recording;
+mod wide;
 
 use std::time::{Duration, Instant};
 

@@ -28,11 +28,17 @@ pub async fn create(
     State(app): State<App>,
     V1Tenant(tenant): V1Tenant,
 ) -> Result<(StatusCode, Json<ApiKey>), Problem> {
-    let issued = app.access.create_api_key(tenant.id).await.map_err(|error| match error {
-        IssueError::Store(error) => Problem::from(error),
-        IssueError::Random(error) => Problem::unavailable("random", &error.to_string(), 5),
-    })?;
+    let issued = app.access.create_api_key(tenant.id).await?;
     Ok((StatusCode::CREATED, Json(ApiKey { key: issued.token })))
+}
+
+impl From<IssueError> for Problem {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Store(error) => Problem::from(error),
+            IssueError::Random(error) => Problem::unavailable("random", &error.to_string(), 5),
+        }
+    }
 }
 
 /// The key or token that is to be void.

@@ -13,7 +13,7 @@ use crate::access::{SealError, random_hex, sha256};
 use crate::app::{App, unix_ms};
 use crate::http::auth::{V1Operator, V1Tenant};
 use crate::http::body::{CALL_BODY, V1Body};
-use crate::tenants::{CALLBACK_SHARED_KEY, Tenant, TenantSettings};
+use crate::tenants::{Tenant, TenantSettings};
 
 /// A tenant, without its secrets.
 #[derive(Debug, Serialize, ToSchema)]
@@ -152,8 +152,7 @@ pub async fn put(
     };
     app.store.put_tenant(tenant.to_row()).await?;
     if let Some(key) = wanted.callback_shared_key {
-        let sealed = app.access.sealer.seal(id, CALLBACK_SHARED_KEY, key.as_bytes());
-        app.store.put_secret(id, CALLBACK_SHARED_KEY, sealed.map_err(no_random)?).await?;
+        app.access.put_callback_shared_key(id, &key).await?;
     }
     let view = TenantView::from(&tenant);
     let defaults = &app.config.defaults;

@@ -64,7 +64,7 @@ async fn recorded(world: &World, serial: &str) -> (Vec<i16>, Vec<i16>) {
         encoded.push(frame[1]);
     }
     let mut samples = Vec::new();
-    let mut decoder = media::codec::Decoder::new(media::Codec::Pcma);
+    let mut decoder = media::codec::Decoder::new(media::Codec::Pcma, media::codec::Band::Narrow);
     decoder.decode(&encoded, &mut samples).expect("A-law");
     let begins = samples
         .chunks_exact(2)
