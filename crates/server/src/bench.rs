@@ -5,6 +5,7 @@ mod bridges;
 mod far_end;
 mod notifications;
 mod overload;
+mod peers;
 mod playing;
 mod process;
 mod requests;
@@ -45,6 +46,8 @@ enum What {
     Playing(playing::Arguments),
     /// Four times as much as the server can do: what it still does, what it refuses, and how fast.
     Overload(overload::Arguments),
+    /// rtpengine, rustpbx and sipp beside ours, in turn; `cargo xtask peers` installs them.
+    Peers(peers::Arguments),
     /// Half load for minutes or hours: what is left of it afterwards.
     Soak(soak::Arguments),
 }
@@ -77,6 +80,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
         What::Bridges(arguments) => bridges::run(arguments).await,
         What::Playing(arguments) => playing::run(arguments).await,
         What::Overload(arguments) => overload::run(arguments).await,
+        What::Peers(arguments) => peers::run(arguments).await,
         What::Soak(arguments) => soak::run(arguments).await,
     }
 }

@@ -119,9 +119,10 @@ mod tests {
         let (mut pair, offer) = pairs.dial().await.expect("it offers");
         let answer = pair.answer(offer).await.expect("it answers");
         pair.connect(answer).expect("it takes the answer");
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
         let heard = async {
             while pair.first.arrivals().packets < 20 || pair.second.arrivals().packets < 20 {
-                tokio::task::yield_now().await;
+                looks.tick().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(20), heard).await.expect("both hear");

@@ -91,6 +91,8 @@ pub struct RtpReport {
     pub ssrcs: u64,
     /// Packets that the phone sent.
     pub packets_sent: u64,
+    /// Of them, those that left the phone more than 5 ms after their time: whoever passes them on is not to blame.
+    pub packets_sent_late: u64,
 }
 
 impl RtpReport {
@@ -111,6 +113,7 @@ impl RtpReport {
             sources: if heard { sources.clone() } else { BTreeSet::new() },
             ssrcs: if heard { 1 + stats.ssrc_changes } else { 0 },
             packets_sent: stats.packets_sent,
+            packets_sent_late: stats.late_ticks,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The foreign programs that judge offhook in its tests: what is missing, and how Debian brings it.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use thiserror::Error;
@@ -26,8 +26,14 @@ enum Probe {
     SoxFormat(&'static str),
 }
 
+pub const SIPP: Need = need("sip-tester", Probe::Program("sipp"), "SIP dialogs judged by sipp");
+
+/// Not of the tests: `cargo xtask peers` alone wants it.
+pub const RTPENGINE: Need =
+    need("rtpengine-daemon", Probe::Program("rtpengine"), "a relay that is measured beside ours");
+
 const NEEDS: &[Need] = &[
-    need("sip-tester", Probe::Program("sipp"), "SIP dialogs judged by sipp"),
+    SIPP,
     need("baresip-core", Probe::Program("baresip"), "a foreign phone that hears a recording"),
     need("sox", Probe::Program("sox"), "audio files of every usual kind"),
     need("libsox-fmt-mp3", Probe::SoxFormat("mp3"), "MP3 uploads"),
@@ -77,7 +83,7 @@ pub fn install(missing: &[&Need]) -> Result<(), InstallError> {
     }
     apt_get(&["update"])?;
     apt_get(&install_arguments(missing))?;
-    let left = self::missing();
+    let left: Vec<&Need> = missing.iter().copied().filter(|need| !need.present.holds()).collect();
     if left.is_empty() { Ok(()) } else { Err(InstallError::StillMissing(list(&left))) }
 }
 
@@ -110,6 +116,16 @@ fn list(needs: &[&Need]) -> String {
     lines.join("\n")
 }
 
+impl Need {
+    /// Where it is, where it is a program on the PATH.
+    pub fn program(&self) -> Option<PathBuf> {
+        match self.present {
+            Probe::Program(name) => found(name),
+            Probe::PythonModule(_) | Probe::Postgres(_) | Probe::SoxFormat(_) => None,
+        }
+    }
+}
+
 impl Probe {
     fn holds(&self) -> bool {
         match self {
@@ -125,8 +141,12 @@ impl Probe {
 }
 
 fn on_path(program: &str) -> bool {
+    found(program).is_some()
+}
+
+fn found(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 fn python_loads(module: &str) -> bool {
@@ -155,6 +175,9 @@ mod tests {
     fn programs_are_found_on_the_path_only() {
         assert!(Probe::Program("sh").holds());
         assert!(!Probe::Program("no-such-program-of-ours").holds());
+        let shell = need("dash", Probe::Program("sh"), "").program().expect("there is one");
+        assert!(shell.ends_with("sh") && shell.is_absolute(), "{}", shell.display());
+        assert_eq!(need("python3-venv", Probe::PythonModule("ensurepip"), "").program(), None);
     }
 
     #[test]

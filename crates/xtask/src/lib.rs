@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod hygiene;
 pub mod licences;
 pub mod long_queue;
+pub mod peers;
 pub mod rooms;
 pub mod rubbish;
 pub mod schemathesis;

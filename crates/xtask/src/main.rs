@@ -4,7 +4,9 @@
 
 use std::process::ExitCode;
 
-use xtask::{chaos, fuzz, hygiene, long_queue, rubbish, schemathesis, soak, test_run, world};
+use xtask::{
+    chaos, fuzz, hygiene, long_queue, peers, rubbish, schemathesis, soak, test_run, world,
+};
 
 const USAGE: &str = "\
 cargo xtask test [--filter TEXT]   install what the tests need (Debian), then format check, lints, all tests, 20 kills
@@ -25,12 +27,16 @@ cargo xtask schemathesis [--cases N]
 cargo xtask queue [--calls N]      a start and claims with long queues (P5, O-4): 100,000 and 1,000,000 calls, or N
 cargo xtask soak [--minutes N] [--cps N] [--json]
                                    half of what the server can do, for N minutes (5); what is left of it afterwards
+cargo xtask peers [--to N] [--to-cps N] [--json] …
+                                   rtpengine (Debian), rustpbx (crates.io, built here) and sipp measured beside offhook, in turn;
+                                   further options as `offhook bench peers --help`
 ";
 
 enum Command<'a> {
     Test { filter: Option<String> },
     World { seeds: u64, from: u64 },
     Soak(&'a [&'a str]),
+    Peers(&'a [&'a str]),
     Hygiene { install: bool },
     Fuzz(fuzz::Plan),
     Rubbish { scale: u32 },
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let passed = match parse(&arguments) {
         Ok(Command::Soak(arguments)) => soak::run(arguments),
+        Ok(Command::Peers(arguments)) => peers::run(arguments),
         Ok(Command::Test { filter }) => test_run::run(filter.as_deref()),
         Ok(Command::World { seeds, from }) => world::run(seeds, from),
         Ok(Command::Hygiene { install }) => hygiene::run(install),
@@ -71,8 +78,9 @@ fn parse<'a>(arguments: &'a [&'a str]) -> Result<Command<'a>, String> {
         ["test", "--filter"] => Err("--filter wants a part of a test's name".to_owned()),
         ["test", "--filter", text] => Ok(Command::Test { filter: Some((*text).to_owned()) }),
         ["world", options @ ..] => world(options),
-        // What they mean `offhook bench soak` knows.
+        // What they mean `offhook bench` knows.
         ["soak", arguments @ ..] => Ok(Command::Soak(arguments)),
+        ["peers", arguments @ ..] => Ok(Command::Peers(arguments)),
         ["hygiene"] => Ok(Command::Hygiene { install: false }),
         ["hygiene", "--install"] => Ok(Command::Hygiene { install: true }),
         ["fuzz", options @ ..] => fuzz_plan(options).map(Command::Fuzz),
@@ -193,6 +201,8 @@ mod tests {
         );
         let soak = ["soak", "--minutes", "5"];
         assert!(matches!(parse(&soak), Ok(Command::Soak(["--minutes", "5"]))));
+        let peers = ["peers", "--to", "600"];
+        assert!(matches!(parse(&peers), Ok(Command::Peers(["--to", "600"]))));
         assert!(matches!(parse(&["soap"]), Err(fault) if fault.contains("soap")));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::workspace::{cargo, root};
+use crate::workspace::{cargo, root, target};
 
 /// Builds `offhook` with optimisation and runs `offhook bench soak`, whose last line on standard output is the result. True where
 /// nothing failed and nothing leaked.
@@ -13,9 +13,7 @@ pub fn run(arguments: &[&str]) -> bool {
         eprintln!("soak: the server does not build");
         return false;
     }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let mut soak = std::process::Command::new(target.join("release/offhook"));
+    let mut soak = std::process::Command::new(target().join("release/offhook"));
     soak.current_dir(root()).args(["bench", "soak"]).args(arguments);
     match soak.status() {
         Ok(status) => status.success(),

@@ -13,6 +13,11 @@ pub fn root() -> PathBuf {
     xtask.ancestors().nth(2).expect("xtask stands in ROOT/crates/xtask").to_owned()
 }
 
+/// Where cargo builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into)
+}
+
 /// Which packages to ask cargo for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {

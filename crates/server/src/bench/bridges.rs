@@ -1,8 +1,8 @@
 //! `offhook bench bridges`: calls of two parties. How many a second, how many at the same time, with
 //! the same codec on both sides and with two, and what the bridge adds to a packet's way.
 
-mod delay;
-mod step;
+pub mod delay;
+pub mod ladder;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use super::witnesses::Quantiles;
 use super::{LimitedBy, process};
 use crate::serve::ServeError;
 
-use step::{Cost, SET_UP, Step, highest, least_packets};
+use ladder::{Cost, Ladder, Relaying, SET_UP, Step, highest, least_packets};
 
 /// A phone that answers at once and listens.
 const CALLER: &str = "1001";
@@ -78,10 +78,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let far_end = FarEnd::start().await?;
     let short = short_calls(&far_end, &arguments).await?;
     let added_delay_ms = delay::added(&far_end, (arguments.from / 2).max(1)).await?;
-    let mut steps = ladder(&far_end, &arguments, false).await?;
+    let ladder = Ladder { from: arguments.from, step: arguments.step, to: arguments.to };
+    let mut steps = ladder.climb(async |calls| measure(&far_end, calls, false).await).await?;
     let (relayed_concurrent, limited_by) = highest(&steps);
     let bytes_per_call = steps.iter().map(|step| step.bytes_per_call).max().unwrap_or(0);
-    let transcoded = ladder(&far_end, &arguments, true).await?;
+    let transcoded = ladder.climb(async |calls| measure(&far_end, calls, true).await).await?;
     let (transcoded_concurrent, _) = highest(&transcoded);
     steps.extend(transcoded);
     let figures = Figures {
@@ -100,6 +101,14 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     }
     println!("{}", serde_json::to_string(&figures)?);
     Ok(if figures.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is relayed alone, for a comparison with others that relay.
+pub async fn relaying(ladder: Ladder) -> Result<Relaying, ServeError> {
+    let far_end = FarEnd::start().await?;
+    let added_delay_ms = delay::added(&far_end, (ladder.from / 2).max(1)).await?;
+    let steps = ladder.climb(async |calls| measure(&far_end, calls, false).await).await?;
+    Ok(Relaying::of(steps, added_delay_ms))
 }
 
 /// createCall v3 of two outside numbers.
@@ -154,26 +163,6 @@ fn by_call(legs: Vec<Arc<CallReport>>) -> BTreeMap<String, Vec<Arc<CallReport>>>
         calls.entry(serial).or_default().push(leg);
     }
     calls
-}
-
-async fn ladder(
-    far_end: &FarEnd,
-    arguments: &Arguments,
-    transcoded: bool,
-) -> Result<Vec<Step>, ServeError> {
-    let mut steps = Vec::new();
-    let mut calls = arguments.from.max(1);
-    while calls <= arguments.to {
-        let step = measure(far_end, calls, transcoded).await?;
-        tracing::info!(?step, "measured");
-        let holds = step.holds();
-        steps.push(step);
-        if !holds {
-            break;
-        }
-        calls += arguments.step.max(1);
-    }
-    Ok(steps)
 }
 
 async fn measure(far_end: &FarEnd, calls: u32, transcoded: bool) -> Result<Step, ServeError> {

@@ -73,7 +73,7 @@ impl FarEnd {
         let receiver = CallbackReceiver::start(([127, 0, 0, 1], 0).into()).await?;
         let secret = crate::access::random_hex::<16>()?;
         let operator_key = crate::access::random_hex::<32>()?;
-        let probe = free_address()?;
+        let [probe] = free_addresses()?;
         let config = configuration(&carrier, probe, &receiver, &secret, &operator_key);
         let (server, http) = start_server(&config)?;
         let client = Client::new(format!("http://{http}"), APP_KEY, &secret)?;
@@ -210,12 +210,23 @@ async fn collect(
     }
 }
 
-/// Nobody is there yet. Below the ports that the system gives to calls, so that none takes it in between.
-fn free_address() -> Result<SocketAddr, ServeError> {
-    let free = (20_000..30_000).find_map(|port| {
-        std::net::UdpSocket::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr()).ok()
-    });
-    free.ok_or_else(|| "no UDP port between 20000 and 30000 is free".into())
+/// Different ones, at which nobody is yet, neither over UDP nor over TCP. Below the ports that the system gives to
+/// calls, so that none takes one in between.
+pub fn free_addresses<const N: usize>() -> Result<[SocketAddr; N], ServeError> {
+    let mut free = Vec::new();
+    // Two processes that look at the same time look at different ones first.
+    let first = (std::process::id() % 10_000) as u16;
+    for port in (0..10_000).map(|next| 20_000 + (first + next) % 10_000) {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let unused = std::net::UdpSocket::bind(address).is_ok();
+        if unused && std::net::TcpListener::bind(address).is_ok() {
+            free.push(address);
+        }
+        if free.len() == N {
+            break;
+        }
+    }
+    free.try_into().map_err(|_| "too few ports between 20000 and 30000 are free".into())
 }
 
 fn start_server(configuration: &str) -> Result<(ServerProcess, String), ServeError> {

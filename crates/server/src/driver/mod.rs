@@ -336,6 +336,15 @@ impl Driver {
         self.stopping != Stopping::No
     }
 
+    /// What is kept of calls: nothing, once they are over. Legs, calls from outside that no call has, who waits for a
+    /// reply, refusals without ACK, clips, and what is wanted.
+    #[cfg(test)]
+    pub fn leftovers(&self) -> [usize; 6] {
+        let kept = [self.legs.len(), self.arriving.len(), self.waiting.len()];
+        let [legs, arriving, waiting] = kept;
+        [legs, arriving, waiting, self.refused.len(), self.fetched.len(), self.wanted.len()]
+    }
+
     /// No call is here, and nothing is on its way to the disk.
     pub fn is_idle(&self) -> bool {
         self.engine.is_idle()

@@ -31,6 +31,10 @@ impl<T> Agenda<T> {
         (entry.key().0 <= now).then(|| entry.remove())
     }
 
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        self.due.values()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.due.is_empty()
     }

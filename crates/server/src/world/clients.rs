@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use engine::intent::{Idempotency, IdempotencyKey, Order, OrderKind, Place, PlayItem};
-use engine::vocabulary::{CallKind, DailyLimits, Pace, Priority, Serial, TenantId, TenantLimits};
+use engine::intent::{AnonymousCall, Idempotency, IdempotencyKey, Order, OrderKind};
+use engine::vocabulary::{DailyLimits, Pace, Serial, TenantId, TenantLimits};
 use engine::{Refusal, Request};
 use store::Store;
 use tokio::sync::oneshot;
 
 use super::agenda::Agenda;
+use super::cast::Charter;
 use super::nature::{Dice, Nature, at_once};
-use super::server::{LINE, REGISTERED};
+use super::orders;
 use crate::calls::{Accepted, Ask, earlier};
 
 pub const TENANTS: [TenantId; 2] = [TenantId(1), TenantId(2)];
@@ -19,19 +20,26 @@ pub const TENANTS: [TenantId; 2] = [TenantId(1), TenantId(2)];
 pub const STRICT: TenantId = TENANTS[1];
 /// What the numbers of the last calls begin with, which take every place.
 pub const LAST_CALLS: &str = "7700";
+/// So many of them at a time.
+pub const PLACES: u32 = 7;
 const TRIES: u32 = 12;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Clients {
+    charter: Charter,
     wants: Vec<Want>,
     agenda: Agenda<Step>,
     /// What the clients were told: the server has these calls.
     pub promised: BTreeSet<Serial>,
     by_key: BTreeMap<String, Serial>,
+    /// Codes that clients were told are good, for whoever calls with them.
+    pub codes: Vec<AnonymousCall>,
+    rounds: u32,
 }
 
 struct Want {
-    request: Request,
+    /// `None` before the first try: a code is good from then on.
+    request: Option<Request>,
     tries: u32,
     answer: Option<Waiting>,
 }
@@ -48,12 +56,15 @@ enum Step {
 
 impl Clients {
     /// `calls` orders within the first 50 s.
-    pub fn new(calls: u64, dice: &mut Dice) -> Clients {
+    pub fn new(charter: Charter, calls: u64, dice: &mut Dice) -> Clients {
         let mut clients = Clients {
+            charter,
             wants: Vec::new(),
             agenda: Agenda::default(),
             promised: BTreeSet::new(),
             by_key: BTreeMap::new(),
+            codes: Vec::new(),
+            rounds: 0,
         };
         for _ in 0..calls {
             let at = Duration::from_millis(100 + dice.below(50_000));
@@ -62,28 +73,38 @@ impl Clients {
         clients
     }
 
-    pub fn want(&mut self, at: Duration, dice: &mut Dice) {
+    fn want(&mut self, at: Duration, dice: &mut Dice) {
         let number = self.wants.len();
-        self.wants.push(Want { request: request(number, dice), tries: 0, answer: None });
+        let request = match self.charter {
+            Charter::Notifications => Some(request(number, dice, orders::notification)),
+            Charter::EveryKind => None,
+        };
+        self.wants.push(Want { request, tries: 0, answer: None });
         self.agenda.put(at, Step::Ask(number));
     }
 
     /// One order for each call that may be up at once, no faster than the paces allow.
-    pub fn take_every_place(&mut self, now: Duration) {
-        let each = [(LINE, TENANTS[0]), (REGISTERED, TENANTS[1])];
-        for place in 0..7u32 {
+    pub fn take_every_place(&mut self, now: Duration, trunks: [&str; 2]) {
+        let each = [(trunks[0], TENANTS[0]), (trunks[1], TENANTS[1])];
+        for place in 0..PLACES {
             let (trunk, tenant) = each[place as usize % 2];
             let number = self.wants.len();
-            let mut order = order(&mut Dice::new(0));
+            let mut order = orders::notification(&mut Dice::new(0));
             order.place = trunk.into();
-            order.called = format!("{LAST_CALLS}{place}");
+            order.called = format!("{LAST_CALLS}{}", PLACES * self.rounds + place);
             order.ring_limit_s = 20;
             let (limits, queue_timeout) = (limits(tenant), Duration::from_secs(300));
             let request = Request { tenant, limits, idempotency: None, queue_timeout, order };
-            self.wants.push(Want { request, tries: 0, answer: None });
+            self.wants.push(Want { request: Some(request), tries: 0, answer: None });
             let at = now + Duration::from_millis(1_000 + 400 * u64::from(place));
             self.agenda.put(at, Step::Ask(number));
         }
+        self.rounds += 1;
+    }
+
+    /// How many calls took every place.
+    pub fn last_calls(&self) -> usize {
+        (PLACES * self.rounds) as usize
     }
 
     pub fn next(&self) -> Option<Duration> {
@@ -134,10 +155,16 @@ impl Clients {
     }
 
     fn ask(&mut self, number: usize, store: &Store, nature: &mut Nature) -> Option<Ask> {
+        let (charter, wall_ms) = (self.charter, nature.wall_ms());
         let want = &mut self.wants[number];
         want.tries += 1;
         nature.say(format_args!("order {number}, try {}", want.tries));
-        let request = want.request.clone();
+        let dice = &mut nature.dice;
+        let request = want.request.get_or_insert_with(|| {
+            assert_eq!(charter, Charter::EveryKind, "the others are drawn beforehand");
+            request(number, dice, |dice| orders::any(number, wall_ms, dice))
+        });
+        let request = request.clone();
         if let Some(known) = at_once(earlier(store, &request)) {
             self.told(number, known, nature);
             return None;
@@ -158,7 +185,11 @@ impl Clients {
             Ok(Accepted { serial, replayed }) => {
                 let fresh = self.promised.insert(serial);
                 assert!(fresh || replayed, "{serial} was given to two orders");
-                let Request { tenant, idempotency, .. } = &self.wants[number].request;
+                let asked = self.wants[number].request.as_ref().expect("it was asked");
+                let Request { tenant, idempotency, order, .. } = asked;
+                if let (true, OrderKind::AnonymousCall(call)) = (fresh, &order.kind) {
+                    self.codes.push(call.clone());
+                }
                 if let Some(Idempotency { key, .. }) = idempotency {
                     let first = *self.by_key.entry(key.key.clone()).or_insert(serial);
                     assert_eq!(first, serial, "one key, two calls");
@@ -173,15 +204,16 @@ impl Clients {
             }
             Err(Refusal::KeyReused) => panic!("the same body under the same key was refused"),
             Err(Refusal::QueueFull { .. } | Refusal::DailyLimit { .. } | Refusal::Duplicate) => {}
-            Err(Refusal::CodeTaken) => panic!("a notification has no code"),
+            Err(Refusal::CodeTaken) => panic!("no two orders have one code"),
             Err(Refusal::Stopping) => self.again(number, nature),
         }
     }
 
-    /// Only with a key: without it the client cannot know whether the call exists.
+    /// Only with a key, or where it has not asked: without it the client cannot know whether the call exists.
     fn again(&mut self, number: usize, nature: &mut Nature) {
         let want = &self.wants[number];
-        if want.request.idempotency.is_some() && want.tries < TRIES {
+        let may_ask = want.request.as_ref().is_none_or(|request| request.idempotency.is_some());
+        if may_ask && want.tries < TRIES {
             let at = nature.in_ms(500, 4_000);
             self.agenda.put(at, Step::Ask(number));
         }
@@ -197,23 +229,17 @@ impl Clients {
     }
 }
 
-fn request(number: usize, dice: &mut Dice) -> Request {
+/// Most of them have a key.
+fn request(number: usize, dice: &mut Dice, draw: impl FnOnce(&mut Dice) -> Order) -> Request {
     let tenant = TENANTS[dice.below(2) as usize];
-    let key = dice.percent(80).then(|| Idempotency {
-        key: IdempotencyKey {
-            tenant,
-            kind: CallKind::VoiceNotification,
-            key: format!("order-{number}"),
-        },
+    let has_key = dice.percent(80);
+    let order = draw(dice);
+    let idempotency = has_key.then(|| Idempotency {
+        key: IdempotencyKey { tenant, kind: order.call_kind(), key: format!("order-{number}") },
         body_sha256: [number as u8; 32],
     });
-    Request {
-        tenant,
-        limits: limits(tenant),
-        idempotency: key,
-        queue_timeout: Duration::from_secs(300),
-        order: order(dice),
-    }
+    let queue_timeout = Duration::from_secs(300);
+    Request { tenant, limits: limits(tenant), idempotency, queue_timeout, order }
 }
 
 pub fn limits(tenant: TenantId) -> TenantLimits {
@@ -222,28 +248,5 @@ pub fn limits(tenant: TenantId) -> TenantLimits {
         queue_length: 30,
         refuse_duplicates: tenant == STRICT,
         daily: DailyLimits::default(),
-    }
-}
-
-fn order(dice: &mut Dice) -> Order {
-    let route = match dice.below(10) {
-        0..=4 => LINE.to_owned(),
-        5 | 6 => REGISTERED.to_owned(),
-        7 | 8 => format!("{LINE}*2,{REGISTERED}*1"),
-        _ => format!("{LINE}*1,{REGISTERED}*0"),
-    };
-    Order {
-        place: Place::Trunks(route.parse().expect("a route")),
-        called: format!("8899{}", dice.below(12)),
-        caller_present: "2222201".into(),
-        priority: Priority::new(1 + dice.below(9) as u8).expect("1 to 9"),
-        ring_limit_s: 10 + dice.below(30) as u32,
-        max_duration_s: 8 + dice.below(30) as u32,
-        record: false,
-        callback_url: dice.percent(85).then(|| "http://192.0.2.9/callback".to_owned()),
-        kind: OrderKind::VoiceNotification {
-            playlist: vec![PlayItem::Recording { voice_id: "100001".into() }],
-            play_times: 1 + dice.below(3) as u8,
-        },
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use engine::events::Event;
+use engine::intent::Intent;
 use store::{CallbackAttempt, CallbackDue, Store};
 use time::UtcOffset;
 
@@ -41,8 +43,9 @@ impl Courier {
         let nature = &mut *around.nature;
         let due = at_once(store.callbacks_due(nature.wall_ms(), PAGE)).expect("it is readable");
         for due in due {
-            let body = release::body(&due.event.kind, None, UtcOffset::UTC, None);
-            let body = body.expect("only terminal events have callbacks here");
+            let call = call_of(store, &due.event);
+            let body = release::body(&due.event.kind, call.as_ref(), UtcOffset::UTC, None);
+            let body = body.expect("only these events have callbacks here");
             let answer = around.receiver.post(&webhook_id(due.id), body, nature);
             let at = nature.now + answer.after;
             let at_ms = nature.wall_ms();
@@ -76,4 +79,13 @@ impl Courier {
         ));
         self.look_at(nature.now);
     }
+}
+
+/// The order behind an event whose body needs it: gone with the record, at the latest.
+fn call_of(store: &Store, event: &Event) -> Option<Intent> {
+    let serial = event.serial.filter(|_| release::needs_call(&event.kind))?;
+    let unfinished = at_once(store.intent(serial)).expect("it is readable");
+    unfinished
+        .map(|(intent, _)| intent)
+        .or_else(|| at_once(store.cdr(serial)).expect("it is readable").map(|cdr| cdr.intent))
 }

@@ -8,10 +8,10 @@ use engine::intent::OrderKind;
 use engine::vocabulary::Serial;
 use store::{CallbackAttempt, CallbackNext, CallbackState, CallbackStatus, Store};
 
-use super::World;
-use super::carrier::{Dialog, Fate};
 use super::clients::{LAST_CALLS, TENANTS};
+use super::far_side::{Dialog, FarSide, Fate};
 use super::nature::at_once;
+use super::{World, two_parties};
 use crate::callbacks::delivery::webhook_id;
 
 /// To be asked when all is quiet.
@@ -20,22 +20,27 @@ pub fn hold(world: &World) {
     for serial in &world.clients.promised {
         assert!(calls.contains_key(serial), "P1: {serial} was promised and is not there");
     }
+    let dialogs: Vec<&Dialog> = world.far.iter().flat_map(|far| far.dialogs.values()).collect();
     for (serial, call) in &calls {
         let cdr = call.record(*serial, &world.store);
-        agrees_with_far_side(&cdr, &world.carrier.dialogs.values().collect::<Vec<_>>());
-        callback_was_delivered(&cdr, world);
+        agrees_with_far_side(&cdr, &dialogs);
+        callbacks_were_delivered(&cdr, call.connected.len(), world);
+        two_parties::hold(&cdr, world);
     }
-    for dialog in world.carrier.dialogs.values() {
+    two_parties::codes_hold(world);
+    for dialog in dialogs {
         let serial = Serial(dialog.serial);
         assert!(calls.contains_key(&serial), "P3: {serial} rang and was never accepted");
     }
     for id in world.receiver.got().keys() {
-        let sent = |call: &&Call| call.ended.as_ref().is_some_and(|(at, _)| at == id);
-        assert!(calls.values().any(|call| sent(&call)), "P4: {id} is no terminal event");
+        let ended = |call: &Call| call.ended.as_ref().is_some_and(|(at, _)| at == id);
+        let sent = |call: &Call| ended(call) || call.connected.contains(id);
+        assert!(calls.values().any(sent), "P4: nobody is to be told of {id}");
     }
     let server = world.server.as_ref().expect("the server is up");
     server.assert_nothing_is_left();
-    assert_eq!(world.carrier.panics(), 0, "a leg of the carrier broke an invariant");
+    let panics: u64 = world.far.iter().map(FarSide::panics).sum();
+    assert_eq!(panics, 0, "a leg of a far side broke an invariant");
     let left = at_once(world.store.recover()).expect("it is readable");
     assert!(left.unfinished_started.is_empty() && left.waiting.is_empty(), "{left:?}");
 }
@@ -45,7 +50,7 @@ pub fn nothing_waited(world: &World) {
     let calls = read_log(&world.store);
     let last: Vec<&Call> =
         calls.values().filter(|call| call.called.starts_with(LAST_CALLS)).collect();
-    assert_eq!(last.len(), 7, "the last calls were all accepted");
+    assert_eq!(last.len(), world.clients.last_calls(), "the last calls were all accepted");
     for call in last {
         assert!(!call.waited, "a place was never given back: {} waited", call.called);
     }
@@ -56,6 +61,8 @@ pub fn nothing_waited(world: &World) {
 struct Call {
     called: String,
     waited: bool,
+    /// The ids of the events that the two hear each other.
+    connected: Vec<String>,
     /// The id of the terminal event, and the record in it.
     ended: Option<(String, Box<Cdr>)>,
 }
@@ -100,6 +107,7 @@ fn take_event(calls: &mut BTreeMap<Serial, Call>, event: &Event, id: String) {
             let call = calls.entry(serial).or_default();
             match kind {
                 EventKind::Queued { .. } => call.waited = true,
+                EventKind::Bridged { .. } => call.connected.push(id),
                 EventKind::Ended { cdr } => call.ended = Some((id, cdr.clone())),
                 _ => {}
             }
@@ -128,10 +136,12 @@ fn agrees_with_far_side(cdr: &Cdr, dialogs: &[&Dialog]) {
 }
 
 /// At least once, under the same id with the same body, or ten times in vain over three days.
-fn callback_was_delivered(cdr: &Cdr, world: &World) {
+fn callbacks_were_delivered(cdr: &Cdr, connected: usize, world: &World) {
     let serial = cdr.intent.serial;
     let callbacks = at_once(world.store.callbacks_of(serial)).expect("it is readable");
-    let wanted = usize::from(cdr.intent.order.callback_url.is_some());
+    let order = &cdr.intent.order;
+    let of_connection = if order.connected_url().is_some() { connected } else { 0 };
+    let wanted = usize::from(order.callback_url.is_some()) + of_connection;
     assert_eq!(callbacks.len(), wanted, "P4: callbacks of {serial}");
     for (state, attempts) in &callbacks {
         tries_are_in_order(state, attempts);

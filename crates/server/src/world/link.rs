@@ -1,17 +1,16 @@
-//! The line between server and carrier: datagrams that are lost, late, doubled and out of order.
+//! The lines between the server and everybody else: datagrams that are lost, late, doubled and out of
+//! order, and the connections of `streams.rs`.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use sip::Transmit;
+use sip::{FlowId, Hop, Received, Transmit, Transport, TransportFault};
 
 use super::agenda::Agenda;
+use super::cast::Side;
 use super::nature::Nature;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Server,
-    Carrier,
-}
+use super::streams::{Flying, Streams};
 
 #[derive(Debug, Clone, Copy)]
 pub enum Weather {
@@ -26,14 +25,44 @@ pub enum Weather {
     Cut,
 }
 
+/// What comes out of a line.
+#[derive(Debug)]
+pub enum Arrived {
+    Message(Side, Received),
+    /// A connection is gone.
+    Lost(Side, FlowId, Hop),
+    Undeliverable(Side, Hop, TransportFault),
+}
+
 pub struct Link {
     weather: Weather,
-    flying: Agenda<(Side, Transmit)>,
+    flying: Agenda<Transmit>,
+    streams: Streams,
+    /// Nothing reaches them, and nothing comes from there.
+    dead: BTreeSet<IpAddr>,
+    /// Calls of which nothing gets through any more, by their Call-IDs.
+    silent: BTreeSet<String>,
+    grudges: Vec<Grudge>,
+}
+
+/// The next copies of one message of a call get lost.
+struct Grudge {
+    call_id: String,
+    cseq: &'static str,
+    starts: &'static str,
+    copies: u32,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Link { weather: Weather::Fine, flying: Agenda::default() }
+        Link {
+            weather: Weather::Fine,
+            flying: Agenda::default(),
+            streams: Streams::default(),
+            dead: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            grudges: Vec::new(),
+        }
     }
 }
 
@@ -43,8 +72,22 @@ impl Link {
         self.weather = weather;
     }
 
-    pub fn send(&mut self, to: Side, message: Transmit, nature: &mut Nature) {
+    pub fn is_fine(&self) -> bool {
+        matches!(self.weather, Weather::Fine)
+    }
+
+    pub fn send(&mut self, message: Transmit, nature: &mut Nature) {
         nature.tape.add(&message.bytes);
+        let to = Side::at(message.remote);
+        let text = String::from_utf8_lossy(&message.bytes).into_owned();
+        if self.swallows(&text, &message) {
+            return nature.say(format_args!("to {to:?}: {} (swallowed)", in_words(&text)));
+        }
+        if message.transport != Transport::Udp {
+            nature.say(format_args!("to {to:?}: {} ({:?})", in_words(&text), message.transport));
+            let path = Path::in_weather(self.weather, nature);
+            return self.streams.send(message, path, nature.now);
+        }
         let (copies, delay_ms) = match self.weather {
             Weather::Fine => (1, 20),
             Weather::Bad { lost, .. } if nature.dice.percent(lost) => (0, 1),
@@ -54,27 +97,142 @@ impl Link {
             Weather::Cut => (0, 1),
         };
         let fate = if copies == 0 { " (lost)" } else { "" };
-        nature.say(format_args!("to {to:?}: {}{fate}", in_words(&message.bytes)));
+        nature.say(format_args!("to {to:?}: {}{fate}", in_words(&text)));
         for _ in 0..copies {
             let at = nature.in_ms(1, delay_ms);
-            self.flying.put(at, (to, message.clone()));
+            self.flying.put(at, message.clone());
         }
     }
 
-    pub fn next(&self) -> Option<Duration> {
-        self.flying.next()
+    /// The next `copies` messages of this call whose CSeq ends and whose first line starts so get lost.
+    pub fn begrudge(
+        &mut self,
+        call_id: &str,
+        cseq: &'static str,
+        starts: &'static str,
+        copies: u32,
+    ) {
+        self.grudges.push(Grudge { call_id: call_id.to_owned(), cseq, starts, copies });
     }
 
-    pub fn arrived(&mut self, now: Duration) -> Option<(Side, Transmit)> {
-        self.flying.take(now)
+    /// Nothing of this call gets through from now on.
+    pub fn silence(&mut self, call_id: &str) {
+        self.silent.insert(call_id.to_owned());
+    }
+
+    /// Whether the line has something against this call of all calls.
+    pub fn wrongs(&self, call_id: &str) -> bool {
+        self.silent.contains(call_id) || self.grudges.iter().any(|of| of.call_id == call_id)
+    }
+
+    /// Nobody is there; connections do not learn of it.
+    pub fn bury(&mut self, ip: IpAddr) {
+        self.dead.insert(ip);
+    }
+
+    /// Whether it was dead.
+    pub fn revive(&mut self, ip: IpAddr) -> bool {
+        self.dead.remove(&ip)
+    }
+
+    pub fn revive_all(&mut self) {
+        self.dead.clear();
+    }
+
+    /// The process is gone, and every connection of it.
+    pub fn hang_up(&mut self, side: Side, nature: &mut Nature) {
+        self.streams.forget(side, nature.in_ms(1, 20));
+    }
+
+    pub fn come_up(&mut self, side: Side) {
+        self.streams.come_up(side);
+    }
+
+    /// One of the open connections breaks: both ends hear of it, or only the first.
+    pub fn break_one(&mut self, half: bool, nature: &mut Nature) {
+        let (which, at) = (nature.dice.next(), nature.in_ms(1, 20));
+        self.streams.break_one(which, half, at);
+    }
+
+    pub fn next(&self) -> Option<Duration> {
+        self.flying.next().into_iter().chain(self.streams.next()).min()
+    }
+
+    pub fn arrived(&mut self, nature: &mut Nature) -> Option<Arrived> {
+        if let Some(message) = self.flying.take(nature.now) {
+            let (to, from) = (message.remote.ip(), message.local.ip());
+            if self.dead.contains(&to) || self.dead.contains(&from) {
+                return self.arrived(nature);
+            }
+            let received = Received {
+                transport: message.transport,
+                local: message.remote,
+                remote: message.local,
+                flow: None,
+                bytes: message.bytes,
+            };
+            return Some(Arrived::Message(Side::at(message.remote), received));
+        }
+        while let Some(flying) = self.streams.take(nature.now) {
+            let fine = Path { takes: Duration::from_millis(10), is_cut: false };
+            let path = match flying {
+                Flying::Opening { .. } => Path::in_weather(self.weather, nature),
+                _ => fine,
+            };
+            if let Some(arrived) = self.streams.land(flying, path, nature.now, &self.dead) {
+                return Some(arrived);
+            }
+        }
+        None
+    }
+
+    fn swallows(&mut self, text: &str, message: &Transmit) -> bool {
+        if message.transport == Transport::Udp && self.dead.contains(&message.remote.ip()) {
+            return true;
+        }
+        let call_id = header(text, "Call-ID");
+        if self.silent.contains(call_id) {
+            return true;
+        }
+        let hit = self.grudges.iter_mut().find(|of| {
+            of.copies > 0
+                && of.call_id == call_id
+                && text.starts_with(of.starts)
+                && header(text, "CSeq").ends_with(of.cseq)
+        });
+        // A connection loses nothing.
+        if let (Some(grudge), Transport::Udp) = (hit, message.transport) {
+            grudge.copies -= 1;
+            return true;
+        }
+        false
+    }
+}
+
+/// What a connection makes of the weather: it is late, never lost.
+#[derive(Debug, Clone, Copy)]
+pub struct Path {
+    pub takes: Duration,
+    pub is_cut: bool,
+}
+
+impl Path {
+    fn in_weather(weather: Weather, nature: &mut Nature) -> Path {
+        let dice = &mut nature.dice;
+        let (ms, is_cut) = match weather {
+            Weather::Fine => (1 + dice.below(20), false),
+            Weather::Bad { lost, .. } if dice.percent(lost) => (200 + dice.below(2_800), false),
+            Weather::Bad { delay_ms, .. } => (1 + dice.below(delay_ms), false),
+            Weather::Cut => (8_000 + dice.below(3_000), true),
+        };
+        Path { takes: Duration::from_millis(ms), is_cut }
     }
 }
 
 /// First line, Call-ID and CSeq.
-fn in_words(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
+fn in_words(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
-    format!("{first} | {} | {}", header(&text, "Call-ID"), header(&text, "CSeq"))
+    format!("{first} | {} | {}", header(text, "Call-ID"), header(text, "CSeq"))
 }
 
 /// The value of the first header of this name, as both ends write it.

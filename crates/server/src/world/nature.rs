@@ -19,6 +19,7 @@ pub struct Nature {
     base: Instant,
     /// How far the wall clock has been moved.
     moved_ms: i64,
+    was_moved: bool,
     pub dice: Dice,
     pub tape: Tape,
 }
@@ -29,6 +30,7 @@ impl Nature {
             now: Duration::ZERO,
             base: Instant::now(),
             moved_ms: 0,
+            was_moved: false,
             dice: Dice::new(seed),
             tape: Tape::default(),
         }
@@ -55,6 +57,12 @@ impl Nature {
 
     pub fn move_wall_clock(&mut self, by_ms: i64) {
         self.moved_ms += by_ms;
+        self.was_moved = true;
+    }
+
+    /// Whether it ever was: then no time in a row means what it says.
+    pub fn wall_clock_was_moved(&self) -> bool {
+        self.was_moved
     }
 
     pub fn say(&mut self, what: Arguments) {
@@ -142,10 +150,13 @@ impl Tape {
     }
 }
 
-/// What a future of the store in memory says: it never waits for anything.
+/// What a future of the store in memory says: it waits for nothing, at most it lets others have a turn.
 pub fn at_once<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("the store in memory waits for nothing"),
+    let mut future = pin!(future);
+    for _ in 0..100 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
+        }
     }
+    panic!("the store in memory waits for nothing")
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::agenda::Agenda;
+use super::cast::{Charter, PHONES};
 use super::link::Weather;
 use super::nature::Dice;
 use super::receiver::Mood;
@@ -28,13 +29,36 @@ pub enum Blow {
     Registrations {
         taken: bool,
     },
+    /// One of the connections; `half`: only one of its ends hears of it.
+    BreaksConnection {
+        half: bool,
+    },
+    FragileDies(Duration),
+    FragileReturns,
+    Phone(u8, PhoneDoes),
+}
+
+/// What becomes of a softphone.
+#[derive(Debug, Clone, Copy)]
+pub enum PhoneDoes {
+    Registers,
+    GoesHome,
+    /// For so long nothing is heard of it.
+    Dies(Duration),
 }
 
 /// How long the world is bad.
 pub const BAD: Duration = Duration::from_secs(60);
 
-pub fn script(dice: &mut Dice) -> Agenda<Blow> {
+pub fn script(charter: Charter, dice: &mut Dice) -> Agenda<Blow> {
     let mut blows = Agenda::default();
+    if charter == Charter::EveryKind {
+        befall_the_cast(&mut blows, dice);
+        // In a third of the worlds whatever goes wrong is what people do.
+        if dice.percent(33) {
+            return blows;
+        }
+    }
     for _ in 0..dice.below(5) {
         let at = some_time(dice);
         blows.put(at, Blow::Line(weather(dice)));
@@ -72,9 +96,35 @@ pub fn script(dice: &mut Dice) -> Agenda<Blow> {
     blows
 }
 
+/// Softphones come, go and die; connections break; the fragile trunk dies and returns.
+fn befall_the_cast(blows: &mut Agenda<Blow>, dice: &mut Dice) {
+    for phone in 0..PHONES.len() as u8 {
+        let comes = Duration::from_millis(dice.below(3_000));
+        blows.put(comes, Blow::Phone(phone, PhoneDoes::Registers));
+        let does = match dice.below(6) {
+            0 => PhoneDoes::GoesHome,
+            1 => PhoneDoes::Dies(Duration::from_millis(dice.below(50_000))),
+            2 => PhoneDoes::Registers,
+            _ => continue,
+        };
+        let at = comes + some_time(dice);
+        blows.put(at, Blow::Phone(phone, does));
+    }
+    for _ in 0..dice.below(3) {
+        let (at, half) = (some_time(dice), dice.percent(30));
+        blows.put(at, Blow::BreaksConnection { half });
+    }
+    if dice.percent(30) {
+        let (at, long) = (some_time(dice), Duration::from_millis(5_000 + dice.below(40_000)));
+        blows.put(at, Blow::FragileDies(long));
+    }
+}
+
 /// How long the receiver is away after the 60 s that the world is bad.
-pub fn longest_absence(dice: &mut Dice) -> Duration {
+pub fn longest_absence(charter: Charter, dice: &mut Dice) -> Duration {
     match dice.below(20) {
+        // The schedule of callbacks is the same for every kind of call.
+        0..=5 if charter == Charter::EveryKind => Duration::from_secs(dice.below(3_600)),
         // Until the last try has failed.
         0 => Duration::from_secs(90 * 3600),
         1..=5 => Duration::from_secs(dice.below(20) * 3600),

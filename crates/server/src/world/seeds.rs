@@ -1,16 +1,19 @@
 //! The worlds that are run: those that failed once, and as many more as are asked for.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use super::World;
+use super::cast::Charter;
+use super::{World, reach};
 
-/// One seed a line; what follows a `#` says what it found.
+/// One seed a line; one of a world with every kind of call has `every` before it. What follows a `#` says what it found.
 const FAILED_ONCE: &str = include_str!("seeds_that_failed.txt");
 
-/// Seeds of every test run; `WORLD_SEEDS=n` (`cargo xtask world --seeds n`) runs more.
-const SEEDS: u64 = 200;
+/// Worlds of every test run, half of them with every kind of call; `WORLD_SEEDS=n` (`cargo xtask world --seeds n`) runs
+/// 2n.
+const SEEDS: u64 = 70;
 
 #[test]
 fn promises_hold_in_random_worlds_and_each_world_repeats_itself() {
@@ -18,55 +21,91 @@ fn promises_hold_in_random_worlds_and_each_world_repeats_itself() {
     let seeds = asked.map_or(SEEDS, |text| text.parse().expect("WORLD_SEEDS is a number"));
     let from = std::env::var("WORLD_FROM").ok();
     let from = from.map_or(1, |text| text.parse().expect("WORLD_FROM is a number"));
-    let seeds: Vec<u64> = failed_once().chain(from..from + seeds).collect();
+    let both = |seed| [(Charter::EveryKind, seed), (Charter::Notifications, seed)];
+    let worlds: Vec<(Charter, u64)> =
+        failed_once().chain((from..from + seeds).flat_map(both)).collect();
     let next = AtomicU64::new(0);
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let failed = thread::scope(|scope| {
+    let found = thread::scope(|scope| {
         let work = || {
-            let mut failed = Vec::new();
-            while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                failed.extend(fault_of(*seed).map(|fault| (*seed, fault)));
+            let mut found = Found::default();
+            while let Some((charter, seed)) =
+                worlds.get(next.fetch_add(1, Ordering::Relaxed) as usize)
+            {
+                found.add(*charter, *seed);
             }
-            failed
+            found
         };
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         let joined = workers.into_iter().map(|worker| worker.join().expect("it catches panics"));
-        joined.flatten().collect::<Vec<_>>()
+        joined.reduce(Found::and).unwrap_or_default()
     });
-    for (seed, fault) in &failed {
-        println!("failing seed {seed}: {fault}");
+    for (charter, seed, fault) in &found.failed {
+        println!("failing seed {seed} ({charter:?}): {fault}");
     }
-    let seeds = seeds.len();
-    println!("{} of {seeds} worlds failed", failed.len());
+    println!("{} of {} worlds failed", found.failed.len(), worlds.len());
     assert!(
-        failed.is_empty(),
+        found.failed.is_empty(),
         "add the failing seeds to seeds_that_failed.txt, with what they found"
     );
+    let missing: Vec<&str> =
+        reach::ALL.into_iter().filter(|what| !found.reached.contains(what)).collect();
+    assert!(seeds < reach::WORLDS || missing.is_empty(), "no world has seen this: {missing:?}");
 }
 
-/// What went wrong in this world, where something did; the end of its tape is printed.
-fn fault_of(seed: u64) -> Option<String> {
-    let (first, fault) = lived(seed);
-    if fault.is_some() {
-        return fault;
+/// What a run of worlds found.
+#[derive(Default)]
+struct Found {
+    failed: Vec<(Charter, u64, String)>,
+    reached: BTreeSet<&'static str>,
+}
+
+impl Found {
+    /// Each world is lived twice (T-10).
+    fn add(&mut self, charter: Charter, seed: u64) {
+        let first = lived(charter, seed);
+        let fault = first.fault.or_else(|| {
+            let second = lived(charter, seed);
+            (first.sum != second.sum).then(|| "the same seed gave another world".to_owned())
+        });
+        self.failed.extend(fault.map(|fault| (charter, seed, fault)));
+        self.reached.extend(first.reached);
     }
-    let (second, _) = lived(seed);
-    (first != second).then(|| "the same seed gave another world".to_owned())
+
+    fn and(mut self, other: Found) -> Found {
+        self.failed.extend(other.failed);
+        self.reached.extend(other.reached);
+        self
+    }
 }
 
-fn lived(seed: u64) -> (u64, Option<String>) {
-    let mut world = World::new(seed);
+struct Lived {
+    sum: u64,
+    /// What went wrong, where something did; the end of its tape is printed.
+    fault: Option<String>,
+    reached: BTreeSet<&'static str>,
+}
+
+fn lived(charter: Charter, seed: u64) -> Lived {
+    let mut world = World::new(charter, seed);
     let panic = catch_unwind(AssertUnwindSafe(|| world.run())).err();
     let fault = panic.map(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        println!("--- seed {seed}\n{}", world.last_lines());
+        println!("--- seed {seed} ({charter:?})\n{}", world.last_lines());
         text.unwrap_or_default()
     });
-    (world.sum(), fault)
+    let reached = if fault.is_none() { world.reached() } else { BTreeSet::new() };
+    Lived { sum: world.sum(), fault, reached }
 }
 
-fn failed_once() -> impl Iterator<Item = u64> {
+fn failed_once() -> impl Iterator<Item = (Charter, u64)> {
     let seeds = FAILED_ONCE.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    seeds.filter(|seed| !seed.is_empty()).map(|seed| seed.parse().expect("a seed is a number"))
+    seeds.filter(|seed| !seed.is_empty()).map(|seed| {
+        let (charter, seed) = match seed.strip_prefix("every ") {
+            Some(seed) => (Charter::EveryKind, seed),
+            None => (Charter::Notifications, seed),
+        };
+        (charter, seed.trim().parse().expect("a seed is a number"))
+    })
 }

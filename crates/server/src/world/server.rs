@@ -1,47 +1,37 @@
 //! The server in virtual time: the very driver and SIP core of `offhook serve`, on a disk, a line and
 //! ports of this world. It can die between any two things that it does.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::action::FetchFault;
-use engine::vocabulary::Pace;
 use engine::{Engine, Start};
-use sip::{Core, CoreConfig, CoreListener, Output, Policy, Received, Transport};
+use sip::{Core, CoreConfig, CoreListener, DigestUser, Output, Policy, Transport};
 use store::Store;
 
 use super::agenda::Agenda;
+use super::callers::Bound;
+use super::cast::{Charter, PASSWORD, PHONES, REALM, SERVER, address};
 use super::clients::{STRICT, TENANTS, limits};
 use super::courier::{Courier, Posted};
 use super::disk::Disk;
-use super::link::{Link, Side};
+use super::link::{Arrived, Link};
 use super::nature::{Nature, at_once};
+use super::orders::TO_BE_BOUND;
+use super::planted::{Done, Planted, Saboteur};
 use super::ports::Ports;
 use super::receiver::Receiver;
+use super::settings::{tenants, trunks};
+use super::virtual_numbers::VirtualNumbers;
 use super::witness::Witness;
 use crate::admission::Admission;
 use crate::calls::{Ask, Counts};
 use crate::config::Fraud;
-use crate::dns::Host;
-use crate::driver::{
-    Desk, Driver, Found, Happening, Heard, Numbers, PhoneLine, Targets, Trunk, Trunks, Wanted,
-};
+use crate::driver::{Desk, Driver, Found, Happening, Heard, PhoneLine, Trunks, Wanted};
 use crate::serve::lines;
-use crate::tenants::Tenants;
 
-pub const SERVER: &str = "192.0.2.1:5060";
-pub const CARRIER: &str = "192.0.2.2:5060";
-pub const USER: &str = "offhook";
-pub const PASSWORD: &str = "a password of this world";
-/// A trunk that is always there.
-pub const LINE: &str = "line";
-/// A trunk that is there while the carrier takes registrations.
-pub const REGISTERED: &str = "registered";
-/// Calls at once over each trunk; over both of them the ports allow fewer.
-pub const CONCURRENT: u32 = 4;
 const CAPACITY: u32 = 7;
 const JOBS_EVERY: Duration = Duration::from_secs(30);
 
@@ -59,10 +49,12 @@ pub struct Server {
     ports: Ports,
     courier: Courier,
     disk: Disk,
+    virtual_numbers: VirtualNumbers,
+    saboteur: Saboteur,
     store: Store,
     started: Duration,
     happens: Agenda<Happens>,
-    socket: VecDeque<Received>,
+    socket: VecDeque<Arrived>,
     asked: VecDeque<Ask>,
     sip_events: VecDeque<sip::Event>,
     fuse: Fuse,
@@ -98,10 +90,12 @@ impl Fuse {
 }
 
 impl Server {
-    pub fn start(store: Store, challenged: bool, around: &mut Around) -> Server {
+    pub fn start(store: Store, kind: Kind, around: &mut Around) -> Server {
         around.witness.server_starts();
         let nature = &mut *around.nature;
-        let recovery = at_once(lines::recover(&store)).expect("the store in memory is readable");
+        let saboteur = Saboteur::new(kind.planted);
+        let mut recovery = at_once(lines::recover(&store)).expect("the store is readable");
+        saboteur.forgets(&mut recovery);
         let natural_keys = at_once(lines::natural_keys(&store, &[STRICT])).expect("likewise");
         nature.say(format_args!(
             "the server starts: {} unfinished, waiting {:?}",
@@ -117,8 +111,8 @@ impl Server {
         let desk = Desk {
             engine,
             admission: Admission::new(Duration::from_secs(1)),
-            trunks: Trunks::new(trunks(challenged), b"the secret of this world"),
-            tenants: Tenants::default(),
+            trunks: Trunks::new(trunks(kind), b"the secret of this world"),
+            tenants: tenants(kind.charter),
             fraud: Fraud::default(),
             phone_line: PhoneLine {
                 host: "offhook.world".into(),
@@ -135,12 +129,15 @@ impl Server {
         let started = nature.now;
         let limits = TENANTS.map(|tenant| (tenant, limits(tenant))).to_vec();
         let seed = nature.dice.next();
+        let config = core_config(kind.charter, &[SERVER], policy(kind.charter));
         let mut server = Server {
             driver: Driver::begin(desk, found, limits, nature.clock(started)),
-            core: Core::new(core_config(SERVER, Policy::default()), seed, nature.instant()),
+            core: Core::new(config, seed, nature.instant()),
             ports: Ports::default(),
             courier: Courier::starting(nature.now),
             disk: Disk::new(store.clone()),
+            virtual_numbers: VirtualNumbers::load(&store, nature.wall_ms(), seed),
+            saboteur,
             store,
             started,
             happens: Agenda::default(),
@@ -150,6 +147,10 @@ impl Server {
             fuse: Fuse::Endless,
             job_at: started + JOBS_EVERY,
         };
+        if kind.charter == Charter::EveryKind {
+            let command = sip::Command::SetUsers(users());
+            server.core.command(command, around.nature.instant());
+        }
         server.do_what_is_wanted(around);
         server
     }
@@ -176,12 +177,21 @@ impl Server {
         self.driver.is_stopping()
     }
 
-    pub fn receives(&mut self, received: Received) {
-        self.socket.push_back(received);
+    pub fn receives(&mut self, arrived: Arrived) {
+        self.socket.push_back(arrived);
     }
 
-    pub fn is_asked(&mut self, ask: Ask) {
+    /// As the interface does: an ITA order binds its parties first.
+    pub fn is_asked(&mut self, mut ask: Ask, nature: &Nature) -> Option<Bound> {
+        let mut bound = None;
+        if let Ask::Accept(request, _) = &mut ask
+            && request.order.caller_present == TO_BE_BOUND
+        {
+            // No number is free: the client is told so.
+            bound = Some(self.virtual_numbers.bind(request, nature.wall_ms())?);
+        }
         self.asked.push_back(ask);
+        bound
     }
 
     pub fn is_told(&mut self, happening: Happening, nature: &Nature) {
@@ -203,9 +213,21 @@ impl Server {
         self.do_jobs(around.nature);
         self.core.handle_timeout(around.nature.instant());
         self.collect(around);
-        while let Some(received) = self.socket.pop_front() {
-            around.witness.server_hears(&received.bytes, around.nature.now);
-            self.core.received(received, around.nature.instant());
+        while let Some(arrived) = self.socket.pop_front() {
+            let now = around.nature.instant();
+            match arrived {
+                Arrived::Message(_, received) => {
+                    around.witness.server_hears(&received.bytes, around.nature.now);
+                    self.core.received(received, now);
+                }
+                Arrived::Lost(_, flow, hop) => {
+                    self.core.flow_lost(flow, now);
+                    self.core.transport_failed(hop, sip::TransportFault::Lost, now);
+                }
+                Arrived::Undeliverable(_, hop, fault) => {
+                    self.core.transport_failed(hop, fault, now);
+                }
+            }
             self.collect(around);
         }
         while let Some(happens) = self.happens.take(around.nature.now) {
@@ -240,6 +262,7 @@ impl Server {
         assert_eq!((legs, transactions), (0, 0), "legs and transactions of the SIP core");
         assert!(timers <= 1, "{timers} timers of the SIP core: one keeps the registration");
         assert!(self.ports.are_all_free(), "a port is never given back");
+        assert_eq!(self.driver.leftovers(), [0; 6], "left in the driver, of calls that are over");
         assert_eq!(self.core.counters().panics, 0, "a leg broke an invariant");
     }
 
@@ -259,7 +282,9 @@ impl Server {
             return;
         }
         self.job_at = nature.now + JOBS_EVERY;
-        if let Err(error) = at_once(self.store.expire_idempotency(nature.wall_ms())) {
+        let wall_ms = nature.wall_ms();
+        let expired = at_once(self.store.expire_idempotency(wall_ms));
+        if let Err(error) = expired.and_then(|_| self.virtual_numbers.expire(wall_ms)) {
             self.is_told(Happening::DiskFailed(error.to_string()), nature);
         }
     }
@@ -269,7 +294,8 @@ impl Server {
             return;
         }
         match happens {
-            Happens::Heard(Happening::Media(event)) if !self.ports.still_says(&event) => {}
+            Happens::Heard(Happening::Media(event))
+                if !self.ports.still_says(&event, around.nature.now) => {}
             Happens::Heard(happening) => self.hear(Heard::Happened(happening), around),
             Happens::Disk => {
                 let (at, happening) = self.disk.answer(&mut self.courier, around.nature);
@@ -303,50 +329,63 @@ impl Server {
             if !self.fuse.burn() {
                 return;
             }
-            match wanted {
-                Wanted::Sip(command) => {
-                    self.core.command(command, around.nature.instant());
-                    self.collect(around);
+            match self.saboteur.does(wanted, &self.store) {
+                Done::Right(wanted) => self.does(wanted, around),
+                Done::And(wanted, besides) => {
+                    self.does(wanted, around);
+                    self.does(Wanted::Sip(besides), around);
                 }
-                Wanted::Media(command) => self.tell_media(command, around.nature),
-                Wanted::Ask { leg, .. } => {
-                    // Nobody in this world has a virtual number.
-                    let asked = Happening::Asked { leg, request: None };
-                    self.happens.put(around.nature.now, Happens::Heard(asked));
-                }
-                Wanted::Record { leg, .. } => {
-                    let (leg, mode) = (media::LegId(leg.0), media::RecordMode::Both);
-                    let path = PathBuf::new();
-                    let command = media::Command::Record { leg, path, mode, seal: None };
-                    self.tell_media(command, around.nature);
-                }
-                Wanted::Fetch { serial, .. } => {
-                    let nature = &mut *around.nature;
-                    let clips = match nature.dice.below(100) {
-                        0 => Err(FetchFault::Speech),
-                        _ => Ok(Arc::from([])),
-                    };
-                    let slowest = if nature.dice.percent(5) { 3_000 } else { 2 };
-                    let at = nature.in_ms(0, slowest);
-                    self.happens.put(at, Happens::Heard(Happening::Fetched { serial, clips }));
-                }
-                Wanted::Commit { batch, writes } => {
-                    around.nature.say(format_args!("batch {} is written", batch.0));
-                    let begins = self.disk.commit(batch, writes, around.nature);
-                    begins.into_iter().for_each(|at| self.happens.put(at, Happens::Disk));
-                }
-                Wanted::Claim { claim, what } => {
-                    let begins = self.disk.claim(claim, what, around.nature);
-                    begins.into_iter().for_each(|at| self.happens.put(at, Happens::Disk));
-                }
-                Wanted::HangUpAll { after } => {
-                    let at = around.nature.now + after;
-                    self.happens.put(at, Happens::Heard(Happening::HangUpAll));
-                }
-                Wanted::Count { calls, legs, asker } => {
-                    // Nobody in this world asks for it.
-                    let _ = asker.send(Counts { calls, legs, sip: self.core.counters() });
-                }
+                Done::Instead(command) => self.does(Wanted::Sip(command), around),
+                Done::Nothing => {}
+            }
+        }
+    }
+
+    fn does(&mut self, wanted: Wanted, around: &mut Around) {
+        match wanted {
+            Wanted::Sip(command) => {
+                self.core.command(command, around.nature.instant());
+                self.collect(around);
+            }
+            Wanted::Media(command) => self.tell_media(command, around.nature),
+            Wanted::Ask { leg, x, from } => {
+                let request = self.virtual_numbers.called(&x, &from, around.nature.wall_ms());
+                let asked = Happening::Asked { leg, request };
+                let at = around.nature.in_ms(0, 3);
+                self.happens.put(at, Happens::Heard(asked));
+            }
+            Wanted::Record { leg, .. } => {
+                let (leg, mode) = (media::LegId(leg.0), media::RecordMode::Both);
+                let path = PathBuf::new();
+                let command = media::Command::Record { leg, path, mode, seal: None };
+                self.tell_media(command, around.nature);
+            }
+            Wanted::Fetch { serial, .. } => {
+                let nature = &mut *around.nature;
+                let clips = match nature.dice.below(100) {
+                    0 => Err(FetchFault::Speech),
+                    _ => Ok(Arc::from([])),
+                };
+                let slowest = if nature.dice.percent(5) { 3_000 } else { 2 };
+                let at = nature.in_ms(0, slowest);
+                self.happens.put(at, Happens::Heard(Happening::Fetched { serial, clips }));
+            }
+            Wanted::Commit { batch, writes } => {
+                around.nature.say(format_args!("batch {} is written", batch.0));
+                let begins = self.disk.commit(batch, writes, around.nature);
+                begins.into_iter().for_each(|at| self.happens.put(at, Happens::Disk));
+            }
+            Wanted::Claim { claim, what } => {
+                let begins = self.disk.claim(claim, what, around.nature);
+                begins.into_iter().for_each(|at| self.happens.put(at, Happens::Disk));
+            }
+            Wanted::HangUpAll { after } => {
+                let at = around.nature.now + after;
+                self.happens.put(at, Happens::Heard(Happening::HangUpAll));
+            }
+            Wanted::Count { calls, legs, asker } => {
+                // Nobody in this world asks for it.
+                let _ = asker.send(Counts { calls, legs, sip: self.core.counters() });
             }
         }
     }
@@ -359,50 +398,63 @@ impl Server {
                         return;
                     }
                     let now = around.nature.now;
-                    around.witness.server_sends(&message.bytes, &self.store, now);
-                    around.link.send(Side::Carrier, message, around.nature);
+                    around.witness.server_sends(&message, &self.store, now);
+                    around.link.send(message, around.nature);
                 }
-                Output::Event(event) => self.sip_events.push_back(event),
+                Output::Event(event) => {
+                    if let sip::Event::Incoming { leg, request } = &event {
+                        around.witness.server_is_called(*leg, &request.call_id);
+                        self.saboteur.sees_caller(*leg, &request.request_user);
+                    }
+                    self.sip_events.push_back(event);
+                }
             }
         }
     }
 }
 
-fn trunks(challenged: bool) -> Vec<Trunk> {
-    let trunk = |name: &str, register| Trunk {
-        name: name.into(),
-        pace: Pace { calls_per_second: 3, concurrent_calls: CONCURRENT },
-        host: "192.0.2.2".to_owned(),
-        port: None,
-        targets: Targets::new(vec![Host::only(Transport::Udp, vec![address(CARRIER)])], None),
-        credentials: (challenged || register).then(|| sip::Credentials {
-            username: USER.to_owned(),
-            password: PASSWORD.to_owned(),
-            realm: None,
-        }),
-        from_host: "192.0.2.1".to_owned(),
-        codecs: vec![media::Codec::Pcma],
-        register: register.then_some(3_600),
-        numbers: Numbers::default(),
-        keepalive: None,
-        srtp: media::Srtp::Off,
-        session_expires: None,
-        inbound: false,
-    };
-    vec![trunk(LINE, false), trunk(REGISTERED, true)]
+/// What kind of server it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    pub charter: Charter,
+    /// The carrier asks for credentials.
+    pub challenged: bool,
+    pub planted: Option<Planted>,
 }
 
-pub fn core_config(bound: &str, policy: Policy) -> CoreConfig {
-    let bound = address(bound);
+fn policy(charter: Charter) -> Policy {
+    match charter {
+        Charter::Notifications => Policy::default(),
+        Charter::EveryKind => Policy {
+            accept_invites: sip::AcceptInvites::Ask,
+            accept_register: sip::AcceptRegister::Phones,
+            phones: sip::PhonePolicy { realm: REALM.to_owned(), ..sip::PhonePolicy::default() },
+            ..Policy::default()
+        },
+    }
+}
+
+fn users() -> BTreeMap<String, DigestUser> {
+    let login = |number: &str| DigestUser::from_password(number, REALM, PASSWORD);
+    PHONES.iter().map(|seat| (seat.number.to_owned(), login(seat.number))).collect()
+}
+
+/// A process at these places; with connections where there is every kind of call.
+pub fn core_config(charter: Charter, places: &[&str], policy: Policy) -> CoreConfig {
+    let transports: &[Transport] = match charter {
+        Charter::Notifications => &[Transport::Udp],
+        Charter::EveryKind => &[Transport::Udp, Transport::Tcp, Transport::Tls],
+    };
+    let listener = |(place, transport): (&str, Transport)| {
+        let bound = address(place);
+        CoreListener { transport, bound, public: bound }
+    };
+    let listeners = places.iter().flat_map(|place| transports.iter().map(|of| (*place, *of)));
     CoreConfig {
-        listeners: vec![CoreListener { transport: Transport::Udp, bound, public: bound }],
+        listeners: listeners.map(listener).collect(),
         policy,
         user_agent: None,
         max_legs: 1_000,
         max_message: 65_535,
     }
-}
-
-fn address(text: &str) -> SocketAddr {
-    text.parse().expect("an address")
 }

@@ -30,19 +30,42 @@ pub async fn added(far_end: &FarEnd, others: u32) -> Result<Quantiles, ServeErro
     let wanted = json!({ "caller": format!("{PROBE}1"), "softPhone": SOFTPHONE, "called": format!("{PROBE}2") });
     let serial = far_end.client.create_call(wanted.to_string(), None).await?.call_serial_no()?;
     let (first, second) = (next(&mut calls).await?, next(&mut calls).await?);
+    let added = compared(first, second).await;
+    hang_up(far_end, up.into_keys().chain([serial]).collect()).await;
+    drop(phones);
+    added
+}
+
+/// What the way from the first to the second adds to the way without anybody between them.
+pub async fn compared(first: Audio, second: Audio) -> Result<Quantiles, ServeError> {
     // Each way is found once the other side has been heard.
     let through = tokio::task::spawn_blocking(move || delays(&first, &second)).await??;
     let direct = tokio::task::spawn_blocking(without_server).await??;
-    hang_up(far_end, up.into_keys().chain([serial]).collect()).await;
-    drop(phones);
     let (through, direct) = (Quantiles::of(through), Quantiles::of(direct));
     Ok(Quantiles { p50: through.p50 - direct.p50, p99: through.p99 - direct.p50 })
 }
 
 /// The audio socket of a phone, and where its far side is.
-struct Audio {
+pub struct Audio {
     socket: UdpSocket,
     to: SocketAddr,
+}
+
+impl Audio {
+    /// `sdp` is the far side's.
+    pub fn new(socket: UdpSocket, sdp: &Bytes) -> Result<Audio, ServeError> {
+        let to = media::sdp::parse(sdp)?.audio.rtp.ok_or("the description names no address")?;
+        Ok(Audio { socket, to })
+    }
+}
+
+/// A session description that names this socket.
+pub fn description(socket: &UdpSocket) -> std::io::Result<String> {
+    let port = socket.local_addr()?.port();
+    Ok(format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+         m=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=sendrecv\r\n"
+    ))
 }
 
 /// Answers every call with a socket of its own.
@@ -85,16 +108,10 @@ impl Phones {
 }
 
 fn answer(endpoint: &Endpoint, leg: LegId, offer: &Bytes) -> Result<Audio, ServeError> {
-    let offer = media::sdp::parse(offer)?;
-    let to = offer.audio.rtp.ok_or("the offer names no address")?;
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let port = socket.local_addr()?.port();
-    let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-         m=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=sendrecv\r\n"
-    );
+    let audio = Audio::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?, offer)?;
+    let sdp = description(&audio.socket)?;
     endpoint.command(Command::Answer { leg, body: Some(Body::sdp(sdp)) })?;
-    Ok(Audio { socket, to })
+    Ok(audio)
 }
 
 async fn next(calls: &mut mpsc::Receiver<Audio>) -> Result<Audio, ServeError> {

@@ -1,0 +1,211 @@
+//! More and more calls of two parties at the same time; of each step it is judged what was heard.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sim::{Moment, RtpReport, process_cpu_time};
+
+use super::super::far_end::Memory;
+use super::super::witnesses::Quantiles;
+use super::super::{BUSY, LimitedBy, process};
+use crate::serve::ServeError;
+
+/// How long the calls of a step are up together, and how long their set-up is spread.
+pub const UP: Duration = Duration::from_secs(10);
+pub const SET_UP: Duration = Duration::from_secs(8);
+
+/// The share of packets that may be missing or late.
+const MISSING: f64 = 0.01;
+
+/// From so many calls, by so many, to so many.
+#[derive(Debug, Clone, Copy)]
+pub struct Ladder {
+    pub from: u32,
+    pub step: u32,
+    pub to: u32,
+}
+
+impl Ladder {
+    /// One step after the other, as long as they hold.
+    pub async fn climb(
+        self,
+        mut measure: impl AsyncFnMut(u32) -> Result<Step, ServeError>,
+    ) -> Result<Vec<Step>, ServeError> {
+        let mut steps = Vec::new();
+        let mut calls = self.from.max(1);
+        while calls <= self.to {
+            let step = measure(calls).await?;
+            tracing::info!(?step, "measured");
+            let holds = step.holds();
+            steps.push(step);
+            if !holds {
+                break;
+            }
+            calls += self.step.max(1);
+        }
+        Ok(steps)
+    }
+}
+
+/// What one server makes of the ladder, with both sides PCMA.
+#[derive(Debug, Serialize)]
+pub struct Relaying {
+    /// Calls at the same time with 99 of 100 packets there and in time.
+    pub relayed_concurrent: u32,
+    /// What it adds to a packet's way, at half of the first step's load.
+    pub added_delay_ms: Quantiles,
+    pub limited_by: LimitedBy,
+    pub steps: Vec<Step>,
+}
+
+impl Relaying {
+    pub fn of(steps: Vec<Step>, added_delay_ms: Quantiles) -> Relaying {
+        let (relayed_concurrent, limited_by) = highest(&steps);
+        Relaying { relayed_concurrent, added_delay_ms, limited_by, steps }
+    }
+
+    /// The shares of a core that this one and the other used at the highest step that both held.
+    pub fn beside(&self, other: &Relaying) -> Option<(f64, f64)> {
+        let held = |step: &&Step| step.holds();
+        self.steps.iter().rev().filter(held).find_map(|ours| {
+            let theirs = other.steps.iter().filter(held).find(|step| step.calls == ours.calls)?;
+            Some((ours.server_cpu, theirs.server_cpu))
+        })
+    }
+}
+
+/// What came of one step.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    pub transcoded: bool,
+    pub calls: u32,
+    pub failed: u32,
+    /// Of the packets that each side should have heard.
+    pub missing_ratio: f64,
+    /// Of those that came. Where they are passed on as they come, those that the far end itself sent late are taken off.
+    pub late_packets_ratio: f64,
+    /// Of the packets that the far end sent.
+    pub sent_late_ratio: f64,
+    /// Shares of their cores while all of them are up.
+    pub server_cpu: f64,
+    pub far_end_cpu: f64,
+    pub bytes_per_call: u64,
+}
+
+/// What the calls cost while they are up together.
+pub struct Cost {
+    server_cpu: f64,
+    far_end_cpu: f64,
+    bytes: u64,
+}
+
+impl Cost {
+    /// Of the process `pid` and of this one. Waits for [`UP`]. The memory was `idle` before the first call, and is watched
+    /// since then.
+    pub async fn measure(pid: u32, idle: u64, memory: Memory) -> std::io::Result<Cost> {
+        let all_up = Moment::now();
+        let (server, far) = (process::cpu_time(pid)?, process_cpu_time());
+        tokio::time::sleep(UP).await;
+        let took = Moment::now().since(all_up).as_secs_f64();
+        let server_cpu = (process::cpu_time(pid)? - server).as_secs_f64() / took;
+        let far_end_cpu = (process_cpu_time() - far).as_secs_f64() / took;
+        Ok(Cost { server_cpu, far_end_cpu, bytes: memory.highest().saturating_sub(idle) })
+    }
+}
+
+impl Step {
+    /// Of `calls`, of which `good` were whole.
+    pub fn judge<'a>(
+        transcoded: bool,
+        calls: u32,
+        good: u32,
+        streams: impl Iterator<Item = &'a RtpReport>,
+        cost: &Cost,
+    ) -> Step {
+        let (mut heard, mut lost, mut late) = (0, 0, 0);
+        let (mut sent, mut sent_late) = (0, 0);
+        for stream in streams {
+            heard += stream.packets;
+            lost += stream.lost;
+            late += stream.late_packets;
+            sent += stream.packets_sent;
+            sent_late += stream.packets_sent_late;
+        }
+        // What is encoded anew leaves at the server's own ticks, whenever it came.
+        let passed_on_late = if transcoded { late } else { late.saturating_sub(sent_late) };
+        Step {
+            transcoded,
+            calls,
+            failed: calls.saturating_sub(good),
+            missing_ratio: lost as f64 / (heard + lost).max(1) as f64,
+            late_packets_ratio: passed_on_late as f64 / heard.max(1) as f64,
+            sent_late_ratio: sent_late as f64 / sent.max(1) as f64,
+            server_cpu: cost.server_cpu,
+            far_end_cpu: cost.far_end_cpu,
+            bytes_per_call: cost.bytes / u64::from(calls.max(1)),
+        }
+    }
+
+    pub fn holds(&self) -> bool {
+        let whole = self.missing_ratio < MISSING && self.late_packets_ratio < MISSING;
+        self.failed == 0 && whole && self.server_cpu < BUSY
+    }
+}
+
+/// Packets that a phone of a whole call has heard at the least.
+pub fn least_packets() -> u64 {
+    UP.as_millis() as u64 / 20 * 9 / 10
+}
+
+/// The highest step that held, and what kept the next one from it.
+pub fn highest(steps: &[Step]) -> (u32, LimitedBy) {
+    let held = steps.iter().filter(|step| step.holds()).map(|step| step.calls).max();
+    let broken = steps.last().filter(|step| !step.holds());
+    let limited_by =
+        broken.map_or(LimitedBy::Rate, |step| LimitedBy::judge(step.server_cpu, step.far_end_cpu));
+    (held.unwrap_or(0), limited_by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(calls: u32, late_packets_ratio: f64, server_cpu: f64) -> Step {
+        Step {
+            transcoded: false,
+            calls,
+            failed: 0,
+            missing_ratio: 0.0,
+            late_packets_ratio,
+            sent_late_ratio: 0.0,
+            server_cpu,
+            far_end_cpu: 0.5,
+            bytes_per_call: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_ladder_ends_with_the_first_step_that_is_late() {
+        let ladder = Ladder { from: 100, step: 100, to: 1_000 };
+        let late = async |calls: u32| Ok(step(calls, f64::from(calls) / 30_000.0, 0.95));
+        let steps = ladder.climb(late).await.expect("nothing errs");
+        // 300 of 30,000 are the hundredth that is too much; a busy core ends it before.
+        assert_eq!(steps.len(), 1);
+        assert_eq!(highest(&steps), (0, LimitedBy::Server));
+        let late = async |calls: u32| Ok(step(calls, f64::from(calls) / 30_000.0, 0.5));
+        let steps = ladder.climb(late).await.expect("nothing errs");
+        assert_eq!((steps.len(), highest(&steps)), (3, (200, LimitedBy::Rate)));
+    }
+
+    #[test]
+    fn two_servers_are_compared_at_the_highest_step_that_both_held() {
+        let delay = Quantiles { p50: 0.1, p99: 0.2 };
+        let of = |cpu: f64, late_from: u32| {
+            let late = |calls: u32| if calls >= late_from { 0.5 } else { 0.0 };
+            let steps = [100, 200, 300].map(|calls| step(calls, late(calls), cpu));
+            Relaying::of(steps.into(), delay)
+        };
+        assert_eq!(of(0.2, 400).beside(&of(0.6, 300)), Some((0.2, 0.6)));
+        assert_eq!(of(0.2, 400).beside(&of(0.6, 100)), None);
+    }
+}

@@ -1,0 +1,226 @@
+//! Calls that are asked for, answered, played a second and hung up: at higher and higher rates, until one fails.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sim::{CallReport, Moment, process_cpu_time};
+
+use super::super::far_end::{FarEnd, Memory};
+use super::super::notifications::accepted;
+use super::super::requests::{NOTIFY, Requests};
+use super::super::witnesses::{Quantiles, Witnesses};
+use super::super::{LimitedBy, process};
+use crate::serve::ServeError;
+
+/// What a call plays, and the packets of 20 ms that it has.
+pub const PLAYS: Duration = Duration::from_secs(1);
+const WHOLE: u64 = 50;
+
+/// How late an INVITE may be that counts as in time: STACK.md's row.
+const IN_TIME_MS: f64 = 100.0;
+
+/// From so many calls per second, by so many, to so many, each for some seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    pub from: u32,
+    pub step: u32,
+    pub to: u32,
+    pub seconds: u32,
+}
+
+/// What one rate came to.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Rate {
+    pub calls_per_second: u32,
+    pub calls: u32,
+    /// Not answered, not played whole or not hung up by the server.
+    pub failed: u32,
+    /// From the request to the arrival of its INVITE.
+    pub invite_ms: Quantiles,
+    pub cpu_ms_per_call: f64,
+    /// Shares of their cores.
+    pub server_cpu: f64,
+    pub far_end_cpu: f64,
+    pub rss_idle_bytes: u64,
+    pub rss_peak_bytes: u64,
+}
+
+impl Rate {
+    fn holds(&self) -> bool {
+        self.failed == 0 && self.invite_ms.p99 < IN_TIME_MS
+    }
+}
+
+/// A ladder of rates.
+#[derive(Debug, Clone, Serialize)]
+pub struct Calling {
+    /// The highest without a failed call and with 99 of 100 INVITEs within 100 ms.
+    pub calls_per_second: u32,
+    /// At that rate.
+    pub cpu_ms_per_call: f64,
+    pub rss_peak_bytes: u64,
+    pub limited_by: LimitedBy,
+    pub rates: Vec<Rate>,
+}
+
+impl Calling {
+    fn of(rates: Vec<Rate>) -> Calling {
+        let held =
+            rates.iter().filter(|rate| rate.holds()).max_by_key(|rate| rate.calls_per_second);
+        let broken = rates.last().filter(|rate| !rate.holds());
+        let limited_by = broken
+            .map_or(LimitedBy::Rate, |rate| LimitedBy::judge(rate.server_cpu, rate.far_end_cpu));
+        Calling {
+            calls_per_second: held.map_or(0, |rate| rate.calls_per_second),
+            cpu_ms_per_call: held.map_or(0.0, |rate| rate.cpu_ms_per_call),
+            rss_peak_bytes: held.map_or(0, |rate| rate.rss_peak_bytes),
+            limited_by,
+            rates,
+        }
+    }
+
+    /// The highest rate at which both held, and the CPU per call of each there.
+    pub fn beside(&self, other: &Calling) -> Option<(f64, f64)> {
+        let held = |calling: &Calling| -> Vec<Rate> {
+            calling.rates.iter().copied().filter(Rate::holds).collect()
+        };
+        let others = held(other);
+        held(self).into_iter().rev().find_map(|ours| {
+            let theirs = others.iter().find(|rate| rate.calls_per_second == ours.calls_per_second);
+            theirs.map(|theirs| (ours.cpu_ms_per_call, theirs.cpu_ms_per_call))
+        })
+    }
+}
+
+/// One rate after the other, as long as they hold.
+pub async fn climb(
+    rates: Rates,
+    mut measure: impl AsyncFnMut(u32) -> Result<Rate, ServeError>,
+) -> Result<Calling, ServeError> {
+    let mut measured = Vec::new();
+    let mut calls_per_second = rates.from.max(1);
+    while calls_per_second <= rates.to {
+        let rate = measure(calls_per_second).await?;
+        tracing::info!(?rate, "measured");
+        measured.push(rate);
+        if !rate.holds() {
+            break;
+        }
+        calls_per_second += rates.step.max(1);
+    }
+    Ok(Calling::of(measured))
+}
+
+/// What is looked at while a rate is offered.
+pub struct Watch {
+    pid: u32,
+    idle: u64,
+    memory: Memory,
+    server: Duration,
+    far_end: Duration,
+    began: Moment,
+}
+
+impl Watch {
+    pub fn start(pid: u32) -> std::io::Result<Watch> {
+        Ok(Watch {
+            pid,
+            idle: process::resident(pid)?,
+            memory: Memory::watch(pid),
+            server: process::cpu_time(pid)?,
+            far_end: process_cpu_time(),
+            began: Moment::now(),
+        })
+    }
+
+    /// Of `calls`, of which `good` were good.
+    pub fn end(
+        self,
+        calls_per_second: u32,
+        (calls, good): (u32, u32),
+        invite_ms: Quantiles,
+    ) -> std::io::Result<Rate> {
+        let took = Moment::now().since(self.began).as_secs_f64();
+        let server = (process::cpu_time(self.pid)? - self.server).as_secs_f64();
+        Ok(Rate {
+            calls_per_second,
+            calls,
+            failed: calls.saturating_sub(good),
+            invite_ms,
+            cpu_ms_per_call: server * 1000.0 / f64::from(calls.max(1)),
+            server_cpu: server / took,
+            far_end_cpu: (process_cpu_time() - self.far_end).as_secs_f64() / took,
+            rss_idle_bytes: self.idle,
+            rss_peak_bytes: self.memory.highest(),
+        })
+    }
+}
+
+/// Ours: voice notifications, each accepted on disk, recorded and called back.
+pub async fn offhook(rates: Rates) -> Result<Calling, ServeError> {
+    let far_end = FarEnd::start().await?;
+    let wanted = far_end.notification(PLAYS).await?.to_json();
+    let requests = Requests::new(&far_end, NOTIFY, &wanted).await?;
+    // Nothing is measured that happens once.
+    let warm_up = accepted(requests.offer(20.0, 20).await).len() as u64;
+    far_end.called_back(warm_up).await;
+    let ours = climb(rates, async |calls_per_second: u32| {
+        far_end.clear().await;
+        let calls = calls_per_second * rates.seconds;
+        let watch = Watch::start(far_end.server.pid())?;
+        let sent = accepted(requests.offer(calls_per_second.into(), calls).await);
+        far_end.called_back(sent.len() as u64).await;
+        let judged = Witnesses::hear_without_history(&far_end).await.judge(&sent, WHOLE);
+        Ok(watch.end(calls_per_second, (calls, judged.good), judged.invite_ms)?)
+    });
+    ours.await
+}
+
+/// Whether a peer's call was answered, played its second but for what a slow start cuts off, and hung up.
+pub fn is_played(report: &CallReport) -> bool {
+    let ended = report.ended_by == sim::EndedBy::Caller && report.answered_at.is_some();
+    ended && report.invites == 1 && report.rtp.packets >= WHOLE * 9 / 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(calls_per_second: u32, failed: u32, late_ms: f64, cpu_ms_per_call: f64) -> Rate {
+        Rate {
+            calls_per_second,
+            calls: 100,
+            failed,
+            invite_ms: Quantiles { p50: 1.0, p99: late_ms },
+            cpu_ms_per_call,
+            server_cpu: 0.95,
+            far_end_cpu: 0.2,
+            rss_idle_bytes: 1,
+            rss_peak_bytes: 2,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ladder_ends_with_the_first_rate_that_fails_or_is_late() {
+        let rates = Rates { from: 50, step: 50, to: 500, seconds: 1 };
+        let failing = async |cps: u32| Ok(rate(cps, u32::from(cps == 150), 3.0, 2.0));
+        let calling = climb(rates, failing).await.expect("nothing errs");
+        assert_eq!((calling.calls_per_second, calling.rates.len()), (100, 3));
+        assert_eq!(calling.limited_by, LimitedBy::Server);
+        let late = climb(rates, async |cps: u32| Ok(rate(cps, 0, f64::from(cps), 2.0))).await;
+        assert_eq!(late.expect("nothing errs").calls_per_second, 50);
+        let never = climb(rates, async |cps: u32| Ok(rate(cps, 0, 3.0, 2.0))).await;
+        let never = never.expect("nothing errs");
+        assert_eq!((never.calls_per_second, never.limited_by), (500, LimitedBy::Rate));
+    }
+
+    #[test]
+    fn two_are_compared_where_both_held() {
+        let of = |cpu: f64, failing: u32| {
+            let failed = |cps: u32| u32::from(cps >= failing);
+            Calling::of([50, 100, 150].map(|cps| rate(cps, failed(cps), 3.0, cpu)).into())
+        };
+        assert_eq!(of(2.0, 150).beside(&of(5.0, 100)), Some((2.0, 5.0)));
+        assert_eq!(of(2.0, 150).beside(&of(5.0, 50)), None);
+    }
+}

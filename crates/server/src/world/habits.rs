@@ -1,0 +1,110 @@
+//! What people do when it rings, and what comes over them while they talk. Each draws from the dice of
+//! its world.
+
+use super::nature::Dice;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    Ring,
+    EarlyMedia,
+    Answer,
+    AnswerWithoutDescription,
+    AnswerInAStrangeCodec,
+    AnswerWhenCancelled,
+    Refuse(u16),
+    /// Sends the call on to a number that its tenant may call, or may not.
+    Redirect {
+        allowed: bool,
+    },
+    Offer,
+    Hold,
+    Digit,
+    HangUp,
+    /// Whoever called has waited long enough.
+    GiveUp,
+    /// The line of this one call is dead from now on.
+    FallSilent,
+}
+
+/// What is done, and the ms in which it is done, at the earliest and at the latest.
+pub type Plan = Vec<(Act, u64, u64)>;
+
+/// A message of one call that gets lost more often than the weather says: first line, end of CSeq, copies.
+pub type Loss = (&'static str, &'static str, u32);
+
+/// Those whom a notification rings.
+pub fn of_notified(is_slow: bool, dice: &mut Dice) -> Plan {
+    let first = dice.below(2_000);
+    if is_slow {
+        return vec![(Act::Ring, first, first)];
+    }
+    match dice.below(20) {
+        0 => vec![(Act::Refuse(503), first, first)],
+        1 => vec![(Act::Refuse(404), first, first)],
+        2 => vec![(Act::Refuse(486), first, first)],
+        // Nobody there, and the network says nothing either.
+        3 => vec![],
+        4 => vec![(Act::Ring, first, first), (Act::AnswerWhenCancelled, first + 1, first + 1)],
+        5 => vec![(Act::Ring, first, first)],
+        6 => vec![(Act::Ring, first, first), (Act::Refuse(603), first + 1, first + 8_000)],
+        7 => vec![(Act::Answer, first, first)],
+        8 => vec![(Act::AnswerWithoutDescription, first, first + 3_000)],
+        9 => vec![(Act::AnswerInAStrangeCodec, first, first + 3_000)],
+        10 | 11 => {
+            vec![(Act::EarlyMedia, first, first), (Act::Answer, first + 1, first + 9_000)]
+        }
+        _ => vec![(Act::Ring, first, first), (Act::Answer, first + 1, first + 12_000)],
+    }
+}
+
+/// Managers and customers: two thirds of them answer.
+pub fn of_party(is_slow: bool, dice: &mut Dice) -> Plan {
+    let first = dice.below(2_000);
+    if is_slow || dice.percent(60) {
+        let answer = (Act::Answer, first + 1, first + 8_000);
+        return if is_slow {
+            vec![(Act::Ring, first, first)]
+        } else {
+            vec![(Act::Ring, first, first), answer]
+        };
+    }
+    match dice.below(3) {
+        0 => vec![(Act::Redirect { allowed: dice.percent(70) }, first, first)],
+        1 => vec![(Act::Refuse(480), first, first)],
+        _ => of_notified(false, dice),
+    }
+}
+
+/// A party that is connected.
+pub fn of_talking(dice: &mut Dice) -> Plan {
+    let mut plan = vec![(Act::HangUp, 500, 45_000)];
+    if dice.percent(15) {
+        plan.push((Act::Digit, 100, 4_000));
+    }
+    if dice.percent(10) {
+        plan.push((Act::Offer, 100, 3_000));
+    }
+    if dice.percent(15) {
+        plan.push((Act::Hold, 100, 6_000));
+        plan.push((Act::Offer, 6_001, 20_000));
+    }
+    plan
+}
+
+/// After how many ms a party falls silent for good that is about to talk.
+pub fn silence(dice: &mut Dice) -> Option<u64> {
+    dice.percent(6).then(|| 200 + dice.below(8_000))
+}
+
+/// What gets lost of a call that this side was called with.
+pub fn loss(dice: &mut Dice) -> Option<Loss> {
+    let copies = 1 + dice.below(4) as u32;
+    match dice.below(40) {
+        0 | 1 => Some(("SIP/2.0 200", "INVITE", copies)),
+        2 | 3 => Some(("BYE", "BYE", copies)),
+        4 => Some(("ACK", "ACK", copies)),
+        5 => Some(("SIP/2.0 200", "BYE", copies)),
+        6 => Some(("CANCEL", "CANCEL", copies)),
+        _ => None,
+    }
+}
