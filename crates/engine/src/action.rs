@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cdr::{Cause, MediaSummary};
 use crate::intent::{Intent, PlayItem};
 use crate::quotas::Used;
-use crate::request::{Reply, Request, Ticket};
+use crate::request::{RecordingSwitch, Reply, Request, Ticket};
 use crate::route::Route;
 use crate::vocabulary::{BindingId, LegId, Pace, Serial, TenantId, TenantLimits, TrunkName};
 use crate::writes::{Unfinished, Write};
@@ -31,6 +31,17 @@ pub enum Input {
         tenant: TenantId,
         serial: Serial,
     },
+    /// A tenant wants a stretch of a call kept out of its recording, or the recording to go on.
+    SwitchRecording {
+        ticket: Ticket,
+        tenant: TenantId,
+        serial: Serial,
+        switch: RecordingSwitch,
+    },
+    /// [`Action::SwitchRecording`] is done; one for each, in their order.
+    RecordingSwitched {
+        leg: LegId,
+    },
     /// The answer to [`Action::Claim`]; empty where nothing fits.
     Claimed {
         claim: ClaimId,
@@ -52,6 +63,7 @@ pub enum Input {
         leg: LegId,
         arrival: Arrival,
         source: IpAddr,
+        origin: Origin,
     },
     Leg {
         leg: LegId,
@@ -96,6 +108,19 @@ pub enum Arrival {
     /// A party of an ITA binding called its virtual number: the call that connects it
     /// ([`Caller::Inbound`](crate::intent::Caller::Inbound)).
     Bound(Box<Request>),
+}
+
+/// Who stands behind an INVITE from outside, which decides how many wrong codes it may send.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Nobody, and its address is what a datagram says.
+    Claimed,
+    /// Nobody, and it has received what was sent to its address.
+    Reached,
+    /// A trunk of ours.
+    Trunk,
+    /// The softphone of this number, which has shown its password.
+    Softphone(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,6 +306,12 @@ pub enum Action {
     /// Record both ways of the leg; of two parties the caller's leg, a party per channel.
     Record {
         leg: LegId,
+    },
+    /// From now on silence goes into the recording of the leg, or again what is heard. Answered by
+    /// [`Input::RecordingSwitched`].
+    SwitchRecording {
+        leg: LegId,
+        switch: RecordingSwitch,
     },
     /// Play the fetched clips once, in order.
     Play {

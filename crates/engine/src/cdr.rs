@@ -6,7 +6,7 @@ use crate::intent::Intent;
 use crate::vocabulary::{CallKind, TrunkName};
 
 mod draft;
-pub use draft::{Draft, LegDraft, LegEnd};
+pub use draft::{Draft, LegDraft, LegEnd, Recording};
 
 /// How a call ended, in words that do not depend on the interface that asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

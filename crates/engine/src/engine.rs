@@ -26,6 +26,7 @@ mod codes;
 mod guesses;
 mod races;
 mod recent_keys;
+mod recordings;
 mod running;
 mod slots;
 mod stopping;
@@ -34,6 +35,7 @@ use codes::Codes;
 use guesses::Guesses;
 use races::Race;
 use recent_keys::RecentKeys;
+use recordings::Switches;
 use slots::Slots;
 
 /// How long an intent may wait for its INVITE to be built, so that both go to disk in one commit.
@@ -98,6 +100,7 @@ struct Call {
     timer: Option<Deadline>,
     legs: Vec<LegId>,
     unwritten: Option<Unwritten>,
+    switches: Switches,
     /// When the called party answered, where that was in this process.
     answered: Option<Now>,
 }
@@ -206,13 +209,19 @@ impl Engine {
         match input {
             Input::Accept { ticket, request } => self.accept(ticket, *request, now),
             Input::Cancel { ticket, tenant, serial } => self.cancel(ticket, tenant, serial, now),
+            Input::SwitchRecording { ticket, tenant, serial, switch } => {
+                self.switch_recording(ticket, tenant, serial, switch);
+            }
+            Input::RecordingSwitched { leg } => self.recording_switched(leg, now),
             Input::Claimed { claim, calls } => self.claimed(claim, calls, now),
             Input::Fetched { serial, result } => self.run(serial, CallInput::Fetched(result), now),
             Input::Leg { leg, input } => self.leg(leg, input, now),
             Input::PhoneFound { serial, bindings } => {
                 self.run(serial, CallInput::PhoneFound(bindings), now);
             }
-            Input::Incoming { leg, arrival, source } => self.incoming(leg, arrival, source, now),
+            Input::Incoming { leg, arrival, source, origin } => {
+                self.incoming(leg, arrival, (source, origin), now);
+            }
             Input::TenantLimits { tenant, limits } => {
                 self.backlog.limit_tenant(tenant, limits);
                 self.quotas.limit(tenant, limits.daily, now);

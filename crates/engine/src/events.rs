@@ -90,6 +90,13 @@ pub enum EventKind {
         leg: LegId,
         round: u8,
     },
+    /// From here on the recording holds silence, and keys that are pressed are not written down.
+    RecordingPaused {
+        leg: LegId,
+    },
+    RecordingResumed {
+        leg: LegId,
+    },
     /// It is hung up, since its tenant has no minute left of the day.
     MinutesUsedUp,
     /// One leg ended; the call may go on.
@@ -159,6 +166,8 @@ impl EventKind {
             EventKind::PlayStarted { .. } => "call.play_started",
             EventKind::Digit { .. } => "call.digit",
             EventKind::RoundPlayed { .. } => "call.round_played",
+            EventKind::RecordingPaused { .. } => "call.recording_paused",
+            EventKind::RecordingResumed { .. } => "call.recording_resumed",
             EventKind::MinutesUsedUp => "call.minutes_used_up",
             EventKind::LegEnded { .. } => "call.leg_ended",
             EventKind::Ended { .. } => "call.ended",

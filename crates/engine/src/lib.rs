@@ -25,4 +25,4 @@ pub mod writes;
 
 pub use engine::{Engine, NaturalKey, Start};
 pub use quotas::Used;
-pub use request::{Quota, Refusal, Reply, Request, Ticket};
+pub use request::{Quota, RecordingSwitch, Refusal, Reply, Request, Ticket};

@@ -16,6 +16,13 @@ pub struct Request {
     pub order: Order,
 }
 
+/// What a tenant wants of the recording of a call that is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingSwitch {
+    Pause,
+    Resume,
+}
+
 /// Names the one who waits for a reply; the driver's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
@@ -30,6 +37,10 @@ pub enum Reply {
     Refused(Refusal),
     /// A cancel took effect: the call is ended or is being hung up.
     Cancelled,
+    /// What comes from here on is kept out of the recording, or is in it again; the log says so.
+    RecordingSwitched,
+    /// The call is not recorded, or not yet.
+    NotRecording,
     /// The tenant has no unfinished call of that serial.
     NotFound,
 }
@@ -37,7 +48,7 @@ pub enum Reply {
 /// Why a request starts no call. Nothing of it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The tenant's queue is at its bound.
+    /// The tenant's queue is at its bound; or as many wait for the recording of one call as may.
     QueueFull { retry_after_s: u32 },
     /// The tenant has used up its day; over in `retry_after_s`.
     DailyLimit { quota: Quota, retry_after_s: u32 },

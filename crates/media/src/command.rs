@@ -49,6 +49,11 @@ pub enum Command {
     Record { leg: LegId, path: PathBuf, mode: RecordMode, seal: Option<Box<dyn Seal>> },
     /// Followed by `RecordingDone`.
     StopRecording { leg: LegId },
+    /// From the next 20 ms on the recording holds silence of the same length (card data must not be kept). Followed by
+    /// `RecordingPaused`, also where nothing is recorded.
+    PauseRecording { leg: LegId },
+    /// The recording holds what is heard and said again. Followed by `RecordingResumed`.
+    ResumeRecording { leg: LegId },
     /// Send digits (`0`–`9`, `*`, `#`, `A`–`D`): by RFC 4733 where the far side takes it, else as tones in the audio.
     /// Followed by `DigitsSent` or `Failed`.
     SendDigits { leg: LegId, digits: String },
@@ -93,6 +98,8 @@ impl Command {
             | Command::StopPlay { leg }
             | Command::Record { leg, .. }
             | Command::StopRecording { leg }
+            | Command::PauseRecording { leg }
+            | Command::ResumeRecording { leg }
             | Command::SendDigits { leg, .. }
             | Command::Listen { leg, .. }
             | Command::Bridge { leg, .. }

@@ -56,6 +56,10 @@ pub enum Event {
     RecordingStarted { leg: LegId, path: PathBuf },
     /// Nothing (more) is recorded; what was written until then is a valid file.
     RecordingFailed { leg: LegId, path: PathBuf, reason: String },
+    /// What comes from here on is silence in the file.
+    RecordingPaused { leg: LegId },
+    /// What comes from here on is in the file.
+    RecordingResumed { leg: LegId },
     /// The file is complete and closed.
     RecordingDone { leg: LegId, path: PathBuf, duration_ms: u64 },
     /// The leg has ended as asked.

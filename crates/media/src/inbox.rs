@@ -51,6 +51,8 @@ impl Inbox {
             | Command::StopPlay { .. }
             | Command::Record { .. }
             | Command::StopRecording { .. }
+            | Command::PauseRecording { .. }
+            | Command::ResumeRecording { .. }
             | Command::SendDigits { .. }
             | Command::Listen { .. }
             | Command::Bridge { .. }

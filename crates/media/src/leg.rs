@@ -27,7 +27,7 @@ use crate::negotiate::{self, Agreement};
 use crate::prepare::{Prepared, Preparer};
 use crate::quality;
 use crate::quiet::Quiet;
-use crate::recorder::{Recorder, Recording};
+use crate::recorder::{Keeps, Recorder, Recording};
 use crate::rtp::digits::DigitReceiver;
 use crate::rtp::playout::Playout;
 use crate::rtp::reception::Reception;
@@ -373,6 +373,18 @@ impl Leg {
         self.hearing.recording = Some(recording.ok_or(MediaFault::DiskBusy)?);
         self.hearing.playout.get_or_insert_with(|| Playout::new(Band::Narrow));
         Ok(())
+    }
+
+    /// What an open recording holds from now on; without one nothing is kept either way.
+    pub(crate) fn keep_recording(&mut self, keeps: Keeps, cx: &mut Context<'_>) {
+        if let Some(recording) = &mut self.hearing.recording {
+            recording.keep(keeps);
+        }
+        let leg = self.id;
+        cx.out.push(match keeps {
+            Keeps::Silence => Event::RecordingPaused { leg },
+            Keeps::Audio => Event::RecordingResumed { leg },
+        });
     }
 
     /// Completes the file; the recorder tells when that is done.

@@ -29,6 +29,8 @@ impl Placement {
             | Command::StopPlay { .. }
             | Command::Record { .. }
             | Command::StopRecording { .. }
+            | Command::PauseRecording { .. }
+            | Command::ResumeRecording { .. }
             | Command::SendDigits { .. }
             | Command::Listen { .. }
             | Command::Bridge { .. }

@@ -110,8 +110,17 @@ impl Recorder {
         let opening = Opening { id, leg, path, mode, seal, sink };
         self.shared.send(Message::Open(Box::new(opening)));
         let recorder = self.clone();
-        Some(Recording { recorder, id, mode, gathered: Vec::new(), frames: 0, lost: 0 })
+        let keeps = Keeps::Audio;
+        Some(Recording { recorder, id, mode, keeps, gathered: Vec::new(), frames: 0, lost: 0 })
     }
+}
+
+/// What a recording holds of what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    Audio,
+    /// Silence in its place, so that the file keeps its time.
+    Silence,
 }
 
 /// One open recording, on the media thread's side. Dropping it completes the file.
@@ -119,6 +128,7 @@ pub(crate) struct Recording {
     recorder: Recorder,
     id: u64,
     mode: RecordMode,
+    keeps: Keeps,
     gathered: Vec<u8>,
     frames: usize,
     /// Frames that the writer had no room for, before those gathered.
@@ -131,8 +141,17 @@ impl Recording {
         self.mode == RecordMode::Both
     }
 
+    pub(crate) fn keep(&mut self, keeps: Keeps) {
+        self.keeps = keeps;
+    }
+
     /// 20 ms of each way, as A-law.
     pub(crate) fn push(&mut self, received: &[u8; FRAME], sent: &[u8; FRAME]) {
+        const SILENCE: [u8; FRAME] = [ALAW_SILENCE; FRAME];
+        let (received, sent) = match self.keeps {
+            Keeps::Audio => (received, sent),
+            Keeps::Silence => (&SILENCE, &SILENCE),
+        };
         match self.mode {
             RecordMode::Both => {
                 self.gathered
@@ -407,6 +426,30 @@ mod tests {
         let expected =
             [vec![1; WAITING * CHUNK_FRAMES], vec![ALAW_SILENCE; lost], vec![3]].concat();
         assert_eq!(frames, expected);
+    }
+
+    #[test]
+    fn a_pause_is_silence_on_both_sides_and_no_frame_of_it_is_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("paused.wav");
+        let recorder = stalled();
+        let sink: Sink = Arc::new(|_| {});
+        let recording = recorder.open(LegId(1), path.clone(), RecordMode::Both, None, sink);
+        let mut recording = recording.unwrap();
+        // Neither end of the pause is the end of a piece that is handed over.
+        for (frames, keeps) in [(30, Keeps::Audio), (33, Keeps::Silence), (7, Keeps::Audio)] {
+            recording.keep(keeps);
+            for _ in 0..frames {
+                recording.push(&[1; FRAME], &[2; FRAME]);
+            }
+        }
+        drop(recording);
+        recorder.shared.lock().stop = true;
+        write(&recorder.shared);
+        let file = std::fs::read(&path).unwrap();
+        let audio = |frames: usize| [1, 2].repeat(frames * FRAME);
+        let silence = vec![ALAW_SILENCE; 33 * 2 * FRAME];
+        assert!(file[ALAW_HEADER..] == [audio(30), silence, audio(7)].concat());
     }
 
     /// Shows what passes through it.

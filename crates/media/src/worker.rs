@@ -27,7 +27,7 @@ use crate::placement::Placement;
 use crate::poller::Poller;
 use crate::prepare::Preparer;
 use crate::priority;
-use crate::recorder::Recorder;
+use crate::recorder::{Keeps, Recorder};
 use crate::sdp::{self, SdpError};
 use crate::socket::Pair;
 use crate::srtp::Srtp;
@@ -218,6 +218,14 @@ impl Worker {
             }
             Command::StopRecording { .. } => self.with_leg(leg, |leg, _| {
                 leg.stop_recording();
+                Ok(())
+            }),
+            Command::PauseRecording { .. } => self.with_leg(leg, |leg, cx| {
+                leg.keep_recording(Keeps::Silence, cx);
+                Ok(())
+            }),
+            Command::ResumeRecording { .. } => self.with_leg(leg, |leg, cx| {
+                leg.keep_recording(Keeps::Audio, cx);
                 Ok(())
             }),
             Command::SendDigits { digits, .. } => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use engine::RecordingSwitch;
 use engine::cdr::Progress;
 use engine::intent::Idempotency;
 use engine::vocabulary::{Serial, TenantId, TenantLimits};
@@ -68,6 +69,17 @@ pub enum CancelError {
     Stopping,
 }
 
+/// Why the recording of a call cannot be paused or resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwitchError {
+    NotFound,
+    AlreadyOver,
+    /// It is not recorded, or not yet.
+    NotRecording,
+    /// Too many wait for the same call, or the server stops.
+    Unavailable,
+}
+
 /// What there is now.
 #[derive(Debug, Clone, Copy)]
 pub struct Counts {
@@ -81,6 +93,7 @@ pub struct Counts {
 pub enum Ask {
     Accept(Box<Request>, oneshot::Sender<Result<Accepted, Refusal>>),
     Cancel(TenantId, Serial, oneshot::Sender<Result<(), CancelError>>),
+    SwitchRecording(TenantId, Serial, RecordingSwitch, oneshot::Sender<Result<(), SwitchError>>),
     /// A tenant's settings changed; with what the store counted of its day, where that matters.
     Limit(TenantId, TenantLimits, Option<Used>),
     LiveNotes(Serial, oneshot::Sender<Vec<Note>>),
@@ -138,6 +151,27 @@ impl Calls {
             .map_err(|_| CancelError::Stopping)?;
         match reply.await.unwrap_or(Err(CancelError::Stopping)) {
             Err(CancelError::NotFound) => Err(self.over_or_unknown(tenant, serial).await),
+            answered => answered,
+        }
+    }
+
+    /// Returns once the recording holds silence, or what is heard again, and the log says so.
+    pub async fn switch_recording(
+        &self,
+        tenant: TenantId,
+        serial: Serial,
+        switch: RecordingSwitch,
+    ) -> Result<(), SwitchError> {
+        let (sender, reply) = oneshot::channel();
+        self.asks
+            .send(Ask::SwitchRecording(tenant, serial, switch, sender))
+            .await
+            .map_err(|_| SwitchError::Unavailable)?;
+        match reply.await.unwrap_or(Err(SwitchError::Unavailable)) {
+            Err(SwitchError::NotFound) => match self.over_or_unknown(tenant, serial).await {
+                CancelError::AlreadyOver => Err(SwitchError::AlreadyOver),
+                CancelError::NotFound | CancelError::Stopping => Err(SwitchError::NotFound),
+            },
             answered => answered,
         }
     }

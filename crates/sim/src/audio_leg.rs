@@ -250,6 +250,8 @@ fn leg_of(event: &media::Event) -> LegId {
         | media::Event::Quiet { leg, .. }
         | media::Event::RecordingStarted { leg, .. }
         | media::Event::RecordingFailed { leg, .. }
+        | media::Event::RecordingPaused { leg }
+        | media::Event::RecordingResumed { leg }
         | media::Event::RecordingDone { leg, .. }
         | media::Event::Closed { leg, .. }
         | media::Event::LegPanicked { leg, .. } => *leg,

@@ -212,8 +212,11 @@ pub struct IncomingCall {
 /// As whom the far side of a new call is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody vouches for it.
+    /// Nobody vouches for it, nor for its address: a datagram says so.
     Stranger,
+    /// Nobody vouches for it, but its address is its own: it has acknowledged an answer that was sent there within the
+    /// last ten minutes, or holds a connection.
+    Reached,
     /// It has an address of [`crate::Command::Trust`].
     Trusted,
     /// It has shown the password of this user.
@@ -225,7 +228,7 @@ impl Origin {
     pub fn user(&self) -> Option<&str> {
         match self {
             Origin::User(user) => Some(user),
-            Origin::Stranger | Origin::Trusted => None,
+            Origin::Stranger | Origin::Reached | Origin::Trusted => None,
         }
     }
 }

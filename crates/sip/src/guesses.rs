@@ -11,6 +11,8 @@ use std::{
 pub(crate) enum Guesser {
     Everybody,
     Source(Network),
+    /// As a datagram says, which may come from anybody.
+    Claimed(Network),
     /// One user name from one source; [`Guesser::login`] makes it.
     Login(String, Network),
 }
@@ -75,7 +77,7 @@ impl Guesses {
     pub fn is_locked(&self, guesser: &Guesser, now: Instant) -> bool {
         let limit = match guesser {
             Guesser::Everybody => self.allowance.everybody,
-            Guesser::Source(_) => self.allowance.source,
+            Guesser::Source(_) | Guesser::Claimed(_) => self.allowance.source,
             Guesser::Login(..) => self.allowance.login,
         };
         let tally = self.tallies.get(guesser);

@@ -107,6 +107,7 @@ mod policy;
 mod probes;
 mod puzzled;
 mod random;
+mod reached;
 mod registrar;
 mod registrations;
 mod reply;

@@ -128,8 +128,8 @@ impl Outside {
             };
         }
         let number = crate::Uri::from_parsed(&request.uri).map(|uri| uri.user().to_owned());
-        match self.strangers.admit(&number.unwrap_or_default(), ip, stack) {
-            Admission::LetIn => Ok(Origin::Stranger),
+        match self.strangers.admit(&number.unwrap_or_default(), request.source, stack) {
+            Admission::LetIn(origin) => Ok(origin),
             Admission::NobodyHere => Err(Verdict::refuse(NOBODY_HERE)),
             Admission::Later => Err(Verdict::Refuse(503, retry_later())),
         }

@@ -3,13 +3,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use crate::{
-    LegId, StrangerPolicy,
+    LegId, Origin, StrangerPolicy,
     guesses::{Allowance, Guesser, Guesses},
+    message::Source,
+    reached::Reached,
     stack::Stack,
     timers::{TimerHandle, TimerKey},
 };
@@ -22,16 +24,18 @@ pub(crate) struct Strangers {
     policy: StrangerPolicy,
     trusted: BTreeSet<IpAddr>,
     guesses: Guesses,
+    reached: Reached,
     /// Legs that the caller has not said a word about yet.
     undecided: BTreeMap<LegId, TimerHandle>,
-    /// Where legs of strangers came from.
-    sources: BTreeMap<LegId, IpAddr>,
+    /// Whose guess the leg of a stranger may turn out to be.
+    guessers: BTreeMap<LegId, Guesser>,
 }
 
 /// What becomes of an INVITE from an address that is not trusted and that shows no password.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    LetIn,
+    /// As [`Origin::Stranger`] or [`Origin::Reached`].
+    LetIn(Origin),
     NobodyHere,
     /// Too many at a time, or too many wrong guesses of everybody.
     Later,
@@ -51,8 +55,9 @@ impl Strangers {
             policy,
             trusted: BTreeSet::new(),
             guesses: Guesses::new(allowance),
+            reached: Reached::default(),
             undecided: BTreeMap::new(),
-            sources: BTreeMap::new(),
+            guessers: BTreeMap::new(),
         }
     }
 
@@ -64,16 +69,26 @@ impl Strangers {
         self.trusted.contains(&ip.to_canonical())
     }
 
-    pub fn admit(&self, number: &str, ip: IpAddr, stack: &Stack) -> Admission {
+    /// What others send in the name of an address locks out nobody who was reached there, and all that is sent in
+    /// made-up names locks out nobody who was reached anywhere.
+    pub fn admit(&self, number: &str, source: Source, stack: &Stack) -> Admission {
         let may_be_a_code = (1..=LONGEST_CODE).contains(&number.len())
             && number.bytes().all(|byte| byte.is_ascii_digit());
-        if !may_be_a_code || self.guesses.is_locked(&Guesser::Source(ip.into()), stack.now) {
+        let is_here = source.transport.is_reliable() || self.reached.has(source.remote, stack.now);
+        let origin = if is_here { Origin::Reached } else { Origin::Stranger };
+        let guesser = guesser(&origin, source.remote.ip());
+        if !may_be_a_code || guesser.is_none_or(|one| self.guesses.is_locked(&one, stack.now)) {
             return Admission::NobodyHere;
         }
-        if self.guesses.is_locked(&Guesser::Everybody, stack.now) {
+        if !is_here && self.guesses.is_locked(&Guesser::Everybody, stack.now) {
             return Admission::Later;
         }
-        Admission::LetIn
+        Admission::LetIn(origin)
+    }
+
+    /// Somebody there has received an answer of ours.
+    pub fn reached(&mut self, addr: SocketAddr, stack: &Stack) {
+        self.reached.add(addr, stack.now);
     }
 
     /// Whether the caller has too many INVITEs before it to be shown another.
@@ -81,11 +96,11 @@ impl Strangers {
         self.undecided.len() >= self.policy.max_undecided
     }
 
-    /// An INVITE is before the caller; `stranger` says where one came from that nobody vouches for.
-    pub fn asked(&mut self, leg: LegId, stranger: Option<IpAddr>, stack: &mut Stack) {
+    /// An INVITE is before the caller.
+    pub fn asked(&mut self, leg: LegId, origin: &Origin, ip: IpAddr, stack: &mut Stack) {
         let handle = stack.timers.set(stack.now + DECISION, TimerKey::Undecided(leg));
         self.undecided.insert(leg, handle);
-        self.sources.extend(stranger.map(|ip| (leg, ip)));
+        self.guessers.extend(guesser(origin, ip).map(|guesser| (leg, guesser)));
     }
 
     /// The caller has said something about it.
@@ -101,15 +116,26 @@ impl Strangers {
         if self.undecided.contains_key(&leg) {
             self.turned_away(leg, stack);
         }
-        self.sources.remove(&leg);
+        self.guessers.remove(&leg);
     }
 
     /// The number was a wrong guess.
     pub fn turned_away(&mut self, leg: LegId, stack: &mut Stack) {
         self.decided(leg, stack);
-        if let Some(ip) = self.sources.remove(&leg) {
-            self.guesses.count(Guesser::Everybody, stack.now);
-            self.guesses.count(Guesser::Source(ip.into()), stack.now);
+        if let Some(guesser) = self.guessers.remove(&leg) {
+            if matches!(guesser, Guesser::Claimed(_)) {
+                self.guesses.count(Guesser::Everybody, stack.now);
+            }
+            self.guesses.count(guesser, stack.now);
         }
+    }
+}
+
+/// Whose guesses those of a stranger are counted with; `None` for whom somebody vouches.
+fn guesser(origin: &Origin, ip: IpAddr) -> Option<Guesser> {
+    match origin {
+        Origin::Stranger => Some(Guesser::Claimed(ip.into())),
+        Origin::Reached => Some(Guesser::Source(ip.into())),
+        Origin::Trusted | Origin::User(_) => None,
     }
 }

@@ -45,6 +45,12 @@ const NEEDS: &[Need] = &[
     need("strace", Probe::Program("strace"), "that the disk was reached before the wire"),
 ];
 
+/// What `cargo xtask tls` needs besides.
+const FOR_TLS: &[Need] = &[
+    need("testssl.sh", Probe::Program("testssl"), "our TLS judged by testssl.sh"),
+    need("openssl", Probe::Program("openssl"), "a certificate for that"),
+];
+
 const fn need(package: &'static str, present: Probe, purpose: &'static str) -> Need {
     Need { package, present, purpose }
 }
@@ -66,6 +72,11 @@ pub enum InstallError {
 /// What the tests need and this machine lacks.
 pub fn missing() -> Vec<&'static Need> {
     NEEDS.iter().filter(|need| !need.present.holds()).collect()
+}
+
+/// What [`crate::tls`] needs and this machine lacks.
+pub fn missing_for_tls() -> Vec<&'static Need> {
+    FOR_TLS.iter().filter(|need| !need.present.holds()).collect()
 }
 
 /// Brings what is missing, as root on Debian; elsewhere the error says what to run.

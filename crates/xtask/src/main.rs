@@ -5,7 +5,8 @@
 use std::process::ExitCode;
 
 use xtask::{
-    chaos, fuzz, hygiene, long_queue, peers, rubbish, schemathesis, soak, test_run, world,
+    chaos, fuzz, guesses, hygiene, long_queue, peers, rubbish, schemathesis, soak, test_run, tls,
+    world,
 };
 
 const USAGE: &str = "\
@@ -21,7 +22,10 @@ cargo xtask hygiene [--install]    house rules, licences, and cargo-deny where i
 cargo xtask fuzz [--seconds N] [--target T] [--install]
                                    the fuzz targets (nightly Rust and cargo-fuzz), each for 60 or N seconds
                                    --install: first `cargo install --locked cargo-fuzz`, below target/
-cargo xtask rubbish [--scale N]    malformed traffic at a running server, N (10) times what the tests throw
+cargo xtask rubbish [--scale N]    malformed traffic at a running server, N (10) times what the tests throw, and a flood
+                                   (from 5 on 5,000 messages a second)
+cargo xtask guesses [--codes N]    guessed passwords, extensions and N (100,000) codes at a running server
+cargo xtask tls                    testssl.sh (Debian) scans the HTTPS and SIP listeners; the last line on stdout is JSON
 cargo xtask schemathesis [--cases N]
                                    20,000 or N requests made up from /v1/openapi.json (Python and PyPI)
 cargo xtask queue [--calls N]      a start and claims with long queues (P5, O-4): 100,000 and 1,000,000 calls, or N
@@ -40,6 +44,8 @@ enum Command<'a> {
     Hygiene { install: bool },
     Fuzz(fuzz::Plan),
     Rubbish { scale: u32 },
+    Guesses { codes: u32 },
+    Tls,
     Queue { calls: Option<u32> },
     Schemathesis { cases: u32 },
     Chaos { release: bool, arguments: Vec<String> },
@@ -57,6 +63,8 @@ fn main() -> ExitCode {
         Ok(Command::Hygiene { install }) => hygiene::run(install),
         Ok(Command::Fuzz(plan)) => fuzz::run(&plan),
         Ok(Command::Rubbish { scale }) => rubbish::run(scale),
+        Ok(Command::Guesses { codes }) => guesses::run(codes),
+        Ok(Command::Tls) => tls::run(),
         Ok(Command::Queue { calls }) => long_queue::run(calls),
         Ok(Command::Schemathesis { cases }) => schemathesis::run(cases),
         Ok(Command::Chaos { release, arguments }) => chaos::run(release, &arguments),
@@ -88,6 +96,11 @@ fn parse<'a>(arguments: &'a [&'a str]) -> Result<Command<'a>, String> {
         ["rubbish", "--scale", scale] => {
             count("--scale", scale).map(|scale| Command::Rubbish { scale })
         }
+        ["guesses"] => Ok(Command::Guesses { codes: guesses::CODES }),
+        ["guesses", "--codes", codes] => {
+            count("--codes", codes).map(|codes| Command::Guesses { codes })
+        }
+        ["tls"] => Ok(Command::Tls),
         ["queue"] => Ok(Command::Queue { calls: None }),
         ["queue", "--calls", calls] => {
             count("--calls", calls).map(|calls| Command::Queue { calls: Some(calls) })
@@ -188,6 +201,9 @@ mod tests {
             matches!(parse(&["fuzz", "--seconds", "none"]), Err(fault) if fault.contains("none"))
         );
         assert!(matches!(parse(&["rubbish", "--scale", "3"]), Ok(Command::Rubbish { scale: 3 })));
+        assert!(matches!(parse(&["guesses"]), Ok(Command::Guesses { codes: 100_000 })));
+        assert!(parse(&["guesses", "--codes", "0"]).is_err());
+        assert!(matches!(parse(&["tls"]), Ok(Command::Tls)));
         assert!(matches!(parse(&["queue"]), Ok(Command::Queue { calls: None })));
         assert!(parse(&["queue", "--calls", "0"]).is_err());
         assert!(parse(&["schemathesis", "--cases", "0"]).is_err());

@@ -7,7 +7,8 @@ use crate::workspace::cargo;
 pub fn run(scale: u32) -> bool {
     let mut steps = Steps::default();
     let mut command = cargo();
-    command.args(["test", "--locked", "--package", "server", "--test", "server", "rubbish::"]);
+    command.args(["test", "--locked", "--release", "--package", "server", "--test", "server"]);
+    command.args(["rubbish::", "--", "--nocapture"]);
     command.env("OFFHOOK_RUBBISH_SCALE", scale.to_string());
     steps.command("rubbish", command);
     steps.finish()

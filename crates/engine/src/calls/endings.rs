@@ -3,7 +3,7 @@
 
 use crate::action::{Action, LegInput};
 use crate::calls::{Effects, LEG_END};
-use crate::cdr::{Draft, LegEnd, Outcome};
+use crate::cdr::{Draft, LegEnd, Outcome, Recording};
 use crate::events::EventKind;
 use crate::vocabulary::{Deadline, LegId, Now, Side};
 use crate::writes::{FoundLeg, Unfinished};
@@ -39,7 +39,7 @@ impl Endings {
         let Unfinished { intent, ringing_ms, recorded, legs, .. } = found;
         let serial = intent.serial;
         let mut draft = Draft::new(intent);
-        draft.recorded = recorded;
+        draft.recording = Recording::found(recorded);
         draft.called.alerting_ms = ringing_ms;
         let mut outcome = Outcome::Unknown;
         let mut ending = Vec::new();

@@ -244,6 +244,16 @@ impl Room {
             Room::Broken(draft) => draft,
         }
     }
+
+    pub fn draft_mut(&mut self) -> &mut Draft {
+        match self {
+            Room::VoiceNotification(room) => &mut room.draft,
+            Room::BidirectionalCall(room) => &mut room.draft,
+            Room::AnonymousCall(room) => &mut room.draft,
+            #[cfg(test)]
+            Room::Broken(draft) => draft,
+        }
+    }
 }
 
 /// Which room makes a call.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::action::{Action, LegInput};
 use crate::calls::Effects;
 use crate::calls::endings::{Endings, leg_over};
-use crate::cdr::{Cause, Draft, LegEnd, Outcome};
+use crate::cdr::{Cause, Draft, LegEnd, Outcome, Recording};
 use crate::events::EventKind;
 use crate::vocabulary::{Deadline, LegId, Now, Side};
 
@@ -73,7 +73,7 @@ impl Talk {
             LegInput::MediaFailed(cause) => self.broken(side, cause, draft, now, out),
             LegInput::RecordingFailed => Step::Over(self.stop(Outcome::RecordingFailed, now, out)),
             LegInput::RecordingStarted => {
-                draft.recorded = true;
+                draft.recording = Recording::Running(leg);
                 Step::GoesOn(self)
             }
             LegInput::Digit(digit) => {
@@ -158,8 +158,11 @@ pub(super) fn failed(side: Side) -> Outcome {
     }
 }
 
-/// A key was pressed. The record keeps those of the called party.
+/// A key was pressed. The record keeps those of the called party. What must not be recorded is not written down either.
 pub(super) fn pressed(side: Side, leg: LegId, digit: char, draft: &mut Draft, out: &mut Effects) {
+    if matches!(draft.recording, Recording::Paused(_)) {
+        return;
+    }
     if side == Side::Called {
         draft.digit(digit);
     }

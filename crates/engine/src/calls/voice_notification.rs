@@ -17,7 +17,7 @@ use crate::calls::dial::{Dial, Step};
 use crate::calls::talk::pressed;
 use crate::calls::way::{To, Way};
 use crate::calls::{CallInput, Effects, LEG_END, LOCAL_STEP, RESUMABLE_MS, unanswered};
-use crate::cdr::{Cause, Draft, LegEnd, Outcome};
+use crate::cdr::{Cause, Draft, LegEnd, Outcome, Recording};
 use crate::events::EventKind;
 use crate::intent::{OrderKind, PlayItem};
 use crate::vocabulary::{Deadline, LegId, Now, Side, TrunkName};
@@ -86,7 +86,7 @@ impl VoiceNotification {
         room.draft.called.trunk.clone_from(&attempt.trunk);
         room.draft.called.dialled_ms = Some(attempt.at_ms);
         room.draft.called.alerting_ms = found.ringing_ms;
-        room.draft.recorded = found.recorded;
+        room.draft.recording = Recording::found(found.recorded);
         let leg = attempt.leg;
         let until = now.since_start + LEG_END;
         room.state = if let Some((dialog, at_ms)) = answered {
@@ -201,7 +201,7 @@ impl VoiceNotification {
                 state
             }
             (state @ (Playing { .. } | Ending { .. }), LegInput::RecordingStarted) => {
-                self.draft.recorded = true;
+                self.draft.recording = Recording::Running(leg);
                 state
             }
             (Playing { .. }, LegInput::RecordingFailed) => {

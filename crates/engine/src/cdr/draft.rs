@@ -26,7 +26,19 @@ pub struct Draft {
     pub attempts: u32,
     pub rounds: u8,
     digits: String,
-    pub recorded: bool,
+    pub recording: Recording,
+}
+
+/// What is known of the recording of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    None,
+    /// An earlier run of the server made it, and it is over.
+    Kept,
+    /// Of this leg.
+    Running(LegId),
+    /// The file gets silence, until it is resumed.
+    Paused(LegId),
 }
 
 /// What is known of a party's leg.
@@ -67,7 +79,7 @@ impl Draft {
             attempts: 0,
             rounds: 0,
             digits: String::new(),
-            recorded: false,
+            recording: Recording::None,
         }
     }
 
@@ -137,7 +149,7 @@ impl Draft {
             sip_status,
             rounds: self.rounds,
             digits: self.digits.clone(),
-            recorded: self.recorded,
+            recorded: self.recording != Recording::None,
             media,
             caller: self.caller_leg(now),
         }
@@ -165,6 +177,13 @@ impl Draft {
             sip_status,
             media,
         })
+    }
+}
+
+impl Recording {
+    /// Of a call that the last run left behind.
+    pub fn found(recorded: bool) -> Recording {
+        if recorded { Recording::Kept } else { Recording::None }
     }
 }
 

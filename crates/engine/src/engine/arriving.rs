@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
+use super::guesses::Guesser;
 use super::{Engine, INTENT_WAITS, Mode, Slots, Unwritten};
-use crate::action::{Action, Arrival, Refused};
+use crate::action::{Action, Arrival, Origin, Refused};
 use crate::calls::{CallInput, Denied, Room};
 use crate::intent::Intent;
 use crate::request::Request;
@@ -16,23 +17,32 @@ impl Engine {
         self.guesses.count()
     }
 
-    pub(super) fn incoming(&mut self, leg: LegId, arrival: Arrival, source: IpAddr, now: Now) {
+    pub(super) fn incoming(
+        &mut self,
+        leg: LegId,
+        arrival: Arrival,
+        (source, origin): (IpAddr, Origin),
+        now: Now,
+    ) {
         // Said before the code is looked at: it tells nothing of it.
         if self.mode != Mode::Running {
             return self.turn_away(leg, Refused::Busy);
         }
         match arrival {
-            Arrival::Code(code) => self.code_called(leg, &code, source, now),
+            Arrival::Code(code) => {
+                let guesser = Guesser::new(source, origin);
+                self.code_called(leg, &code, source, guesser, now);
+            }
             Arrival::Bound(request) => self.virtual_number_called(leg, *request, source, now),
         }
     }
 
-    fn code_called(&mut self, leg: LegId, code: &str, source: IpAddr, now: Now) {
-        if !self.guesses.is_heard(source, now) {
+    fn code_called(&mut self, leg: LegId, code: &str, source: IpAddr, guesser: Guesser, now: Now) {
+        if !self.guesses.is_heard(&guesser, now) {
             return self.turn_away(leg, Refused::Unknown);
         }
         let Some(serial) = self.codes.find(code) else {
-            self.guesses.was_wrong(source, now);
+            self.guesses.was_wrong(guesser, now);
             return self.turn_away(leg, Refused::Unknown);
         };
         // It was told to come again: its code stays good.

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Call, Engine, Mode, Owner, Slots, Unwritten, natural_key};
+use super::{Call, Engine, Mode, Owner, Slots, Switches, Unwritten, natural_key};
 use crate::action::{Action, Refused};
 use crate::calls::{CallInput, Effect, Effects, Room};
 use crate::cdr::{Cause, Cdr, LegEnd, Outcome};
@@ -19,7 +19,15 @@ impl Engine {
         slots: Slots,
         unwritten: Option<Unwritten>,
     ) {
-        let call = Call { room, slots, timer: None, legs: Vec::new(), unwritten, answered: None };
+        let call = Call {
+            room,
+            slots,
+            timer: None,
+            legs: Vec::new(),
+            unwritten,
+            switches: Switches::default(),
+            answered: None,
+        };
         self.calls.insert(serial, call);
     }
 
@@ -146,6 +154,7 @@ impl Engine {
             | Action::Watch { .. }
             | Action::SendDigit { .. }
             | Action::Record { .. }
+            | Action::SwitchRecording { .. }
             | Action::Play { .. }
             | Action::HangUp { .. }
             | Action::TrunkHealth { .. }
@@ -224,6 +233,7 @@ impl Engine {
             self.legs.remove(leg);
             self.unsent.remove(leg);
         }
+        self.forget_switches(call.switches);
         self.backlog.unpark(serial);
         self.codes.forget(serial);
         self.backlog.release(cdr.intent.tenant, call.slots, now.since_start);

@@ -23,7 +23,10 @@ impl Engine {
                 Action::Acknowledge { leg } | Action::SendAnswer { leg } => {
                     unacknowledged.extend(self.legs.get(&leg).map(|owner| owner.serial));
                 }
-                end @ (Action::HangUp { .. } | Action::Refuse { .. }) => self.gate.now(end),
+                // What must not be recorded is not, whatever the disk says.
+                end @ (Action::HangUp { .. }
+                | Action::Refuse { .. }
+                | Action::SwitchRecording { .. }) => self.gate.now(end),
                 Action::Write(_)
                 | Action::Claim { .. }
                 | Action::Fetch { .. }

@@ -163,7 +163,8 @@ fn a_panic_at_a_caller_s_arrival_turns_it_away() {
     let leg = LegId(1 << 63 | 1);
     let arrival = crate::action::Arrival::Code("17908001".into());
     let source = std::net::IpAddr::from([192, 0, 2, 1]);
-    engine.handle(Input::Incoming { leg, arrival, source }, now);
+    let origin = crate::action::Origin::Claimed;
+    engine.handle(Input::Incoming { leg, arrival, source, origin }, now);
     let actions: Vec<Action> = std::iter::from_fn(|| engine.poll()).collect();
     let refusal = Action::Refuse { leg, with: crate::action::Refused::Busy };
     assert!(actions.contains(&refusal), "{actions:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bidirectional_call::{answered, prepared};
 use crate::world::{World, ended, order, pace, request};
-use engine::action::{Action, Arrival, Input, LegInput, Refused};
+use engine::action::{Action, Arrival, Input, LegInput, Origin, Refused};
 use engine::cdr::{Cause, Outcome};
 use engine::intent::{AnonymousCall, BidirectionalCall, Caller, Order, OrderKind, Place};
 use engine::vocabulary::{BindingId, LegId, Serial};
@@ -34,7 +34,12 @@ fn source(n: u32) -> IpAddr {
 
 pub fn comes(world: &mut World, leg: u64, code: &str) {
     let arrival = Arrival::Code(code.into());
-    world.input(Input::Incoming { leg: LegId(leg), arrival, source: source(1) });
+    world.input(Input::Incoming {
+        leg: LegId(leg),
+        arrival,
+        source: source(1),
+        origin: Origin::Claimed,
+    });
 }
 
 /// The caller is there and the called party (leg 1) rings.
@@ -263,7 +268,7 @@ fn a_hundred_thousand_guesses_make_no_call() {
         };
         let code = format!("17908{:010}", u64::from(n) * 7919 % 10_000_000_000);
         let (leg, arrival) = (LegId(APP + u64::from(n)), Arrival::Code(code));
-        world.input(Input::Incoming { leg, arrival, source: from });
+        world.input(Input::Incoming { leg, arrival, source: from, origin: Origin::Claimed });
         let refusal = world.engine.poll();
         assert_eq!(refusal, Some(Action::Refuse { leg, with: Refused::Unknown }));
         assert_eq!(world.engine.poll(), None);
@@ -272,7 +277,7 @@ fn a_hundred_thousand_guesses_make_no_call() {
     assert_eq!((world.engine.live_calls(), world.engine.refused_codes()), (1, 100_000));
     // The right code from a source that guessed gets the answer of a wrong one.
     let (leg, arrival) = (LegId(APP - 1), Arrival::Code("179080024609291".into()));
-    world.input(Input::Incoming { leg, arrival, source: source(7) });
+    world.input(Input::Incoming { leg, arrival, source: source(7), origin: Origin::Claimed });
     assert_eq!(world.wants(), [format!("refuse {} Unknown", APP - 1)]);
 }
 
@@ -283,7 +288,12 @@ fn a_source_that_guessed_does_not_lock_out_the_caller_with_the_code() {
     world.accepted(order);
     for n in 0..1_000 {
         let arrival = Arrival::Code("17908002".into());
-        world.input(Input::Incoming { leg: LegId(APP + n), arrival, source: source(7) });
+        world.input(Input::Incoming {
+            leg: LegId(APP + n),
+            arrival,
+            source: source(7),
+            origin: Origin::Claimed,
+        });
     }
     world.wants();
     comes(&mut world, APP - 1, "17908001");
@@ -303,7 +313,12 @@ fn bound() -> Request {
 
 fn virtual_number_called(world: &mut World, request: Request) {
     let arrival = Arrival::Bound(Box::new(request));
-    world.input(Input::Incoming { leg: LegId(APP), arrival, source: source(1) });
+    world.input(Input::Incoming {
+        leg: LegId(APP),
+        arrival,
+        source: source(1),
+        origin: Origin::Claimed,
+    });
 }
 
 #[test]
@@ -441,7 +456,12 @@ fn a_call_to_a_softphone_takes_its_place_among_the_calls_of_its_tenant() {
     assert_eq!(world.wants(), [format!("take in {APP}")]);
     let another = |world: &mut World, n| {
         let arrival = Arrival::Bound(Box::new(one_at_once()));
-        world.input(Input::Incoming { leg: LegId(APP + n), arrival, source: source(1) });
+        world.input(Input::Incoming {
+            leg: LegId(APP + n),
+            arrival,
+            source: source(1),
+            origin: Origin::Claimed,
+        });
         world.wants()
     };
     assert_eq!(another(&mut world, 1), [format!("refuse {} Busy", APP + 1)]);

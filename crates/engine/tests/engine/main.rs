@@ -7,6 +7,7 @@ mod failover;
 mod failures;
 mod parked;
 mod quotas;
+mod recordings;
 mod recovery;
 mod storm;
 mod voice_notification;

@@ -53,6 +53,8 @@ pub fn body(
         | EventKind::Digit { .. }
         | EventKind::RoundPlayed { .. }
         | EventKind::LegEnded { .. }
+        | EventKind::RecordingPaused { .. }
+        | EventKind::RecordingResumed { .. }
         | EventKind::NewPrefix { .. } => return None,
     };
     if let Some(signing) = signing {
@@ -160,7 +162,7 @@ mod tests {
         };
         draft.called.alerting_ms = Some(at(181).unix_ms);
         draft.called.answered(at(1_595));
-        draft.recorded = true;
+        draft.recording = engine::cdr::Recording::Kept;
         draft.finish(Outcome::CutShort, None, at(7_495))
     }
 

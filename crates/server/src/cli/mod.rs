@@ -57,6 +57,10 @@ pub enum Calls {
     Timeline { serial: u64 },
     /// Drop a call that waits, hang up one that is live.
     Cancel { serial: u64 },
+    /// Keep what is said from now on out of the call's recording.
+    Pause { serial: u64 },
+    /// Record the call again.
+    Resume { serial: u64 },
     /// Call two parties, one after the other, and connect them.
     Connect {
         /// Who is called first: a softphone or a number.
@@ -147,6 +151,12 @@ pub async fn run(
         }
         Command::Calls(Calls::Cancel { serial }) => {
             (client.act(&format!("/v1/calls/{serial}/cancel")).await?, show::done)
+        }
+        Command::Calls(Calls::Pause { serial }) => {
+            (client.act(&format!("/v1/calls/{serial}/recording/pause")).await?, show::done)
+        }
+        Command::Calls(Calls::Resume { serial }) => {
+            (client.act(&format!("/v1/calls/{serial}/recording/resume")).await?, show::done)
         }
         Command::Calls(Calls::Connect { caller, called }) => {
             let body = json!({"caller": caller, "called": called});

@@ -153,6 +153,15 @@ impl Driver {
         }
     }
 
+    /// A message of a leg. Keys that are pressed while the recording is paused are written down nowhere.
+    fn note_of(&self, leg: LegId, tap: &sip::TapRecord) -> NoteKind {
+        let paused = |serial| self.engine.is_recording_paused(serial);
+        match self.notes.call_of(leg).is_some_and(paused) {
+            true => NoteKind::without_keys_pressed(tap),
+            false => NoteKind::message(tap),
+        }
+    }
+
     fn add_leg(&mut self, leg: LegId, serial: Serial, stage: Stage) {
         self.notes.open(serial, leg);
         self.legs.add(leg, serial, stage);

@@ -35,7 +35,7 @@ use store::crash_point;
 use tokio::sync::oneshot;
 
 use crate::admission::Admission;
-use crate::calls::{Accepted, Ask, CancelError, Counts};
+use crate::calls::{Accepted, Ask, CancelError, Counts, SwitchError};
 use crate::config::Fraud;
 use crate::dns::Host;
 use crate::tenants::Tenants;
@@ -219,6 +219,7 @@ pub struct Driver {
 enum Waiting {
     Acceptance(oneshot::Sender<Result<Accepted, engine::Refusal>>),
     Cancel(oneshot::Sender<Result<(), CancelError>>),
+    Switch(oneshot::Sender<Result<(), SwitchError>>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -414,6 +415,10 @@ impl Driver {
                 let ticket = self.ticket(Waiting::Cancel(reply));
                 self.input(Input::Cancel { ticket, tenant, serial });
             }
+            Ask::SwitchRecording(tenant, serial, switch, reply) => {
+                let ticket = self.ticket(Waiting::Switch(reply));
+                self.input(Input::SwitchRecording { ticket, tenant, serial, switch });
+            }
             Ask::Limit(tenant, limits, used) => {
                 self.input(Input::TenantLimits { tenant, limits });
                 if let Some(used) = used {
@@ -530,8 +535,27 @@ impl Driver {
             (Waiting::Cancel(asker), Reply::NotFound) => {
                 let _ = asker.send(Err(CancelError::NotFound));
             }
-            (Waiting::Acceptance(_), Reply::Cancelled | Reply::NotFound)
-            | (Waiting::Cancel(_), Reply::Accepted { .. }) => {
+            (Waiting::Switch(asker), Reply::RecordingSwitched) => {
+                let _ = asker.send(Ok(()));
+            }
+            (Waiting::Switch(asker), Reply::NotRecording) => {
+                let _ = asker.send(Err(SwitchError::NotRecording));
+            }
+            (Waiting::Switch(asker), Reply::NotFound) => {
+                let _ = asker.send(Err(SwitchError::NotFound));
+            }
+            (Waiting::Switch(asker), Reply::Refused(_)) => {
+                let _ = asker.send(Err(SwitchError::Unavailable));
+            }
+            (
+                Waiting::Acceptance(_),
+                Reply::Cancelled | Reply::NotFound | Reply::RecordingSwitched | Reply::NotRecording,
+            )
+            | (
+                Waiting::Cancel(_),
+                Reply::Accepted { .. } | Reply::RecordingSwitched | Reply::NotRecording,
+            )
+            | (Waiting::Switch(_), Reply::Accepted { .. } | Reply::Cancelled) => {
                 unreachable!("the engine answers an order as what it is")
             }
         }

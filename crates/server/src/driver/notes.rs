@@ -200,6 +200,18 @@ impl NoteKind {
         }
     }
 
+    /// The same without its body, where that may be a key of a card's number.
+    pub fn without_keys_pressed(tap: &sip::TapRecord) -> NoteKind {
+        let mut kind = NoteKind::message(tap);
+        if let NoteKind::Sip { message, .. } = &mut kind
+            && message.starts_with("INFO ")
+            && let Some(head) = message.find("\r\n\r\n")
+        {
+            message.truncate(head + 4);
+        }
+        kind
+    }
+
     pub fn refused(stats: &media::Stats) -> Option<NoteKind> {
         let (foreign, invalid) = (stats.foreign_packets, stats.invalid_packets);
         let (forged, replayed) = (stats.forged_packets, stats.replayed_packets);

@@ -20,6 +20,7 @@ impl Driver {
                 Action::Dial { leg } => self.dial(leg),
                 Action::Acknowledge { leg } => self.acknowledge(leg),
                 Action::Record { leg } => self.record(leg),
+                Action::SwitchRecording { leg, switch } => self.switch_recording(leg, switch),
                 Action::Play { leg, play } => self.play(leg, play),
                 Action::HangUp { leg } => self.hang_up(leg),
                 Action::Resume { leg, serial, wire, media } => {

@@ -73,7 +73,7 @@ const PHONES_V2: &str = "/apiaccess/CC-Management/v2/mobileAgent/queryPhone";
 const CALLED_INFO: &str = "/apiaccess/CC-Management/v1/mobileAgent/getCalledInfo";
 const NO_BODY: fn(&Theirs) -> Value = |_| json!({});
 
-static PROBES: [Probe; 63] = [
+static PROBES: [Probe; 65] = [
     probe("POST", super::tests::TOKEN, super::tests::TOKEN, |_| login(), Refused(403, "")),
     probe(
         "POST",
@@ -194,6 +194,20 @@ static PROBES: [Probe; 63] = [
         "POST",
         "/v1/calls/{serial}/cancel",
         "/v1/calls/71/cancel",
+        NO_BODY,
+        Refused(404, "not_found"),
+    ),
+    probe(
+        "POST",
+        "/v1/calls/{serial}/recording/pause",
+        "/v1/calls/7/recording/pause",
+        NO_BODY,
+        Refused(404, "not_found"),
+    ),
+    probe(
+        "POST",
+        "/v1/calls/{serial}/recording/resume",
+        "/v1/calls/71/recording/resume",
         NO_BODY,
         Refused(404, "not_found"),
     ),

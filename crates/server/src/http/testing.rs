@@ -24,7 +24,9 @@ use tower::ServiceExt as _;
 use crate::access::{Access, Sealer, sha256};
 use crate::admission::Admission;
 use crate::app::{App, unix_ms};
-use crate::calls::{Accepted, Ask, Calls, CancelError, Counts, Note, Refusal, Request};
+use crate::calls::{
+    Accepted, Ask, Calls, CancelError, Counts, Note, Refusal, Request, SwitchError,
+};
 use crate::config::Config;
 use crate::new_prefixes::NewPrefixes;
 use crate::recordings::Vault;
@@ -395,6 +397,17 @@ impl Desk {
                         8 => Err(CancelError::AlreadyOver),
                         9 => Err(CancelError::Stopping),
                         _ => Err(CancelError::NotFound),
+                    };
+                    let _ = reply.send(answer);
+                }
+                Ask::SwitchRecording(tenant, serial, _, reply) => {
+                    let answer = match serial.0 {
+                        _ if tenant != TENANT => Err(SwitchError::NotFound),
+                        7 => Ok(()),
+                        8 => Err(SwitchError::AlreadyOver),
+                        9 => Err(SwitchError::Unavailable),
+                        10 => Err(SwitchError::NotRecording),
+                        _ => Err(SwitchError::NotFound),
                     };
                     let _ = reply.send(answer);
                 }

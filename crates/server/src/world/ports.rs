@@ -71,6 +71,8 @@ impl Ports {
             | Command::Record { .. }
             | Command::StopRecording { .. }
             | Command::Listen { .. }
+            | Command::PauseRecording { .. }
+            | Command::ResumeRecording { .. }
             | Command::Unbridge { .. } => panic!("no call of this world asks for this"),
         }
     }

@@ -1,6 +1,7 @@
 //! The whole server, from outside: its own process, a carrier, phones and receivers around it.
 
 mod addresses;
+mod attackers;
 mod callbacks;
 mod carriers;
 #[path = "../../../store/tests/postgres/cluster.rs"]
@@ -24,6 +25,7 @@ mod peers;
 mod proxy;
 mod queueing;
 mod real_phones;
+mod recording_pause;
 mod rubbish;
 mod secrets;
 mod sipp;

@@ -88,6 +88,8 @@ impl Log {
             | media::Event::Quiet { .. }
             | media::Event::RecordingStarted { .. }
             | media::Event::RecordingFailed { .. }
+            | media::Event::RecordingPaused { .. }
+            | media::Event::RecordingResumed { .. }
             | media::Event::RecordingDone { .. }
             | media::Event::Closed { .. } => {}
         }

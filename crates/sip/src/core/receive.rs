@@ -10,7 +10,7 @@ use crate::{
     message::{Request, Response, Source, plain_headers, q850},
     outside::Verdict,
     reply::Reply,
-    transactions::{ClientKey, Found, Owner, ServerId},
+    transactions::{ClientKey, Found, Owner, ServerId, refused_as},
 };
 
 impl Core {
@@ -50,6 +50,10 @@ impl Core {
     fn ack(&mut self, request: Request, bytes: Bytes) {
         let leg = self.dialog_of(&request).or_else(|| self.stack.servers.leg_of(&request));
         self.tap(leg, request.source, bytes);
+        let stateless = self.stack.random.tag_for(&refused_as(&request));
+        if self.stack.servers.are_heard_by(&request) || request.to_tag == Some(stateless) {
+            self.outside.strangers.reached(request.source.remote, &self.stack);
+        }
         if self.stack.server_request(&request) == Found::Absorbed {
             return;
         }
@@ -111,8 +115,12 @@ impl Core {
         let verdict = self.outside.judge(&request, self.legs.len(), &mut self.stack);
         match verdict {
             Verdict::Refuse(status, headers) => {
+                let tag = match request.method {
+                    Method::Invite => self.stack.random.tag_for(&refused_as(&request)),
+                    _ => self.stateless_tag(&reply),
+                };
                 self.tap(None, request.source, bytes);
-                self.answer_statelessly(&reply, status, &headers);
+                self.answer_with_tag(&reply, &tag, status, &headers);
             }
             Verdict::PassOn { user } => {
                 self.tap(None, request.source, bytes);
@@ -140,8 +148,7 @@ impl Core {
             // A client of ours or anybody's, and not a network: it is spoken to the way it came.
             request.source.flow = request.source.flow.or(Some(FlowId::DATAGRAMS));
         }
-        let stranger = (origin == Origin::Stranger).then(|| request.source.remote.ip());
-        let Some(call) = incoming(&request, origin) else {
+        let Some(call) = incoming(&request, origin.clone()) else {
             self.tap(None, source, bytes);
             self.refuse_invite(server, 400, &[]);
             return;
@@ -152,7 +159,8 @@ impl Core {
                 self.stack.respond(server, 100, None, &[], None);
                 self.insert(id, Leg::Inbound(Box::new(leg)));
                 if asks {
-                    self.outside.strangers.asked(id, stranger, &mut self.stack);
+                    let ip = source.remote.ip();
+                    self.outside.strangers.asked(id, &origin, ip, &mut self.stack);
                 }
                 let request = Box::new(call);
                 self.stack.event(Event::Incoming { leg: id, request });
@@ -201,11 +209,21 @@ impl Core {
     }
 
     fn answer_statelessly(&mut self, reply: &Reply, status: u16, headers: &[(String, String)]) {
+        let tag = self.stateless_tag(reply);
+        self.answer_with_tag(reply, &tag, status, headers);
+    }
+
+    fn answer_with_tag(
+        &mut self,
+        reply: &Reply,
+        tag: &str,
+        status: u16,
+        headers: &[(String, String)],
+    ) {
         if status >= 300 {
             self.stack.counters.refused += 1;
         }
-        let tag = self.stateless_tag(reply);
-        let mut writer = reply.start(status, None, &tag);
+        let mut writer = reply.start(status, None, tag);
         if let Some(agent) = &self.stack.config.user_agent {
             writer = writer.header("Server", agent);
         }

@@ -94,7 +94,8 @@ fn contact(line: &str, expires: Option<u64>, policy: &PhonePolicy) -> Result<Con
     let lifetime = lifetime(asked, policy)?;
     let identity = match param("+sip.instance") {
         Some(instance) if instance.len() <= MAX_TEXT => {
-            Identity::Instance { instance, reg_id: param("reg-id").unwrap_or_default() }
+            let reg_id = param("reg-id").filter(|id| id.len() <= MAX_TEXT).unwrap_or_default();
+            Identity::Instance { instance, reg_id }
         }
         Some(_) | None => Identity::Address(uri.clone()),
     };

@@ -5,4 +5,4 @@ mod client;
 mod server;
 
 pub(crate) use client::{ClientKey, ClientStore, Failure, NewClient, Owner, Purpose, follow_up};
-pub(crate) use server::{Found, ServerId, ServerStore};
+pub(crate) use server::{Found, ServerId, ServerStore, refused_as};

@@ -79,6 +79,17 @@ impl ServerStore {
         self.live.get(id)?.leg
     }
 
+    /// Whether the sender of this ACK has received a refusal of these: it knows the tag that was drawn for it, and is
+    /// where the refusal was sent.
+    pub fn are_heard_by(&self, ack: &Request) -> bool {
+        let id = self.by_key.get(&key(ack, &Method::Invite));
+        id.and_then(|id| self.live.get(id)).is_some_and(|server| {
+            matches!(server.state, State::Completed { .. })
+                && ack.to_tag.as_deref() == Some(server.local_tag.as_str())
+                && ack.source.remote.ip() == server.reply.destination.addr.ip()
+        })
+    }
+
     fn remove(&mut self, id: ServerId) -> Option<Server> {
         let server = self.live.remove(&id)?;
         self.by_key.remove(&server.key);
@@ -282,6 +293,15 @@ fn key(request: &Request, method: &Method) -> Vec<u8> {
     key.extend_from_slice(&via.port.unwrap_or(5060).to_be_bytes());
     key.extend_from_slice(method.as_bytes());
     key
+}
+
+/// What an INVITE has in common with the ACK of its refusal, and the address that the refusal goes to.
+pub(crate) fn refused_as(request: &Request) -> Vec<u8> {
+    let mut out = b"refused ".to_vec();
+    out.extend(key(request, &Method::Invite));
+    out.extend(origin(request));
+    out.extend_from_slice(request.source.remote.ip().to_string().as_bytes());
+    out
 }
 
 fn origin(request: &Request) -> Vec<u8> {

@@ -209,3 +209,80 @@ fn a_wrong_password_takes_as_long_for_a_user_that_is_not_here() {
     let ratio = unknown / known;
     assert!((0.8..1.25).contains(&ratio), "medians {unknown} ns and {known} ns");
 }
+
+/// An INVITE to a code, from `from`; whether it got before the caller of the core, and the last answer.
+fn guess(solo: &mut Solo, from: &str, number: u64, call: &str) -> (Option<Origin>, String) {
+    let uri = format!("sip:{number:015}@192.0.2.1");
+    let invite = Outside { uri: &uri, call_id: call, branch: call, ..Outside::default() };
+    solo.receive_from(from, &request(&invite));
+    let shown = solo.events.drain(..).find_map(|event| match event {
+        Event::Incoming { leg, request } => Some((leg, request.origin)),
+        _ => None,
+    });
+    let origin = shown.map(|(leg, origin)| {
+        solo.command(Command::TurnAway { leg });
+        origin
+    });
+    (origin, solo.sent().pop().expect("it is answered"))
+}
+
+/// The ACK of a refusal, as RFC 3261 §17.1.1.3 has it.
+fn acknowledge(solo: &mut Solo, from: &str, number: u64, call: &str, refusal: &str) {
+    let uri = format!("sip:{number:015}@192.0.2.1");
+    let ack = Outside {
+        method: "ACK",
+        uri: &uri,
+        call_id: call,
+        branch: call,
+        to: header(refusal, "To"),
+        ..Outside::default()
+    };
+    solo.receive_from(from, &request(&ack));
+}
+
+#[test]
+fn guesses_in_the_name_of_an_address_lock_out_nobody_who_answers_from_it() {
+    let mut solo = switchboard();
+    for n in 0..100 {
+        let (_, refusal) = guess(&mut solo, HERE, 1_000 + n, &format!("forged{n}"));
+        assert_eq!(kind(&refusal), "404");
+        // Who forges does not see the tag, and guesses it.
+        let made_up = refusal.replace("tag=", "tag=0");
+        acknowledge(&mut solo, HERE, 1_000 + n, &format!("forged{n}"), &made_up);
+    }
+    let (origin, refusal) = guess(&mut solo, HERE, 7, "honest1");
+    assert_eq!(origin, None, "the first call of whoever is there fails");
+    assert_eq!(kind(&refusal), "404");
+    acknowledge(&mut solo, HERE, 7, "honest1", &refusal);
+    let (origin, _) = guess(&mut solo, HERE, 7, "honest2");
+    assert_eq!(origin, Some(Origin::Reached), "the second is looked at");
+    let elsewhere = HERE.replace("40000", "40001");
+    assert_eq!(guess(&mut solo, &elsewhere, 7, "honest3").0, None, "its port is part of it");
+}
+
+#[test]
+fn who_was_reached_at_his_address_has_no_more_guesses_than_others() {
+    let mut solo = switchboard();
+    let (mut as_stranger, mut as_reached) = (0, 0);
+    for n in 0..200 {
+        let call = format!("guess{n}");
+        let (origin, refusal) = guess(&mut solo, HERE, 1_000 + n, &call);
+        match origin {
+            Some(Origin::Stranger) => as_stranger += 1,
+            Some(Origin::Reached) => as_reached += 1,
+            other => assert_eq!(other, None),
+        }
+        acknowledge(&mut solo, HERE, 1_000 + n, &call, &refusal);
+        assert_eq!(kind(&refusal), "404");
+    }
+    assert_eq!((as_stranger, as_reached), (1, 20));
+}
+
+#[test]
+fn an_acknowledgement_from_another_address_than_the_refusal_went_to_shows_nothing() {
+    let mut solo = switchboard();
+    let (_, refusal) = guess(&mut solo, "203.0.113.9:5060", 7, "own");
+    acknowledge(&mut solo, HERE, 7, "own", &refusal);
+    let (origin, _) = guess(&mut solo, HERE, 8, "forged");
+    assert_eq!(origin, Some(Origin::Stranger));
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{CONCURRENT, Storm};
 use crate::world::{idempotency, intent, limits, order, pace, request};
-use engine::action::{Arrival, Input};
+use engine::action::{Arrival, Input, Origin};
 use engine::intent::{AnonymousCall, BidirectionalCall, Caller, Order, OrderKind, Party, Place};
 use engine::vocabulary::{LegId, Priority, Side};
 use engine::writes::{Attempt, FoundLeg, Unfinished};
@@ -94,7 +94,13 @@ impl Storm {
         };
         let source = IpAddr::from((self.random.below(5_000) as u32).to_be_bytes());
         let leg = self.comes();
-        self.input(Input::Incoming { leg, arrival, source });
+        let origin = match self.random.below(4) {
+            0 => Origin::Claimed,
+            1 => Origin::Reached,
+            2 => Origin::Trunk,
+            _ => Origin::Softphone("66666666".into()),
+        };
+        self.input(Input::Incoming { leg, arrival, source, origin });
     }
 
     fn request(&self, order: Order) -> Request {

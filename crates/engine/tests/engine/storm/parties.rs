@@ -152,6 +152,7 @@ impl Storm {
                 self.bridges.push((leg, with));
             }
             Action::Record { leg }
+            | Action::SwitchRecording { leg, .. }
             | Action::Ringback { leg }
             | Action::Watch { leg }
             | Action::SendDigit { leg, .. }

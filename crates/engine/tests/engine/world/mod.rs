@@ -10,7 +10,7 @@ use engine::vocabulary::{
     CallKind, DailyLimits, LegId, Now, Pace, Priority, Serial, TenantId, TenantLimits,
 };
 use engine::writes::Write;
-use engine::{Engine, Reply, Request, Start, Ticket};
+use engine::{Engine, RecordingSwitch, Reply, Request, Start, Ticket};
 
 pub const TENANT: TenantId = TenantId(1);
 
@@ -318,6 +318,12 @@ fn in_words(action: &Action) -> String {
         Action::Dial { leg } => format!("dial {}", leg.0),
         Action::Acknowledge { leg } => format!("acknowledge {}", leg.0),
         Action::Record { leg } => format!("record {}", leg.0),
+        Action::SwitchRecording { leg, switch: RecordingSwitch::Pause } => {
+            format!("pause the recording of {}", leg.0)
+        }
+        Action::SwitchRecording { leg, switch: RecordingSwitch::Resume } => {
+            format!("resume the recording of {}", leg.0)
+        }
         Action::Play { leg, play } => format!("play {} on {}", play.0, leg.0),
         Action::HangUp { leg } => format!("hang up {}", leg.0),
         Action::Resume { leg, .. } => format!("resume {}", leg.0),

@@ -1,6 +1,7 @@
 //! What the engine asks of a leg.
 
 use bytes::Bytes;
+use engine::RecordingSwitch;
 use engine::action::{Dialled, LegInput, PlayId, Then, Via};
 use engine::cdr::Cause;
 use engine::vocabulary::{LegId, Serial};
@@ -135,6 +136,14 @@ impl Driver {
         let Some(intent) = intent else { return };
         let intent = Box::new(intent.clone());
         self.wanted.push_back(Wanted::Record { leg, intent });
+    }
+
+    pub(in crate::driver) fn switch_recording(&mut self, leg: LegId, switch: RecordingSwitch) {
+        let leg = to_media(leg);
+        self.tell_media(match switch {
+            RecordingSwitch::Pause => media::Command::PauseRecording { leg },
+            RecordingSwitch::Resume => media::Command::ResumeRecording { leg },
+        });
     }
 
     pub(in crate::driver) fn recording_lost(&mut self, leg: LegId, reason: String) {

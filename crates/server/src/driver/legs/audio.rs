@@ -1,7 +1,7 @@
 //! What `media` says of a leg.
 
 use bytes::Bytes;
-use engine::action::{LegInput, PlayId, Via};
+use engine::action::{Input, LegInput, PlayId, Via};
 use engine::cdr::{Cause, MediaSummary};
 use engine::vocabulary::LegId;
 use store::crash_point;
@@ -54,6 +54,9 @@ impl Driver {
             Event::RecordingFailed { leg, reason, .. } => {
                 self.note_leg(of_media(leg), NoteKind::RecordingFailed { reason });
                 self.leg_input(of_media(leg), LegInput::RecordingFailed);
+            }
+            Event::RecordingPaused { leg } | Event::RecordingResumed { leg } => {
+                self.input(Input::RecordingSwitched { leg: of_media(leg) });
             }
             Event::RecordingDone { leg, duration_ms, .. } => {
                 crash_point!("recording_closed");

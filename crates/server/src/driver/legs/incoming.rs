@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use engine::action::{Arrival, Input, LegInput, Refused};
+use engine::action::{Arrival, Input, LegInput, Origin, Refused};
 use engine::cdr::Cause;
 use engine::vocabulary::{LegId, Serial};
 use store::crash_point;
@@ -26,7 +26,7 @@ pub struct Arriving {
     /// Its first messages, for the timeline of the call that takes it in.
     messages: Vec<NoteKind>,
     number: String,
-    source: Option<IpAddr>,
+    source: Option<(IpAddr, Origin)>,
     offer: Option<sip::Body>,
 }
 
@@ -47,13 +47,19 @@ impl Driver {
         let id = of_sip(leg);
         let arriving = self.arriving.entry(id).or_default();
         arriving.number.clone_from(&request.request_user);
-        arriving.source = Some(request.source.ip());
+        let known = match &request.origin {
+            sip::Origin::Trusted => Origin::Trunk,
+            sip::Origin::User(user) => Origin::Softphone(user.clone()),
+            sip::Origin::Reached => Origin::Reached,
+            sip::Origin::Stranger => Origin::Claimed,
+        };
+        arriving.source = Some((request.source.ip(), known));
         arriving.offer = request.body;
         let from = match request.origin {
             sip::Origin::Trusted => request.from.user().to_owned(),
             // Not what it writes in its From: that it may choose.
             sip::Origin::User(user) => user,
-            sip::Origin::Stranger => return self.dialled_code(id),
+            sip::Origin::Stranger | sip::Origin::Reached => return self.dialled_code(id),
         };
         self.wanted.push_back(Wanted::Ask { leg: id, x: request.request_user, from });
     }
@@ -66,8 +72,8 @@ impl Driver {
     ) {
         match (request, self.arriving.get(&leg)) {
             (Some(request), Some(Arriving { source: Some(source), .. })) => {
-                let (arrival, source) = (Arrival::Bound(request), *source);
-                self.input(Input::Incoming { leg, arrival, source });
+                let (arrival, (source, origin)) = (Arrival::Bound(request), source.clone());
+                self.input(Input::Incoming { leg, arrival, source, origin });
             }
             (None, Some(_)) => self.dialled_code(leg),
             // It was cancelled meanwhile.
@@ -82,8 +88,8 @@ impl Driver {
         };
         let digits = (1..=CODE_DIGITS).contains(&number.len());
         if digits && number.bytes().all(|byte| byte.is_ascii_digit()) {
-            let (arrival, source) = (Arrival::Code(number.clone()), *source);
-            self.input(Input::Incoming { leg, arrival, source });
+            let (arrival, (source, origin)) = (Arrival::Code(number.clone()), source.clone());
+            self.input(Input::Incoming { leg, arrival, source, origin });
         } else {
             self.refuse(leg, Refused::Unknown);
         }

@@ -65,7 +65,8 @@ impl Driver {
                 sent(&tap);
                 match tap.leg {
                     Some(leg) if self.notes.call_of(of_sip(leg)).is_some() => {
-                        self.note_leg(of_sip(leg), NoteKind::message(&tap));
+                        let leg = of_sip(leg);
+                        self.note_leg(leg, self.note_of(leg, &tap));
                     }
                     Some(leg) if leg.is_inbound() => {
                         self.note_arriving(leg, &tap);

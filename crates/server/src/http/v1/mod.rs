@@ -4,6 +4,7 @@
 mod anonymous_calls;
 mod api_keys;
 mod bidirectional_calls;
+mod call_recording;
 mod callbacks;
 mod calls;
 mod docs;
@@ -55,6 +56,8 @@ pub fn router() -> Router<App> {
         .routes(routes!(calls::list))
         .routes(routes!(calls::show))
         .routes(routes!(calls::cancel))
+        .routes(routes!(call_recording::pause))
+        .routes(routes!(call_recording::resume))
         .routes(routes!(timeline::timeline))
         .routes(routes!(callbacks::of_call))
         .routes(routes!(callbacks::dead))

@@ -109,6 +109,25 @@ async fn cancelling_says_what_became_of_it() {
 }
 
 #[tokio::test]
+async fn pausing_and_resuming_a_recording_says_what_became_of_it() {
+    let world = world().await;
+    for what in ["pause", "resume"] {
+        for (serial, status, code) in [
+            (7, 204, ""),
+            (8, 409, "already_over"),
+            (9, 503, "stopping"),
+            (10, 409, "not_recording"),
+            (11, 404, "not_found"),
+        ] {
+            let path = format!("/v1/calls/{serial}/recording/{what}");
+            let got = world.post(&path, json!(null)).await;
+            assert_eq!(got.status, status, "{}", got.text);
+            assert!(got.text.contains(code), "{}", got.text);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_timeline_joins_events_notes_and_tries() {
     let world = world().await;
     let intent = world.accepted(31, T0).await;

@@ -20,7 +20,7 @@ fn scale() -> usize {
 }
 
 /// Held by whoever loads the machine: two of these at once would try each other and not the server.
-async fn alone() -> MutexGuard<'static, ()> {
+pub async fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::const_new(());
     ONE.lock().await
 }

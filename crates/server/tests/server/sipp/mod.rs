@@ -4,6 +4,7 @@
 mod bodies;
 mod flows;
 mod refusals;
+mod registering;
 mod scenario;
 
 use std::net::Ipv4Addr;

@@ -9,14 +9,14 @@ use sim::{AppPhone, AppPhoneConfig, EndedBy};
 use super::*;
 
 /// createcall; serial number, address and code.
-async fn created(world: &World, called: &str) -> (String, SocketAddr, String) {
+pub async fn created(world: &World, called: &str) -> (String, SocketAddr, String) {
     let body = json!({ "called": called, "callData": "1", "callerPresent": "95599" });
     let reply = world.client.create_anonymous_call(body.to_string(), None).await.expect("a reply");
     let ExpectedCall { serial, service, code } = reply.expected_call().expect("accepted");
     (serial, service, code)
 }
 
-async fn app() -> AppPhone {
+pub async fn app() -> AppPhone {
     AppPhone::start(AppPhoneConfig::default()).await.expect("an application starts")
 }
 

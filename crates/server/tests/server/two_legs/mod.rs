@@ -1,6 +1,6 @@
 //! Calls of two parties: each plays a tone of its own, and what it heard is the judge.
 
-mod anonymous;
+pub mod anonymous;
 mod bidirectional;
 pub mod crash_points;
 mod failures;
