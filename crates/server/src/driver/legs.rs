@@ -167,3 +167,6 @@ impl Driver {
         self.legs.add(leg, serial, stage);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use crate::app::{App, unix_ms};
 use crate::calls::Ask;
 use crate::certificates;
 use crate::clips::Clips;
-use crate::driver::{self, Clock, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks};
+use crate::driver::{self, Clock, DriverError, Found, Happened, Happenings, Parts, Trunk, Trunks};
 
 /// Open, and carrying nothing yet.
 pub struct Lines {
@@ -59,11 +59,16 @@ impl Lines {
         Ok(Lines { found, sip, sip_events, media, carriers, trunks })
     }
 
+    /// Another handle to the endpoint that the driver will command.
+    pub fn endpoint(&self) -> sip::Endpoint {
+        self.sip.clone()
+    }
+
     pub async fn drive(
         self,
         app: &App,
         clock: Clock,
-        happenings: (Happenings, mpsc::Receiver<Happening>),
+        happenings: (Happenings, Happened),
         asks: mpsc::Receiver<Ask>,
         ready: Arc<AtomicBool>,
     ) -> Result<Driven, ServeError> {
@@ -110,6 +115,7 @@ impl Lines {
             natural_keys: natural_keys(&app.store, &refusing).await?,
             used_today: used_today(app).await?,
             ita: ita(app).await?,
+            registrations: app.store.registrations().await?,
         };
         let driver = driver::start(parts, found);
         Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers, endpoint })

@@ -124,7 +124,9 @@ impl Server {
             ready: Arc::default(),
             drain: Duration::from_secs(5),
         };
-        let found = Found { recovery, natural_keys, used_today: Vec::new(), ita: Vec::new() };
+        let registrations = at_once(store.registrations()).expect("likewise");
+        let (used_today, ita) = (Vec::new(), Vec::new());
+        let found = Found { recovery, natural_keys, used_today, ita, registrations };
         let started = nature.now;
         let limits = TENANTS.map(|tenant| (tenant, limits(tenant))).to_vec();
         let seed = nature.dice.next();

@@ -22,6 +22,7 @@ use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
 use crate::ita_usage::{self, Talked};
 use crate::number_bindings::NumberBinding;
+use crate::registrations::{self, Registration};
 use crate::sql::Connection;
 use crate::sql::multi_row::{Bind, Values};
 use crate::timelines::{self, TimelineRow};
@@ -85,6 +86,7 @@ struct Rows {
     ended: Vec<Number>,
     ita_talked: Talked,
     bound: Vec<NumberBinding>,
+    registrations: BTreeMap<String, Registration>,
 }
 
 impl Rows {
@@ -128,6 +130,8 @@ impl Rows {
         let notes = batch.kept_timelines();
         self.timelines
             .extend(notes.map(|(serial, notes)| (serial, TimelineRow::new(serial, notes))));
+        let places = batch.registrations.iter();
+        self.registrations.extend(places.map(|of| (of.number.clone(), of.clone())));
         committed
     }
 
@@ -167,6 +171,7 @@ impl Rows {
         for binding in &rows.bound {
             number_bindings::put(connection, binding).await?;
         }
+        registrations::put(connection, rows.registrations.into_values()).await?;
         intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
     }

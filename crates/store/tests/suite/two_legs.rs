@@ -5,7 +5,7 @@ use std::time::Duration;
 use engine::intent::{BidirectionalCall, Binding, Caller, OrderKind, Place};
 use engine::vocabulary::{Serial, TenantId};
 use engine::writes::Write;
-use store::{Expiry, NumberBinding, Softphone, StoreError};
+use store::{Batch, Expiry, NumberBinding, Registration, Softphone, StoreError};
 
 use crate::fixture::{Fixture, on_every_store};
 use crate::nouns::{T0, TENANT, cdr, intent, started};
@@ -13,6 +13,7 @@ use crate::nouns::{T0, TENANT, cdr, intent, started};
 on_every_store!(
     a_softphone_is_kept_replaced_and_removed,
     a_number_belongs_to_one_tenant,
+    where_a_phone_is_outlives_a_crash_and_not_its_password,
     bindings_are_kept_until_they_are_over,
     what_ita_calls_talked_stays_counted,
     a_binding_is_on_disk_with_the_call_that_needs_it,
@@ -47,6 +48,39 @@ async fn a_number_belongs_to_one_tenant(fixture: Fixture) {
     assert!(matches!(taken, Err(StoreError::Conflict { .. })), "{taken:?}");
     assert!(!store.remove_softphone(OTHER, "1").await.unwrap());
     assert_eq!(store.softphones().await.unwrap(), [softphone(TENANT, "1")]);
+}
+
+async fn where_a_phone_is_outlives_a_crash_and_not_its_password(fixture: Fixture) {
+    let here = |number: &str, at_ms| Registration {
+        number: number.into(),
+        at_ms,
+        places: Some(vec![7, 0, at_ms as u8]),
+    };
+    let told = |registrations| Batch { registrations, ..Batch::default() };
+    let store = &fixture.store;
+    for number in ["1", "2", "3", "4"] {
+        store.put_softphone(softphone(TENANT, number)).await.unwrap();
+    }
+    let first = vec![here("1", 1), here("2", 1), here("3", 1), here("4", 1), here("1", 2)];
+    let gone = Registration { places: None, ..here("2", 2) };
+    let (first, second) = (store.submit(told(first)), store.submit(told(vec![gone])));
+    first.await.unwrap();
+    second.await.unwrap();
+
+    let fixture = fixture.crash().await;
+    let store = &fixture.store;
+    assert_eq!(store.registrations().await.unwrap(), [here("1", 2), here("3", 1), here("4", 1)]);
+    let renamed = Softphone { remark: "Ann's".into(), ..softphone(TENANT, "1") };
+    store.put_softphone(renamed).await.unwrap();
+    assert!(store.put_softphone(softphone(OTHER, "4")).await.is_err(), "not its number");
+    assert_eq!(store.registrations().await.unwrap().len(), 3, "nothing of that moves a phone");
+    let another = Softphone { sealed_password: vec![9, 9], ..softphone(TENANT, "1") };
+    store.put_softphone(another).await.unwrap();
+    let suspended = Softphone { suspended: true, ..softphone(TENANT, "3") };
+    store.put_softphone(suspended).await.unwrap();
+    assert_eq!(store.registrations().await.unwrap(), [here("4", 1)]);
+    assert!(store.remove_softphone(TENANT, "4").await.unwrap());
+    assert_eq!(store.registrations().await.unwrap(), []);
 }
 
 async fn bindings_are_kept_until_they_are_over(fixture: Fixture) {
