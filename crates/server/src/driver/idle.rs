@@ -34,6 +34,7 @@ pub fn driver(registrations: Vec<store::Registration>) -> Driver {
         drain: Duration::from_secs(5),
     };
     let recovery = store::Recovery::default();
-    let found = Found { recovery, natural_keys: Vec::new(), used_today: Vec::new(), registrations };
+    let (natural_keys, used_today, ita) = (Vec::new(), Vec::new(), Vec::new());
+    let found = Found { recovery, natural_keys, used_today, ita, registrations };
     Driver::begin(desk, found, Vec::new(), at(Duration::ZERO))
 }
