@@ -78,6 +78,12 @@ pub enum Input {
         tenant: TenantId,
         used: Used,
     },
+    /// What the tenant's ITA calls have talked in all, and those that wait on disk; after its limits.
+    Balance {
+        tenant: TenantId,
+        talked: Duration,
+        waiting: Vec<Serial>,
+    },
     Trunk {
         trunk: TrunkName,
         pace: Pace,

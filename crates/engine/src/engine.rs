@@ -10,14 +10,18 @@ use std::time::Duration;
 
 use crate::action::{Action, BatchNumber, Claim, ClaimId, Input};
 use crate::backlog::Backlog;
+use crate::balances::Balances;
 use crate::calls::{CallInput, Effects, Room};
 use crate::cdr::{Draft, Outcome, Progress};
+use crate::events::EventKind;
 use crate::gate::Gate;
 use crate::intent::{Idempotency, Intent, Order, OrderKind};
 use crate::quotas::Quotas;
 use crate::request::{Refusal, Reply, Ticket};
 use crate::serials::Serials;
-use crate::vocabulary::{CallKind, Deadline, LegId, Now, Serial, TenantId, TrunkName};
+use crate::vocabulary::{
+    CallKind, Deadline, LegId, Now, Serial, TenantId, TenantLimits, TrunkName,
+};
 use crate::writes::{FoundLeg, Unfinished, Write};
 
 mod accepting;
@@ -68,6 +72,7 @@ pub struct Engine {
     gate: Gate,
     backlog: Backlog,
     quotas: Quotas,
+    balances: Balances,
     calls: BTreeMap<Serial, Call>,
     legs: BTreeMap<LegId, Owner>,
     /// Legs whose INVITE is being made.
@@ -137,6 +142,7 @@ impl Engine {
             gate: Gate::default(),
             backlog: Backlog::new(start.capacity),
             quotas: Quotas::default(),
+            balances: Balances::default(),
             calls: BTreeMap::new(),
             legs: BTreeMap::new(),
             unsent: BTreeSet::new(),
@@ -169,7 +175,8 @@ impl Engine {
     pub fn wake_at(&self, now: Now) -> Option<Deadline> {
         let calls = self.timers.first().map(|(due, _)| *due);
         let backlog = self.backlog.wake_at(now.since_start).filter(|_| self.may_claim() > 0);
-        [calls, backlog, self.expiry_at, self.quotas.wake_at()].into_iter().flatten().min()
+        let used_up = [self.quotas.wake_at(), self.balances.wake_at()].into_iter().flatten().min();
+        [calls, backlog, self.expiry_at, used_up].into_iter().flatten().min()
     }
 
     pub fn poll(&mut self) -> Option<Action> {
@@ -223,10 +230,13 @@ impl Engine {
                 self.incoming(leg, arrival, (source, origin), now);
             }
             Input::TenantLimits { tenant, limits } => {
-                self.backlog.limit_tenant(tenant, limits);
-                self.quotas.limit(tenant, limits.daily, now);
+                self.limit(tenant, limits, now);
             }
             Input::UsedToday { tenant, used } => self.quotas.seed(tenant, used, now),
+            Input::Balance { tenant, talked, waiting } => {
+                self.balances.seed(tenant, talked);
+                waiting.into_iter().for_each(|serial| self.balances.begin(serial, tenant));
+            }
             Input::Trunk { trunk, pace, up } => self.backlog.set_trunk(trunk, pace, up),
             Input::Recovered(found) => self.recovered(*found, now),
             Input::Waiting { tenant, route, calls } => {
@@ -243,8 +253,17 @@ impl Engine {
         }
     }
 
+    fn limit(&mut self, tenant: TenantId, limits: TenantLimits, now: Now) {
+        self.backlog.limit_tenant(tenant, limits);
+        self.quotas.limit(tenant, limits.daily, now);
+        self.balances.limit(tenant, limits.ita_minutes);
+    }
+
     fn recovered(&mut self, found: Unfinished, now: Now) {
         let (tenant, serial) = (found.intent.tenant, found.intent.serial);
+        if found.intent.order.is_ita() {
+            self.balances.begin(serial, tenant);
+        }
         let (undialled, cancelled) = (found.legs.is_empty(), found.cancelled);
         let trunk_of = |leg: &FoundLeg| leg.attempt.as_ref().and_then(|one| one.trunk.clone());
         let trunks: Vec<_> = found.legs.iter().map(|leg| (leg.leg, trunk_of(leg))).collect();
@@ -351,9 +370,14 @@ impl Engine {
 
     fn start_claimed(&mut self, intent: Intent, trunk: &TrunkName, now: Now) {
         let serial = intent.serial;
+        if intent.order.is_ita() {
+            self.balances.begin(serial, intent.tenant);
+        }
         let refused = if intent.queue_deadline_ms <= now.unix_ms {
             Some(Outcome::QueueTimeout)
-        } else if self.quotas.forbids_dialling(intent.tenant, now) {
+        } else if self.quotas.forbids_dialling(intent.tenant, now)
+            || self.balances.forbids_dialling(serial)
+        {
             Some(Outcome::Restricted)
         } else {
             None
@@ -422,6 +446,9 @@ impl Engine {
         }
         for tenant in self.quotas.used_up(now) {
             self.cut(tenant, now);
+        }
+        for serial in self.balances.used_up(now) {
+            self.cut_call(serial, EventKind::BalanceUsedUp, now);
         }
         self.keys.forget_old(now);
     }

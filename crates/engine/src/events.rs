@@ -99,6 +99,8 @@ pub enum EventKind {
     },
     /// It is hung up, since its tenant has no minute left of the day.
     MinutesUsedUp,
+    /// It is hung up, since its tenant's ITA calls have talked all that was paid for.
+    BalanceUsedUp,
     /// One leg ended; the call may go on.
     LegEnded {
         leg: LegId,
@@ -169,6 +171,7 @@ impl EventKind {
             EventKind::RecordingPaused { .. } => "call.recording_paused",
             EventKind::RecordingResumed { .. } => "call.recording_resumed",
             EventKind::MinutesUsedUp => "call.minutes_used_up",
+            EventKind::BalanceUsedUp => "call.balance_used_up",
             EventKind::LegEnded { .. } => "call.leg_ended",
             EventKind::Ended { .. } => "call.ended",
             EventKind::NewPrefix { .. } => "tenant.new_prefix",

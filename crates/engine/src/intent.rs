@@ -56,6 +56,21 @@ pub struct BidirectionalCall {
     /// Where the connection callback goes; told when the two hear each other.
     #[serde(default)]
     pub connected_url: Option<String>,
+    /// The agent whose call it is (`agentWorkNo`), at most five decimals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_work_no: Option<u32>,
+    /// What binds its parties, where the order does. On disk with the intent or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+}
+
+/// Two parties who reach each other by calling the number that both see (`caller_present`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    pub party_a: String,
+    pub party_b: String,
+    /// The ms since 1970 from which it holds no more.
+    pub expires_ms: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,6 +195,11 @@ impl Order {
             | OrderKind::VoiceNotification { .. }
             | OrderKind::AnonymousCall(_) => None,
         }
+    }
+
+    /// Whether its parties see a virtual number.
+    pub fn is_ita(&self) -> bool {
+        matches!(&self.kind, OrderKind::BidirectionalCall(BidirectionalCall { ita: true, .. }))
     }
 
     /// Where the connection callback goes.

@@ -9,6 +9,7 @@
 
 pub mod action;
 mod backlog;
+mod balances;
 mod calls;
 pub mod cdr;
 mod engine;

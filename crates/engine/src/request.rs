@@ -52,6 +52,8 @@ pub enum Refusal {
     QueueFull { retry_after_s: u32 },
     /// The tenant has used up its day; over in `retry_after_s`.
     DailyLimit { quota: Quota, retry_after_s: u32 },
+    /// The minutes that the tenant has paid for are talked, or set aside for calls that are not over (ITA).
+    BalanceUsedUp,
     /// An unfinished call has the same kind, caller and called (return code 1).
     Duplicate,
     /// Another anonymous call that waits for its caller has the code: draw another.

@@ -155,6 +155,9 @@ pub struct TenantLimits {
     /// Refuse a call whose kind, caller and called equal an unfinished one's (return code 1).
     pub refuse_duplicates: bool,
     pub daily: DailyLimits,
+    /// Minutes that its ITA calls may talk in all, ever; `None`: as much as they like.
+    #[serde(default)]
+    pub ita_minutes: Option<u32>,
 }
 
 /// What a tenant may use up in a day; `None`: as much as it likes.

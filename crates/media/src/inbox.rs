@@ -38,8 +38,8 @@ impl Inbox {
         Inbox { limit, queue: Mutex::default(), waker }
     }
 
-    /// `Close` frees resources, so it has room where other commands are refused already.
-    pub(crate) fn command(&self, command: Command) -> Result<(), Busy> {
+    /// `Close` frees resources, so it has room where other commands are refused already. What is refused is given back.
+    pub(crate) fn command(&self, command: Command) -> Result<(), Box<Command>> {
         let limit = match command {
             Command::Close { .. } => self.limit * 2,
             Command::Offer { .. }
@@ -63,7 +63,7 @@ impl Inbox {
         };
         let mut queue = self.lock();
         if queue.inputs.len() >= limit {
-            return Err(Busy);
+            return Err(Box::new(command));
         }
         queue.inputs.push_back(Input::Command(command));
         drop(queue);
@@ -103,8 +103,8 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_all_but_the_end_of_legs_and_that_too_in_the_end() {
         let inbox = Inbox::new(3, Arc::new(Waker::new().unwrap()));
-        let stop = || inbox.command(Command::StopPlay { leg: LegId(1) });
-        let close = || inbox.command(Command::Close { leg: LegId(1) });
+        let stop = || inbox.command(Command::StopPlay { leg: LegId(1) }).map_err(|_| Busy);
+        let close = || inbox.command(Command::Close { leg: LegId(1) }).map_err(|_| Busy);
         assert_eq!([stop(), stop(), stop(), stop()], [Ok(()), Ok(()), Ok(()), Err(Busy)]);
         assert_eq!([close(), close(), close(), close()], [Ok(()), Ok(()), Ok(()), Err(Busy)]);
         let mut inputs = VecDeque::new();

@@ -90,6 +90,11 @@ pub fn start(config: Config, sink: EventSink) -> Result<Media, StartError> {
 impl Media {
     /// Queues a command for the leg's thread; commands of one leg are done in their order.
     pub fn command(&self, command: Command) -> Result<(), Busy> {
+        self.try_command(command).map_err(|_| Busy)
+    }
+
+    /// As [`Media::command`]; gives back what there is no room for, to be tried again.
+    pub fn try_command(&self, command: Command) -> Result<(), Box<Command>> {
         let leg = command.leg();
         let (thread, is_new) = self.inner.placement.place(&command);
         let queued = self.inner.inboxes[thread].command(command);

@@ -358,9 +358,9 @@ impl Worker {
         self.detach(id);
         self.placement.forget(id);
         let Some(mut leg) = self.legs.remove(id) else {
-            // It panicked before, which was told.
+            // It could not be made, or panicked. Whoever asks must not wait for ever.
             tracing::debug!(leg = id.0, "asked to close a leg that is gone");
-            return;
+            return self.out.push(Event::Closed { leg: id, stats: Stats::default() });
         };
         let mut cx = Context {
             shared: &self.shared,

@@ -128,7 +128,7 @@ impl Calls {
         if self.storage.lack() == Some(Lack::Database) {
             return Err(NOT_KEPT);
         }
-        if let Some(earlier) = earlier(&self.store, &request).await {
+        if let Some(earlier) = earlier(&self.store, request.idempotency.as_ref()).await {
             return earlier;
         }
         if self.storage.lack().is_some() {
@@ -140,6 +140,17 @@ impl Calls {
             .await
             .map_err(|_| Refusal::Stopping)?;
         reply.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// The reply of the request that came before with the same key, where one did and is on disk.
+    pub async fn repeated(
+        &self,
+        idempotency: Option<&Idempotency>,
+    ) -> Option<Result<Accepted, Refusal>> {
+        if idempotency.is_some() && self.storage.lack() == Some(Lack::Database) {
+            return Some(Err(NOT_KEPT));
+        }
+        earlier(&self.store, idempotency).await
     }
 
     /// Drops a queued call or hangs up a live one.
@@ -251,8 +262,11 @@ impl Calls {
 }
 
 /// What the store remembers of the same key; keys of the last minute the engine knows itself.
-pub async fn earlier(store: &Store, request: &Request) -> Option<Result<Accepted, Refusal>> {
-    let Idempotency { key, body_sha256 } = request.idempotency.as_ref()?;
+pub async fn earlier(
+    store: &Store,
+    idempotency: Option<&Idempotency>,
+) -> Option<Result<Accepted, Refusal>> {
+    let Idempotency { key, body_sha256 } = idempotency?;
     match store.idempotency(key).await {
         Ok(None) => None,
         Ok(Some(earlier)) if earlier.body_sha256 == *body_sha256 => {

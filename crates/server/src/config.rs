@@ -23,7 +23,7 @@ use serde::Deserialize;
 use crate::speech::config::SpeechConfig;
 
 pub use fraud::Fraud;
-pub use listeners::{Http, Https, Media, Sip};
+pub use listeners::{Http, Https, LONGEST_WAIT_S, Media, Sip};
 pub use phones::Phones;
 pub use process::{Access, Admission, Callbacks, Defaults, Dns, Recordings};
 pub use secret::Secret;
@@ -176,6 +176,7 @@ impl Config {
         if self.node > 1023 {
             return Err(("node".into(), "must be 0 to 1023".into()));
         }
+        self.http.check()?;
         self.sip.check()?;
         self.phones.check()?;
         self.defaults.check()?;

@@ -9,8 +9,9 @@ use serde_json::json;
 use store::{VoiceRecording, VoiceStatus, VoiceTemplate};
 
 use crate::config::{Config, Defaults, Fraud};
+use crate::http::ordering::TenantView;
 use crate::http::v1::voice_notifications;
-use crate::http::voice_notification::{TenantView, Wish, judge, wish_v1, wish_v2};
+use crate::http::voice_notification::{Wish, judge, wish_v1, wish_v2};
 use crate::http::wire;
 use crate::speech::normalise;
 use crate::speech::template::{FillError, Template};
@@ -70,17 +71,13 @@ impl Default for Desk {
 impl Desk {
     /// What becomes of a request's body.
     pub fn order(&self, words: Words, body: &[u8]) -> Result<Order, Refusal> {
-        let view = TenantView {
-            tenant: &self.tenant,
-            defaults: &self.defaults,
-            fraud: &self.fraud,
-            shelf: &self.shelf,
-        };
+        let view =
+            TenantView { tenant: &self.tenant, defaults: &self.defaults, fraud: &self.fraud };
         let refused = |refused: crate::http::voice_notification::Refused| {
             assert!(!refused.to_string().is_empty() && !refused.name().is_empty());
             Refusal::Code(refused.code())
         };
-        judge(wish(words, body)?, view).map_err(refused)
+        judge(wish(words, body)?, view, &self.shelf).map_err(refused)
     }
 }
 

@@ -99,11 +99,13 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let interfaces = Interfaces::bind(&app.config).await?;
     let lines = Lines::open(&app, &happenings).await?;
     let first_run = provisioner.run(&app.tenants, unix_ms()).await?;
+    let (stop_callbacks, stop) = watch::channel(false);
+    // The registrar knows who may register before the driver tells it who had.
+    phones::start(&app.softphones, lines.endpoint(), stop.clone())?;
     let Driven { driver, broken, sip, carriers, endpoint } =
         lines.drive(&app, clock, (happenings.clone(), happened), asks, ready).await?;
 
     let config = app.config.clone();
-    let (stop_callbacks, stop) = watch::channel(false);
     let settings = ClientSettings {
         extra_ca: config.callbacks.extra_ca.clone(),
         name_servers: config.dns.servers.clone(),
@@ -112,7 +114,6 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let delivery = Delivery::new(app.clone(), CallbackClient::new(settings)?);
     let callbacks = tokio::spawn(delivery.run(doorbell.subscribe(), stop));
     jobs::start(&app, happenings.clone(), stop_callbacks.subscribe());
-    phones::start(&app.softphones, endpoint.clone(), stop_callbacks.subscribe())?;
     app.admission.beat(stop_callbacks.subscribe());
     memory::start(app.store.clone(), stop_callbacks.subscribe());
     retention::start(&app, stop_callbacks.subscribe());

@@ -10,7 +10,7 @@ mod softphones;
 mod trial_days;
 mod two_legs;
 
-pub use number_bindings::{BindError, NumberBindings, Pair};
+pub use number_bindings::{BindError, Held, NumberBindings, Pair};
 pub use provision::{CALLBACK_SHARED_KEY, FirstRun, Provisioner};
 pub use registry::{BadSettings, Tenant, Tenants};
 pub use retention::{Horizons, Retention};

@@ -228,6 +228,7 @@ impl Exchange {
             | Event::Answering { .. }
             | Event::Refreshed { .. }
             | Event::Bound { .. }
+            | Event::Keep { .. }
             | Event::Trying { .. }
             | Event::Registered { .. }
             | Event::RegistrationFailed { .. }

@@ -8,7 +8,9 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Address, Credentials, DialogSnapshot, DigestUser, Failover, Hop, Uri, Wire};
+use crate::{
+    Address, Credentials, DialogSnapshot, DigestUser, Failover, Hop, KeptBindings, Uri, Wire,
+};
 
 /// One dial attempt or one inbound INVITE; never reused.
 ///
@@ -356,6 +358,11 @@ pub enum Command {
     SetUser {
         user: String,
         login: Option<DigestUser>,
+    },
+    /// Where this phone was, as an earlier process was told by [`crate::Event::Keep`]; after `SetUsers`.
+    Restore {
+        user: String,
+        bindings: KeptBindings,
     },
     /// Calls from these addresses come in without a password, with any number: trunks. All of them;
     /// the earlier ones are forgotten. Over UDP an address proves little: the network has to keep

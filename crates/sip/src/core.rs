@@ -177,6 +177,9 @@ impl Core {
             Command::SetUser { user, login } => {
                 self.outside.registrar.set_user(user, login, &mut self.stack);
             }
+            Command::Restore { user, bindings } => {
+                self.outside.registrar.restore(&user, bindings, &mut self.stack);
+            }
             Command::Trust { sources } => self.outside.strangers.trust(sources),
             Command::Drain => self.outside.is_draining = true,
         }

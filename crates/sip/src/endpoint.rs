@@ -221,6 +221,17 @@ impl Endpoint {
         self.orders.try_send(Order::Command(command)).map_err(|_| Busy)
     }
 
+    /// As [`Endpoint::command`]; gives back what there is no room for, to be tried again.
+    pub fn try_command(&self, command: Command) -> Result<(), Box<Command>> {
+        use mpsc::error::TrySendError::{Closed, Full};
+        match self.orders.try_send(Order::Command(command)) {
+            Err(Full(Order::Command(command)) | Closed(Order::Command(command))) => {
+                Err(Box::new(command))
+            }
+            Ok(()) | Err(Full(Order::ShutDown(_)) | Closed(Order::ShutDown(_))) => Ok(()),
+        }
+    }
+
     /// Transports and bound addresses, in the order of the listeners.
     pub fn local_addresses(&self) -> Vec<(Transport, SocketAddr)> {
         self.addresses.to_vec()

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    Address, BindingId, Body, Destination, DialogSnapshot, FlowId, LegId, ProbeId, RegistrationId,
-    RequestId, Retry, Transport, Uri, Wire,
+    Address, BindingId, Body, Destination, DialogSnapshot, FlowId, KeptBindings, LegId, ProbeId,
+    RegistrationId, RequestId, Retry, Transport, Uri, Wire,
 };
 
 /// Everything that happens to legs and registrations.
@@ -102,6 +102,12 @@ pub enum Event {
     Bound {
         user: String,
         bindings: Vec<Binding>,
+    },
+    /// What of it a later process needs ([`crate::Command::Restore`]), all of it again; nothing where it is empty. Told
+    /// with each `Bound`, and for refreshes about once in half a lifetime.
+    Keep {
+        user: String,
+        bindings: KeptBindings,
     },
     Registered {
         id: RegistrationId,

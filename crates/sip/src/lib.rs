@@ -142,6 +142,7 @@ pub use framing::{FrameError, Framed, Framer};
 pub use policy::{
     AcceptInvites, AcceptRegister, DigestPolicy, DigestUser, PhonePolicy, Policy, StrangerPolicy,
 };
+pub use registrar::KeptBindings;
 pub use snapshot::DialogSnapshot;
 pub use tls::{Authorities, Identity, TlsClient, TlsError, TlsServer, TlsSettings};
 pub use wire::{Wire, WireError};

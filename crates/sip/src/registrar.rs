@@ -2,8 +2,10 @@
 //!
 //! A binding leads back over the connection that its REGISTER came over or, over UDP, to the address
 //! that it came from (RFC 5626 in spirit): what a phone writes into its Contact is only the name that
-//! it is called by. Bindings live in memory; after a restart phones are back when they register again.
+//! it is called by. Bindings live in memory; what a later process needs of them is told ([`Event::Keep`]) when a place
+//! changes, and while it is only refreshed before what was told last has lost half of its time.
 
+mod kept;
 mod register;
 
 use std::{
@@ -13,12 +15,14 @@ use std::{
 };
 
 use crate::{
-    Binding, BindingId, DigestUser, Event, FlowId, PhonePolicy,
+    Binding, BindingId, Destination, DigestUser, Event, FlowId, PhonePolicy,
     auth_server::Directory,
     message::{Request, Source},
     stack::Stack,
     timers::{TimerHandle, TimerKey},
 };
+use kept::Kept;
+pub use kept::KeptBindings;
 use register::{Contact, Identity, Wish};
 
 #[derive(Debug)]
@@ -46,6 +50,8 @@ struct Held {
     call_id: String,
     cseq: u32,
     until: Instant,
+    /// What a later process would take for `until`.
+    kept_until: Instant,
     timer: TimerHandle,
 }
 
@@ -170,21 +176,40 @@ impl Registrar {
             if contact.lifetime.is_zero() {
                 continue;
             }
-            let id = old.map_or_else(
-                || {
+            let (id, kept_until) = match old {
+                Some(old) => (old.binding.id, old.kept_until),
+                None => {
                     self.count += 1;
-                    BindingId(self.count)
-                },
-                |old| old.binding.id,
-            );
-            phone.bindings.push(Held::new(id, contact, request, stack));
+                    (BindingId(self.count), stack.now)
+                }
+            };
+            phone.bindings.push(Held::new(id, contact, request, kept_until, stack));
         }
         while phone.bindings.len() > self.policy.max_bindings {
             let oldest = phone.bindings.remove(0);
             stack.timers.cancel(oldest.timer);
         }
-        self.report(user, before, stack);
+        let changed = self.report(user, before, stack);
+        self.keep(user, changed, stack);
         Ok(())
+    }
+
+    /// What an earlier process knew. Of those it was told to keep only what a datagram reaches is good again; a phone
+    /// that has registered here meanwhile knows better.
+    pub fn restore(&mut self, user: &str, kept: KeptBindings, stack: &mut Stack) {
+        let Some(phone) = self.phones.get_mut(user) else { return };
+        let before = phone.public();
+        for kept in kept.0 {
+            let is_known = phone.bindings.iter().any(|held| held.identity == kept.identity);
+            let is_reached =
+                !kept.transport.is_reliable() && stack.is_bound(kept.local, kept.transport);
+            if is_known || !is_reached || phone.bindings.len() >= self.policy.max_bindings {
+                continue;
+            }
+            self.count += 1;
+            phone.bindings.push(Held::restored(BindingId(self.count), kept, stack));
+        }
+        self.report(user, before, stack);
     }
 
     fn drop_where(&mut self, user: &str, gone: impl Fn(&Held) -> bool, stack: &mut Stack) {
@@ -196,14 +221,26 @@ impl Registrar {
         for held in dropped {
             stack.timers.cancel(held.timer);
         }
-        self.report(user, before, stack);
+        let changed = self.report(user, before, stack);
+        self.keep(user, changed, stack);
     }
 
-    /// Brings the indices up to date and tells the caller, where anything but a lifetime changed.
-    fn report(&mut self, user: &str, before: Vec<Binding>, stack: &mut Stack) {
+    /// Tells what a later process needs, where that has changed or would soon be out of date.
+    fn keep(&mut self, user: &str, changed: bool, stack: &mut Stack) {
+        let Some(phone) = self.phones.get_mut(user) else { return };
+        if !changed && !phone.bindings.iter().any(|held| held.is_ill_kept(stack.now)) {
+            return;
+        }
+        let kept = phone.bindings.iter_mut().filter_map(|held| held.kept(stack.now));
+        let bindings = KeptBindings(kept.collect());
+        stack.event(Event::Keep { user: user.to_owned(), bindings });
+    }
+
+    /// Brings the indices up to date and tells the caller, where anything but a lifetime changed: whether it has.
+    fn report(&mut self, user: &str, before: Vec<Binding>, stack: &mut Stack) -> bool {
         let bindings = self.phones.get(user).map(Phone::public).unwrap_or_default();
         if bindings == before {
-            return;
+            return false;
         }
         for old in &before {
             self.by_id.remove(&old.id);
@@ -219,6 +256,7 @@ impl Registrar {
             self.by_path.entry(path_of(new)).or_default().insert(user.to_owned());
         }
         stack.event(Event::Bound { user: user.to_owned(), bindings });
+        true
     }
 
     /// The Contacts of a 200: every binding and the seconds it has left.
@@ -261,7 +299,13 @@ impl Phone {
 }
 
 impl Held {
-    fn new(id: BindingId, contact: Contact, request: &Request, stack: &mut Stack) -> Held {
+    fn new(
+        id: BindingId,
+        contact: Contact,
+        request: &Request,
+        kept_until: Instant,
+        stack: &mut Stack,
+    ) -> Held {
         let until = stack.now + contact.lifetime;
         let mut destination = request.source.destination();
         destination.flow = destination.flow.or(Some(FlowId::DATAGRAMS));
@@ -277,8 +321,58 @@ impl Held {
             call_id: request.call_id.clone(),
             cseq: request.cseq,
             until,
+            kept_until,
             timer: stack.timers.set(until, TimerKey::Binding(id)),
         }
+    }
+
+    fn restored(id: BindingId, kept: Kept, stack: &mut Stack) -> Held {
+        let until = stack.now + kept.left;
+        let destination = Destination {
+            addr: kept.remote,
+            transport: kept.transport,
+            local: Some(kept.local),
+            flow: Some(FlowId::DATAGRAMS),
+            tls: None,
+        };
+        Held {
+            binding: Binding {
+                id,
+                uri: kept.uri,
+                destination,
+                preference: kept.preference,
+                user_agent: kept.user_agent,
+            },
+            identity: kept.identity,
+            call_id: kept.call_id,
+            cseq: kept.cseq,
+            until,
+            kept_until: until,
+            timer: stack.timers.set(until, TimerKey::Binding(id)),
+        }
+    }
+
+    /// Half of its time is over for a later process, and not here.
+    fn is_ill_kept(&self, now: Instant) -> bool {
+        let left = |until: Instant| until.saturating_duration_since(now);
+        left(self.kept_until) < left(self.until) / 2
+    }
+
+    fn kept(&mut self, now: Instant) -> Option<Kept> {
+        let Destination { addr, transport, local, .. } = self.binding.destination;
+        self.kept_until = self.until;
+        Some(Kept {
+            uri: self.binding.uri.clone(),
+            transport,
+            local: local?,
+            remote: addr,
+            preference: self.binding.preference,
+            user_agent: self.binding.user_agent.clone(),
+            identity: self.identity.clone(),
+            call_id: self.call_id.clone(),
+            cseq: self.cseq,
+            left: self.until.saturating_duration_since(now),
+        })
     }
 
     /// Whether it was made by a later request of the same phone (RFC 3261 §10.3, 7).

@@ -108,7 +108,7 @@ async fn make_calls(store: Store, first: u64, calls: u64, step: u64) -> Result<(
             Write::Ended(Box::new(cdr)),
         ];
         let timelines = vec![(Serial(serial), notes(serial))];
-        let committed = store.submit(Batch { writes, timelines }).await?;
+        let committed = store.submit(Batch { writes, timelines, ..Batch::default() }).await?;
         store.callback_attempt(delivered(committed.positions[2])).await?;
     }
     Ok(())

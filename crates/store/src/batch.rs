@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::error::CommitError;
 use crate::memory::Memory;
+use crate::registrations::Registration;
 use crate::timelines::MAX_TIMELINE_BYTES;
 use crate::work::{Answer, Outcome};
 
@@ -21,11 +22,13 @@ pub struct Batch {
     /// The notes of calls, JSON, normally beside their terminal rows. Stored compressed; notes of
     /// more than [`crate::MAX_TIMELINE_BYTES`] are dropped and counted, the rest of the batch stays.
     pub timelines: Vec<(Serial, Vec<u8>)>,
+    /// Where phones are now. Of each number the last counts, in the order of the batches.
+    pub registrations: Vec<Registration>,
 }
 
 impl From<Vec<Write>> for Batch {
     fn from(writes: Vec<Write>) -> Self {
-        Batch { writes, timelines: Vec::new() }
+        Batch { writes, ..Batch::default() }
     }
 }
 
@@ -33,6 +36,11 @@ impl Batch {
     /// Whether a new call is in it: refused earlier than the writes of calls that are up.
     pub(crate) fn accepts(&self) -> bool {
         self.writes.iter().any(|write| matches!(write, Write::Accepted { .. }))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        let Batch { writes, timelines, registrations } = self;
+        writes.is_empty() && timelines.is_empty() && registrations.is_empty()
     }
 
     /// The notes that are small enough to be stored.

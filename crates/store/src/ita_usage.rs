@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::cdr::Cdr;
-use engine::intent::{BidirectionalCall, OrderKind};
-use engine::vocabulary::TenantId;
+use engine::vocabulary::{Serial, TenantId};
 
 use crate::error::{ApplyError, StoreError};
-use crate::sql::{Connection, Statement};
-use crate::{Reader, Store};
+use crate::sql::{Connection, Row, Statement};
+use crate::{Reader, Store, rows};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE ita_usage (
@@ -37,15 +36,52 @@ impl Store {
         };
         Ok(Duration::from_millis(talked_ms))
     }
+
+    /// The same of every tenant that has talked so.
+    pub async fn ita_talked_by_all(&self) -> Result<Vec<(TenantId, Duration)>, StoreError> {
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let all = Statement::new("SELECT tenant, talked_ms FROM ita_usage ORDER BY tenant");
+                let rows = all.fetch_all(&mut loan.connection()).await?;
+                let talked = |row: &Row| {
+                    let tenant = TenantId(row.narrow("ita_usage", "tenant")?);
+                    Ok((tenant, Duration::from_millis(row.unsigned("talked_ms")?)))
+                };
+                rows.iter().map(talked).collect()
+            }
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
+                let talked = tables.ita_talked.iter();
+                talked.map(|(tenant, ms)| (*tenant, Duration::from_millis(*ms))).collect()
+            })),
+        }
+    }
+
+    /// The tenant's ITA calls that wait in the queue, oldest first. For a start, and for tenants with a balance.
+    pub async fn ita_waiting(&self, tenant: TenantId) -> Result<Vec<Serial>, StoreError> {
+        match self.reader().await? {
+            Reader::Database(mut loan) => {
+                let waiting = Statement::new(
+                    "SELECT serial FROM intents WHERE tenant = $1 AND kind = $2 AND started = 0
+                     ORDER BY serial",
+                );
+                let waiting = waiting.bind(tenant.0).bind(rows::ITA);
+                let waiting = waiting.fetch_all(&mut loan.connection()).await?;
+                waiting.iter().map(|row| Ok(Serial(row.unsigned("serial")?))).collect()
+            }
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
+                let all = tables.intents.rows.values();
+                let waiting = all.filter(|(intent, started)| {
+                    !started && intent.tenant == tenant && intent.order.is_ita()
+                });
+                waiting.map(|(intent, _)| intent.serial).collect()
+            })),
+        }
+    }
 }
 
 /// Counts a call that is over, where it is one of those.
 pub(crate) fn add(talked: &mut Talked, cdr: &Cdr) {
-    let OrderKind::BidirectionalCall(BidirectionalCall { ita: true, .. }) = &cdr.intent.order.kind
-    else {
-        return;
-    };
-    if cdr.talk_duration_ms > 0 {
+    if cdr.intent.order.is_ita() && cdr.talk_duration_ms > 0 {
         *talked.entry(cdr.intent.tenant).or_default() += cdr.talk_duration_ms;
     }
 }

@@ -1,5 +1,6 @@
 //! Bindings of ITA calls: two parties who reach each other by calling a virtual number, for a while.
 
+use engine::intent::{Binding, Intent, OrderKind};
 use engine::vocabulary::TenantId;
 
 use crate::error::{ApplyError, StoreError};
@@ -61,6 +62,14 @@ impl Store {
     pub async fn expire_number_bindings(&self, now_ms: i64) -> Result<u64, StoreError> {
         self.edit_in_steps(|| Edit::ExpireNumberBindings { now_ms }).await
     }
+}
+
+/// What an accepted call binds, in the commit that accepts it.
+pub(crate) fn bound_by(intent: &Intent) -> Option<NumberBinding> {
+    let OrderKind::BidirectionalCall(call) = &intent.order.kind else { return None };
+    let Binding { party_a, party_b, expires_ms } = call.binding.clone()?;
+    let x = intent.order.caller_present.clone();
+    Some(NumberBinding { tenant: intent.tenant, x, party_a, party_b, expires_ms })
 }
 
 /// The key of a binding in memory.

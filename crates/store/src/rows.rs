@@ -1,6 +1,6 @@
 //! Values as they stand in a row, and back.
 
-use engine::intent::{BidirectionalCall, Order, OrderKind};
+use engine::intent::Order;
 use engine::route::Route;
 use engine::vocabulary::CallKind;
 use serde::de::value::{Error as NameError, StrDeserializer};
@@ -22,12 +22,7 @@ pub(crate) const ITA: &str = "ita_call";
 
 /// The column `kind` of a call.
 pub(crate) fn task(order: &Order) -> &'static str {
-    match &order.kind {
-        OrderKind::BidirectionalCall(BidirectionalCall { ita: true, .. }) => ITA,
-        OrderKind::VoiceNotification { .. }
-        | OrderKind::BidirectionalCall(_)
-        | OrderKind::AnonymousCall(_) => order.call_kind().name(),
-    }
+    if order.is_ita() { ITA } else { order.call_kind().name() }
 }
 
 pub(crate) fn call_kind(table: &'static str, name: &str) -> Result<CallKind, StoreError> {

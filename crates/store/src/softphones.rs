@@ -34,8 +34,16 @@ pub struct Softphone {
     pub from_file: bool,
 }
 
+impl Softphone {
+    /// Whether phones that have registered as this one may stay as `other`.
+    pub(crate) fn keeps_its_places(&self, other: &Softphone) -> bool {
+        self.sealed_password == other.sealed_password && !other.suspended
+    }
+}
+
 impl Store {
-    /// Adds a softphone or replaces the tenant's own of that number.
+    /// Adds a softphone or replaces the tenant's own of that number. With another password, or suspended, it is
+    /// registered nowhere.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] where another tenant has the number.
@@ -75,6 +83,14 @@ pub(crate) async fn put(
     connection: &mut Connection<'_>,
     softphone: &Softphone,
 ) -> Result<u64, ApplyError> {
+    let kept_password: &[u8] = if softphone.suspended { &[] } else { &softphone.sealed_password };
+    let leave = Statement::new(
+        "DELETE FROM registrations WHERE number IN (
+             SELECT number FROM softphones
+             WHERE number = $1 AND tenant = $2 AND sealed_password <> $3)",
+    );
+    let leave = leave.bind(softphone.number.as_str()).bind(softphone.tenant.0);
+    leave.bind(kept_password).execute(connection).await?;
     let put = Statement::new(
         "INSERT INTO softphones (number, tenant, sealed_password, remark, suspended, from_file)
          VALUES ($1, $2, $3, $4, $5, $6)
@@ -98,7 +114,12 @@ pub(crate) async fn remove(
     number: &str,
 ) -> Result<u64, ApplyError> {
     let remove = Statement::new("DELETE FROM softphones WHERE number = $1 AND tenant = $2");
-    Ok(remove.bind(number).bind(tenant.0).execute(connection).await?)
+    let removed = remove.bind(number).bind(tenant.0).execute(connection).await?;
+    if removed > 0 {
+        let gone = Statement::new("DELETE FROM registrations WHERE number = $1");
+        gone.bind(number).execute(connection).await?;
+    }
+    Ok(removed)
 }
 
 fn decode(row: &Row) -> Result<Softphone, StoreError> {

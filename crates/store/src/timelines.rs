@@ -40,7 +40,7 @@ impl Store {
             let what = format!("{} bytes of notes; {MAX_TIMELINE_BYTES} may be kept", notes.len());
             return Err(StoreError::Conflict { what });
         }
-        let batch = Batch { writes: Vec::new(), timelines: vec![(serial, notes)] };
+        let batch = Batch { timelines: vec![(serial, notes)], ..Batch::default() };
         self.submit(batch).await?;
         Ok(())
     }

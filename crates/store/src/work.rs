@@ -100,7 +100,8 @@ impl Work {
         match self {
             Work::Submit(batch) => {
                 let notes = batch.timelines.iter().map(|(_, notes)| long(notes.len()));
-                batch.writes.iter().map(weight).chain(notes).sum()
+                let rows = batch.writes.iter().map(weight).chain(notes).sum::<usize>();
+                rows + batch.registrations.len()
             }
             Work::CallbackAttempt(_) => 2,
             Work::Claim(claim) => claim.limit(),

@@ -9,7 +9,13 @@ fn pace(calls_per_second: u32, concurrent_calls: u32) -> Pace {
 }
 
 fn limits(pace: Pace) -> TenantLimits {
-    TenantLimits { pace, queue_length: 10, refuse_duplicates: false, daily: DailyLimits::default() }
+    TenantLimits {
+        pace,
+        queue_length: 10,
+        refuse_duplicates: false,
+        daily: DailyLimits::default(),
+        ita_minutes: None,
+    }
 }
 
 fn backlog(tenant: Pace, trunk: Pace) -> Backlog {

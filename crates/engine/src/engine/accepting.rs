@@ -24,10 +24,12 @@ impl Engine {
             None => {}
         }
         let Request { tenant, limits, idempotency, queue_timeout, order } = request;
-        self.backlog.limit_tenant(tenant, limits);
-        self.quotas.limit(tenant, limits.daily, now);
+        self.limit(tenant, limits, now);
         if let Some((quota, retry_after_s)) = self.quotas.reached(tenant, now) {
             return self.refuse(ticket, Refusal::DailyLimit { quota, retry_after_s });
+        }
+        if order.is_ita() && !self.balances.allows(tenant) {
+            return self.refuse(ticket, Refusal::BalanceUsedUp);
         }
         if let OrderKind::AnonymousCall(call) = &order.kind {
             let call = call.clone();
@@ -91,6 +93,9 @@ impl Engine {
     ) -> Serial {
         self.quotas.accepted(tenant, now);
         let serial = self.serials.next(now.unix_ms);
+        if order.is_ita() {
+            self.balances.begin(serial, tenant);
+        }
         if let Some(idempotency) = idempotency {
             self.keys.remember(idempotency.clone(), serial, now);
         }

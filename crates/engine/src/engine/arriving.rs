@@ -71,9 +71,8 @@ impl Engine {
 
     fn virtual_number_called(&mut self, leg: LegId, request: Request, source: IpAddr, now: Now) {
         let Request { tenant, limits, idempotency, queue_timeout, order } = request;
-        self.backlog.limit_tenant(tenant, limits);
-        self.quotas.limit(tenant, limits.daily, now);
-        if self.quotas.reached(tenant, now).is_some() {
+        self.limit(tenant, limits, now);
+        if self.quotas.reached(tenant, now).is_some() || !self.balances.allows(tenant) {
             return self.turn_away(leg, Refused::Forbidden);
         }
         let Ok(trunk) = self.backlog.start_now(tenant, &order.place, now.since_start) else {
@@ -81,6 +80,7 @@ impl Engine {
         };
         self.quotas.accepted(tenant, now);
         let serial = self.serials.next(now.unix_ms);
+        self.balances.begin(serial, tenant);
         let queue_deadline_ms = now.later(queue_timeout).unix_ms;
         let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
         let unwritten = Unwritten {

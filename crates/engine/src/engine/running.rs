@@ -1,6 +1,7 @@
 //! A room takes a step, and what it wants is done in its order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use super::{Call, Engine, Mode, Owner, Slots, Switches, Unwritten, natural_key};
 use crate::action::{Action, Refused};
@@ -121,6 +122,7 @@ impl Engine {
         let draft = call.room.draft();
         if call.answered.is_none() && draft.called.talking_ms.is_some() {
             self.quotas.answered(draft.intent.tenant, now);
+            self.balances.answered(serial, now);
             call.answered = Some(now);
         }
     }
@@ -246,6 +248,7 @@ impl Engine {
     /// The terminal event and the record, in one batch.
     pub(super) fn record(&mut self, cdr: Cdr, now: Now) {
         let serial = cdr.intent.serial;
+        self.balances.over(serial, Duration::from_millis(cdr.talk_duration_ms));
         let key = natural_key(cdr.intent.tenant, &cdr.intent.order);
         if self.natural.get(&key) == Some(&serial) {
             self.natural.remove(&key);

@@ -111,10 +111,16 @@ impl Engine {
         let calls = self.calls.iter().filter(|(_, call)| counts(call));
         let calls: Vec<Serial> = calls.map(|(serial, _)| *serial).collect();
         for serial in calls {
-            self.flush_intent(serial, now);
-            self.event(tenant, serial, EventKind::MinutesUsedUp, None, now);
-            self.run(serial, CallInput::Stop(Outcome::Restricted), now);
+            self.cut_call(serial, EventKind::MinutesUsedUp, now);
         }
+    }
+
+    /// `why` stands in the log before the end.
+    pub(super) fn cut_call(&mut self, serial: Serial, why: EventKind, now: Now) {
+        let Some(tenant) = self.intent(serial).map(|intent| intent.tenant) else { return };
+        self.flush_intent(serial, now);
+        self.event(tenant, serial, why, None, now);
+        self.run(serial, CallInput::Stop(Outcome::Restricted), now);
     }
 
     pub(super) fn interrupt_all(&mut self, now: Now) {

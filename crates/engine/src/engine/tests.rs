@@ -33,6 +33,7 @@ fn engine() -> (Engine, Now) {
         queue_length: 10,
         refuse_duplicates: false,
         daily: DailyLimits::default(),
+        ita_minutes: None,
     };
     engine.handle(Input::TenantLimits { tenant: TenantId(1), limits }, now);
     (engine, now)

@@ -306,6 +306,8 @@ fn bound() -> Request {
         caller: Caller::Inbound { number: "13800000001".into() },
         call_data: None,
         ita: true,
+        agent_work_no: None,
+        binding: None,
         connected_url: None,
     };
     request(Order { kind: OrderKind::BidirectionalCall(call), ..order() })

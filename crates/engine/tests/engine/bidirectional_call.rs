@@ -19,6 +19,8 @@ pub fn order_with(place: Place) -> Order {
         caller: Caller::Dialled(caller),
         call_data: Some("ticket 7".into()),
         ita: false,
+        agent_work_no: None,
+        binding: None,
         connected_url: Some("http://127.0.0.1:8800/connected".into()),
     };
     Order { kind: OrderKind::BidirectionalCall(call), ..order() }

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod anonymous_call;
+mod balances;
 mod bidirectional_call;
 mod failover;
 mod failures;

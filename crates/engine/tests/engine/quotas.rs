@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bidirectional_call::{answered, called_rings, over_trunks};
 use crate::world::{TENANT, World, ended, intent, limits, order, pace, request};
 use engine::action::{Claim, Input, LegInput};
 use engine::cdr::{Cause, Outcome};
@@ -82,6 +83,29 @@ fn minutes_count_while_they_are_talked_what_is_up_is_cut_and_what_waits_is_restr
     let after = world.accept(limited(one_minute));
     world.wants();
     assert_eq!(refused(&world, after), Some(Quota::Minutes));
+}
+
+#[test]
+fn minutes_that_run_out_cut_both_legs_of_a_call_of_two_parties() {
+    let mut world = World::new();
+    let tenant = TENANT;
+    let limits = with(DailyLimits { minutes: Some(1), ..DailyLimits::default() });
+    // The caller's own ringing and waiting are no talk.
+    called_rings(&mut world, over_trunks());
+    world.pass(Duration::from_secs(50));
+    world.input(Input::TenantLimits { tenant, limits });
+    world.leg(2, answered());
+    assert_eq!(world.commit()[..2], ["acknowledge 2", "bridge 1 with 2"]);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.wants(), [""; 0], "it has the whole minute");
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.wants(), ["hang up 1", "hang up 2"]);
+    world.leg(1, ended(Cause::HungUp));
+    world.leg(2, ended(Cause::HungUp));
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::Restricted, "10"));
+    assert_eq!(record.talk_duration_ms, 60_001);
+    assert!(world.events().contains(&"call.minutes_used_up"));
 }
 
 #[test]

@@ -168,6 +168,8 @@ fn arrived() -> Order {
         caller: Caller::Inbound { number: "13800000001".into() },
         call_data: None,
         ita: true,
+        agent_work_no: None,
+        binding: None,
         connected_url: None,
     };
     Order { kind: OrderKind::BidirectionalCall(call), ..order() }

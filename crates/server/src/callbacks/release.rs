@@ -48,6 +48,7 @@ pub fn body(
         | EventKind::Arrived { .. }
         | EventKind::Held { .. }
         | EventKind::MinutesUsedUp
+        | EventKind::BalanceUsedUp
         | EventKind::Resumed { .. }
         | EventKind::PlayStarted { .. }
         | EventKind::Digit { .. }

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, de};
 
+/// The most that a client may ask a request to wait, in seconds.
+pub const LONGEST_WAIT_S: u32 = 30;
+
 /// `[http]`: the interfaces in clear text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +20,20 @@ pub struct Http {
     pub public_url: Option<String>,
     /// `OFFHOOK__HTTP__CONNECTIONS`: connections at the same time, per listener; default 8192.
     pub connections: usize,
+    /// `OFFHOOK__HTTP__LONGEST_WAIT_S`: a request that waits for events is answered after so many seconds at the latest,
+    /// 0 to 30; default 30. Shorter where a proxy in front gives up earlier.
+    pub longest_wait_s: u32,
+}
+
+impl Http {
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let longest_wait_s = self.longest_wait_s;
+        if longest_wait_s <= LONGEST_WAIT_S {
+            return Ok(());
+        }
+        let what = format!("is {longest_wait_s}, must be 0 to {LONGEST_WAIT_S}");
+        Err(("http.longest_wait_s".into(), what))
+    }
 }
 
 impl Default for Http {
@@ -25,6 +42,7 @@ impl Default for Http {
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8088),
             public_url: None,
             connections: 8192,
+            longest_wait_s: LONGEST_WAIT_S,
         }
     }
 }

@@ -218,6 +218,7 @@ fn errors_name_the_key_and_what_to_write() {
         ("[http]\nsomething_else = 1", "http.something_else", "known here: bind"),
         ("[http]\nbind = \"localhost\"", "http.bind", "127.0.0.1:8088"),
         ("[http]\nbind = 80", "http.bind", "[::1]:8088"),
+        ("[http]\nlongest_wait_s = 31", "http.longest_wait_s", "0 to 30"),
         ("[media]\nbind = \"all\"", "media.bind", "192.0.2.1"),
         ("[sip]\npublic_address = \"pbx\"", "sip.public_address", "192.0.2.1"),
         ("[https]\nbind = \"127.0.0.1:1\"", "https.certificate", "is missing"),

@@ -4,7 +4,7 @@ use engine::Engine;
 use engine::action::BatchNumber;
 use engine::vocabulary::Serial;
 use engine::writes::Write;
-use store::Batch;
+use store::{Batch, Registration};
 
 #[derive(Default)]
 pub struct Batches {
@@ -21,6 +21,11 @@ impl Batches {
         self.open.timelines.push((serial, notes));
     }
 
+    /// Where a phone is from now on.
+    pub fn add_registration(&mut self, registration: Registration) {
+        self.open.registrations.push(registration);
+    }
+
     /// The open batch, unless an earlier one is still on its way: one at a time, so that it grows with
     /// the load.
     pub fn close_if_free(&mut self, engine: &mut Engine) -> Option<(BatchNumber, Batch)> {
@@ -29,7 +34,7 @@ impl Batches {
 
     /// The open batch; `None` where nothing is in it.
     pub fn close(&mut self, engine: &mut Engine) -> Option<(BatchNumber, Batch)> {
-        if self.open.writes.is_empty() && self.open.timelines.is_empty() {
+        if self.open.is_empty() {
             return None;
         }
         self.in_flight += 1;
@@ -41,6 +46,6 @@ impl Batches {
     }
 
     pub fn are_on_disk(&self) -> bool {
-        self.in_flight == 0 && self.open.writes.is_empty() && self.open.timelines.is_empty()
+        self.in_flight == 0 && self.open.is_empty()
     }
 }

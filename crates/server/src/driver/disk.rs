@@ -40,20 +40,20 @@ impl Disk {
         Disk { store, asked }
     }
 
-    pub fn commit(&self, batch: BatchNumber, writes: Batch) {
+    pub async fn commit(&self, batch: BatchNumber, writes: Batch) {
         let rings = writes.writes.iter().any(|write| matches!(write, Write::Event { .. }));
         let submitted = self.store.submit(writes);
-        self.ask(Asked::Commit { batch, rings, at: Instant::now(), submitted });
+        self.ask(Asked::Commit { batch, rings, at: Instant::now(), submitted }).await;
     }
 
-    pub fn claim(&self, claim: ClaimId, what: Claim) {
-        self.ask(Asked::Claim { claim, what });
+    pub async fn claim(&self, claim: ClaimId, what: Claim) {
+        self.ask(Asked::Claim { claim, what }).await;
     }
 
-    fn ask(&self, asked: Asked) {
-        if self.asked.try_send(asked).is_err() {
-            tracing::error!("{ASKED} answers of the store are waited for; one more is lost");
-        }
+    /// Where too many wait, this waits for the store. None may be lost: no batch would follow it. The task that awaits
+    /// the answers never waits for the driver.
+    async fn ask(&self, asked: Asked) {
+        self.asked.send(asked).await.expect("its task ends with this end of the queue");
     }
 }
 
@@ -79,7 +79,7 @@ async fn answer(
                 Happening::Claimed { claim, calls }
             }
         };
-        happenings.send(happening).await;
+        happenings.tell(happening);
     }
 }
 

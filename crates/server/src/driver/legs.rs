@@ -170,3 +170,6 @@ impl Driver {
         self.legs.add(leg, serial, stage);
     }
 }
+
+#[cfg(test)]
+mod tests;

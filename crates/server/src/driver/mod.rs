@@ -7,7 +7,11 @@
 
 mod batches;
 mod cause;
+mod commands;
 mod disk;
+mod happenings;
+#[cfg(test)]
+mod idle;
 mod keepalive;
 mod legs;
 mod notes;
@@ -36,17 +40,19 @@ use crate::config::Fraud;
 use crate::dns::Host;
 use crate::tenants::Tenants;
 
+pub use happenings::{Happened, Happenings};
 pub use notes::Note;
 pub use numbers::{Identity, Numbers, Rule};
 pub use phones::PhoneLine;
 pub use targets::Targets;
-pub use task::{Clock, Happenings, Parts, start};
+pub use task::{Clock, Parts, start};
 pub use trunks::{Trunk, Trunks};
 
 use batches::Batches;
 use legs::{Arriving, Legs};
 use notes::Notes;
 use phones::Phones;
+use trunks::CallTo;
 
 /// What comes back from what the driver asked for.
 #[derive(Debug)]
@@ -122,11 +128,11 @@ pub enum Wanted {
         tenant: TenantId,
         playlist: Vec<PlayItem>,
     },
-    /// A trunk calls `x` in the name of `from`: whom may that reach? Answered by [`Happening::Asked`].
+    /// Somebody calls a virtual number: whom may that reach, by the first of these readings that is one? Answered by
+    /// [`Happening::Asked`].
     Ask {
         leg: LegId,
-        x: String,
-        from: String,
+        calls: Vec<CallTo>,
     },
     /// Record both ways of the leg; what fails is answered by [`Happening::RecordingLost`].
     Record {
@@ -163,6 +169,10 @@ pub struct Found {
     pub natural_keys: Vec<store::NaturalKey>,
     /// Of tenants that a day limits.
     pub used_today: Vec<(TenantId, Used)>,
+    /// What a tenant's ITA calls have talked in all, and, where a balance bounds them, which wait in the queue.
+    pub ita: Vec<(TenantId, Duration, Vec<Serial>)>,
+    /// Where phones were.
+    pub registrations: Vec<store::Registration>,
 }
 
 /// What a driver is made of, besides the tasks around it.
@@ -231,6 +241,12 @@ pub enum DriverError {
          see to the disk and start again: unfinished calls are resolved then"
     )]
     Disk(String),
+    #[error(
+        "{0} has taken no command for {secs} s: its thread is dead or the machine stands still, and calls cannot be \
+         ended any more; start again: unfinished calls are resolved then",
+        secs = commands::PATIENCE.as_secs()
+    )]
+    Stuck(&'static str),
 }
 
 impl Driver {
@@ -282,13 +298,14 @@ impl Driver {
     pub fn wake(&mut self, now: Now) {
         self.now = now;
         self.engine.handle_timeout(now);
+        self.give_up_phones();
         self.perform();
     }
 
     /// On the monotonic clock.
     pub fn wake_at(&self, now: Now) -> Option<Deadline> {
-        let wakes = [self.engine.wake_at(now), self.notes.wake_at(), self.trunks.wake_at()];
-        wakes.into_iter().flatten().min()
+        let own = [self.notes.wake_at(), self.trunks.wake_at(), self.phones.wake_at()];
+        own.into_iter().chain([self.engine.wake_at(now)]).flatten().min()
     }
 
     /// Everything that was there has been heard: what was written meanwhile goes to the disk as one.
@@ -358,13 +375,16 @@ impl Driver {
 
     /// Trunks, then what the last run left behind.
     fn take_up(&mut self, found: Found, limits: Vec<(TenantId, TenantLimits)>) {
-        let Found { recovery: found, natural_keys, used_today } = found;
+        let Found { recovery: found, natural_keys, used_today, ita, registrations } = found;
         let now = self.now;
         for (tenant, limits) in limits {
             self.engine.handle(Input::TenantLimits { tenant, limits }, now);
         }
         for (tenant, used) in used_today {
             self.engine.handle(Input::UsedToday { tenant, used }, now);
+        }
+        for (tenant, talked, waiting) in ita {
+            self.engine.handle(Input::Balance { tenant, talked, waiting }, now);
         }
         for (trunk, pace, up) in self.trunks.all() {
             self.engine.handle(Input::Trunk { trunk, pace, up }, now);
@@ -374,6 +394,7 @@ impl Driver {
             self.tell_sip(sip::Command::Register(Box::new(registration)));
         }
         self.trust_trunks();
+        self.restore_phones(registrations);
         for key in natural_keys {
             let serial = key.serial;
             let key = (key.tenant, key.kind, key.caller_present, key.called);

@@ -43,6 +43,17 @@ impl Numbers {
         rewritten(number, &self.called)
     }
 
+    /// Which numbers of ours the trunk may mean by `number`: those that it is told as that when they are called, the
+    /// longest rule first, and then `number` itself.
+    pub fn called_as(&self, number: &str) -> Vec<String> {
+        written_as(number, &self.called)
+    }
+
+    /// The same for a number that it is told as the caller's.
+    pub fn caller_as(&self, number: &str) -> Vec<String> {
+        written_as(number, &self.caller)
+    }
+
     pub fn caller(&self, number: &str, host: &str) -> Result<Caller, AddressError> {
         let number = Address::new(Uri::new(rewritten(number, &self.caller), host)?);
         Ok(match self.identity {
@@ -68,6 +79,24 @@ fn rewritten(number: &str, rules: &[Rule]) -> String {
     }
 }
 
+/// The numbers that are [`rewritten`] to `written`, and `written`.
+fn written_as(written: &str, rules: &[Rule]) -> Vec<String> {
+    let undone = rules.iter().filter_map(|rule| {
+        let rest = written.strip_prefix(&*rule.replace)?;
+        Some((rule.replace.len(), format!("{}{rest}", rule.prefix)))
+    });
+    let mut undone: Vec<_> =
+        undone.filter(|(_, number)| rewritten(number, rules) == written).collect();
+    undone.sort_by_key(|(replaced, _)| std::cmp::Reverse(*replaced));
+    let mut numbers: Vec<String> = Vec::new();
+    for number in undone.into_iter().map(|(_, number)| number).chain([written.to_owned()]) {
+        if !numbers.contains(&number) {
+            numbers.push(number);
+        }
+    }
+    numbers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +120,24 @@ mod tests {
         ] {
             assert_eq!(numbers.called(number), sent);
         }
+    }
+
+    #[test]
+    fn numbers_come_in_as_the_trunk_writes_them() {
+        let called = vec![rule("00", "+"), rule("0", "+86"), rule("110", "110")];
+        let numbers = Numbers { called, caller: vec![rule("", "+86")], ..Numbers::default() };
+        for (written, ours) in [
+            ("+8613800000001", vec!["013800000001", "008613800000001", "+8613800000001"]),
+            ("+44123", vec!["0044123", "+44123"]),
+            ("110", vec!["110"]),
+            ("7", vec!["7"]),
+        ] {
+            assert_eq!(numbers.called_as(written), ours);
+            assert!(ours.iter().all(|number| numbers.called(number) == written), "{ours:?}");
+        }
+        assert_eq!(numbers.caller_as("+8695001234"), ["95001234", "+8695001234"]);
+        assert_eq!(numbers.caller_as("95001234"), ["95001234"], "as it came");
+        assert_eq!(Numbers::default().called_as("+1"), ["+1"]);
     }
 
     #[test]

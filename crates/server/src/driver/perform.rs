@@ -1,10 +1,9 @@
 //! One action of the engine after the other.
 
-use engine::action::{Action, Claim, ClaimId, Input};
+use engine::action::{Action, Claim, ClaimId};
 use engine::intent::PlayItem;
 use engine::vocabulary::Serial;
 use engine::writes::Write;
-use store::crash_point;
 
 use super::{Driver, Wanted};
 
@@ -31,11 +30,7 @@ impl Driver {
                 Action::HangUpStored { leg, serial, dialog } => {
                     self.hang_up_stored(leg, serial, &dialog);
                 }
-                Action::FindPhone { serial, number } => {
-                    let bindings = self.phones.places(&number);
-                    crash_point!("phone_found");
-                    self.input(Input::PhoneFound { serial, bindings });
-                }
+                Action::FindPhone { serial, number } => self.find_phone(serial, number),
                 Action::TakeIn { leg, serial } => self.take_in(leg, serial),
                 Action::Ring { leg } => self.ring(leg),
                 Action::Progress { leg } => self.progress(leg),

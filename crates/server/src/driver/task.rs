@@ -12,7 +12,10 @@ use store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::commands::Commands;
 use super::disk::Disk;
+use super::happenings::{Happened, Happenings};
+use super::trunks::CallTo;
 use super::{Desk, Driver, DriverError, Found, Happening, Heard, PhoneLine, Trunks, Wanted};
 use crate::admission::Admission;
 use crate::app::App;
@@ -23,41 +26,8 @@ use crate::http::bidirectional_call::ita;
 use crate::recordings::Vault;
 use crate::tenants::Tenants;
 
-/// Things that may wait for the driver, besides what `sip` has for it.
-const HAPPENINGS: usize = 1 << 17;
-
 /// Inputs that are handled before what they wrote is handed to the disk.
 const INPUTS_PER_TURN: usize = 256;
-
-/// The sender that media threads and tasks use.
-#[derive(Clone)]
-pub struct Happenings(mpsc::Sender<Happening>);
-
-impl Happenings {
-    pub fn channel() -> (Happenings, mpsc::Receiver<Happening>) {
-        let (sender, receiver) = mpsc::channel(HAPPENINGS);
-        (Happenings(sender), receiver)
-    }
-
-    /// From a media thread, which must not wait. What does not fit is lost and said; the engine's
-    /// deadlines then end the call.
-    pub fn tell(&self, happening: Happening) {
-        if let Err(mpsc::error::TrySendError::Full(lost)) = self.0.try_send(happening) {
-            let lost = lost.name();
-            tracing::error!(lost, "the driver is {HAPPENINGS} happenings behind; one is lost");
-        }
-    }
-
-    /// Nobody listens any more.
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    pub(super) async fn send(&self, happening: Happening) {
-        // A closed channel means that the driver is gone and nobody wants to know.
-        let _ = self.0.send(happening).await;
-    }
-}
 
 /// Everything that the driver is made of.
 pub struct Parts {
@@ -71,7 +41,7 @@ pub struct Parts {
     pub trunks: Trunks,
     pub clips: Clips,
     pub asks: mpsc::Receiver<Ask>,
-    pub happenings: (Happenings, mpsc::Receiver<Happening>),
+    pub happenings: (Happenings, Happened),
     pub ready: Arc<AtomicBool>,
     /// Why the disk refused a write, once it has.
     pub broken: Arc<OnceLock<String>>,
@@ -126,8 +96,7 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
     let task = Task {
         driver: Driver::begin(desk, found, limits, now),
         clock: parts.clock,
-        sip: parts.sip,
-        media: parts.media,
+        commands: Commands::new(parts.sip, parts.media),
         clips: parts.clips,
         app: parts.app,
         vault: parts.vault,
@@ -142,8 +111,7 @@ pub fn start(parts: Parts, found: Found) -> JoinHandle<Result<(), DriverError>> 
 struct Task {
     driver: Driver,
     clock: Clock,
-    sip: sip::Endpoint,
-    media: media::Media,
+    commands: Commands,
     clips: Clips,
     app: App,
     vault: Vault,
@@ -154,14 +122,14 @@ struct Task {
 
 /// Where the driver hears from.
 struct Inbox {
-    happened: mpsc::Receiver<Happening>,
+    happened: Happened,
     sip_events: mpsc::Receiver<sip::Event>,
     asks: mpsc::Receiver<Ask>,
 }
 
 impl Task {
     async fn run(mut self, mut inbox: Inbox) -> Result<(), DriverError> {
-        self.do_what_is_wanted();
+        self.do_what_is_wanted().await?;
         while !self.driver.is_done() {
             let wake_at = self.driver.wake_at(self.clock.now());
             let wake_at = wake_at.map(|at| self.clock.instant(at));
@@ -172,10 +140,10 @@ impl Task {
                 Some(ask) = inbox.asks.recv() => self.hear(Heard::Asked(ask)),
                 () = sleep_until(wake_at) => self.driver.wake(self.clock.now()),
             }
-            self.do_what_is_wanted();
-            self.take_what_waits(&mut inbox);
+            self.do_what_is_wanted().await?;
+            self.take_what_waits(&mut inbox).await?;
             self.driver.end_turn(self.clock.now());
-            self.do_what_is_wanted();
+            self.do_what_is_wanted().await?;
             if let Some(why) = self.driver.failure() {
                 self.broken.get_or_init(|| why.to_owned());
             }
@@ -184,9 +152,9 @@ impl Task {
     }
 
     /// Under load many inputs share one commit.
-    fn take_what_waits(&mut self, inbox: &mut Inbox) {
+    async fn take_what_waits(&mut self, inbox: &mut Inbox) -> Result<(), DriverError> {
         for _ in 0..INPUTS_PER_TURN {
-            if let Ok(happening) = inbox.happened.try_recv() {
+            if let Some(happening) = inbox.happened.try_recv() {
                 self.hear(Heard::Happened(happening));
             } else if let Ok(event) = inbox.sip_events.try_recv() {
                 self.hear(Heard::Sip(event));
@@ -195,50 +163,45 @@ impl Task {
             } else {
                 break;
             }
-            self.do_what_is_wanted();
+            self.do_what_is_wanted().await?;
         }
+        Ok(())
     }
 
     fn hear(&mut self, heard: Heard) {
         self.driver.hear(heard, self.clock.now());
     }
 
-    fn do_what_is_wanted(&mut self) {
+    /// Waits where `sip` or `media` has no room for a command: both go on without the driver, and meanwhile what it would
+    /// hear waits in queues that refuse what is new.
+    async fn do_what_is_wanted(&mut self) -> Result<(), DriverError> {
         while let Some(wanted) = self.driver.wanted() {
             match wanted {
-                Wanted::Sip(command) => {
-                    if let Err(busy) = self.sip.command(command) {
-                        tracing::error!(%busy, "a SIP command is lost; the call's deadline ends it");
-                    }
-                }
-                Wanted::Media(command) => self.tell_media(command),
-                Wanted::Record { leg, intent } => {
-                    if let Err(reason) = self.record(leg, *intent) {
+                Wanted::Sip(command) => self.commands.sip(command).await?,
+                Wanted::Media(command) => self.commands.media(command).await?,
+                Wanted::Record { leg, intent } => match self.record(leg, *intent) {
+                    Ok(record) => self.commands.media(record).await?,
+                    Err(reason) => {
                         self.hear(Heard::Happened(Happening::RecordingLost { leg, reason }));
                     }
-                }
+                },
                 Wanted::Fetch { serial, tenant, playlist } => self.fetch(serial, tenant, playlist),
-                Wanted::Ask { leg, x, from } => self.ask(leg, x, from),
-                Wanted::Commit { batch, writes } => self.disk.commit(batch, writes),
-                Wanted::Claim { claim, what } => self.disk.claim(claim, what),
+                Wanted::Ask { leg, calls } => self.ask(leg, &calls),
+                Wanted::Commit { batch, writes } => self.disk.commit(batch, writes).await,
+                Wanted::Claim { claim, what } => self.disk.claim(claim, what).await,
                 Wanted::HangUpAll { after } => self.hang_up_all(after),
                 Wanted::Count { calls, legs, asker } => {
                     // Whoever asked may have gone.
-                    let _ = asker.send(Counts { calls, legs, sip: self.sip.counters() });
+                    let _ = asker.send(Counts { calls, legs, sip: self.commands.sip_counters() });
                 }
             }
         }
-    }
-
-    fn tell_media(&self, command: media::Command) {
-        if let Err(busy) = self.media.command(command) {
-            tracing::error!(%busy, "a media command is lost; the call's deadline ends it");
-        }
+        Ok(())
     }
 
     /// The key of an encrypted recording is stored while the recording runs; without it the file would be noise, so
     /// the one fails with the other. Else: why there is no recording.
-    fn record(&self, leg: LegId, intent: Intent) -> Result<(), String> {
+    fn record(&self, leg: LegId, intent: Intent) -> Result<media::Command, String> {
         let mode = media::RecordMode::Both;
         let new = self.vault.begin(&intent, mode).map_err(|error| error.to_string())?;
         let folder = new.path.parent().unwrap_or(Path::new(""));
@@ -254,8 +217,7 @@ impl Task {
             });
         }
         let (leg, path, seal) = (media::LegId(leg.0), new.path, new.seal);
-        self.tell_media(media::Command::Record { leg, path, mode, seal });
-        Ok(())
+        Ok(media::Command::Record { leg, path, mode, seal })
     }
 
     /// Clips in memory are there at once; others are read or spoken meanwhile.
@@ -270,13 +232,10 @@ impl Task {
         });
     }
 
-    /// Bindings are in memory; what a tenant has talked is not.
-    fn ask(&self, leg: LegId, x: String, from: String) {
-        let (app, happenings) = (self.app.clone(), self.happenings.clone());
-        tokio::spawn(async move {
-            let request = ita::arrived(&app, &x, &from).await.map(Box::new);
-            happenings.send(Happening::Asked { leg, request }).await;
-        });
+    /// What it depends on is in memory.
+    fn ask(&mut self, leg: LegId, calls: &[CallTo]) {
+        let request = calls.iter().find_map(|call| ita::arrived(&self.app, &call.x, &call.from));
+        self.hear(Heard::Happened(Happening::Asked { leg, request: request.map(Box::new) }));
     }
 
     fn hang_up_all(&self, after: Duration) {

@@ -22,6 +22,16 @@ use crate::dns::Host;
 /// leaves the trunk.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// In how many ways the numbers of one call from a trunk are read.
+const MAX_READINGS: usize = 64;
+
+/// A call to a virtual number by one of the parties who see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallTo {
+    pub x: String,
+    pub from: String,
+}
+
 /// One way out to the telephone network.
 #[derive(Debug, Clone)]
 pub struct Trunk {
@@ -237,6 +247,25 @@ impl Trunks {
     pub fn inbound_sources(&self) -> BTreeSet<IpAddr> {
         let inbound = self.trunks.values().filter(|of| of.trunk.inbound);
         inbound.flat_map(|of| of.trunk.targets.addresses()).collect()
+    }
+
+    /// Which call in our own numbers a call from `source` may be, where the trunk there writes `x` and `from` by its
+    /// rules: first what fits them best, last as it came.
+    pub fn arrivals(&self, source: IpAddr, x: &str, from: &str) -> Vec<CallTo> {
+        let mut calls = Vec::new();
+        let is_there =
+            |of: &&State| of.trunk.inbound && of.trunk.targets.addresses().any(|at| at == source);
+        for State { trunk, .. } in self.trunks.values().filter(is_there) {
+            // The number that both parties see is shown by us as the caller's; a party is one whom we call.
+            let parties = trunk.numbers.called_as(from);
+            for x in trunk.numbers.caller_as(x) {
+                calls
+                    .extend(parties.iter().map(|from| CallTo { x: x.clone(), from: from.clone() }));
+            }
+        }
+        calls.truncate(MAX_READINGS);
+        calls.push(CallTo { x: x.to_owned(), from: from.to_owned() });
+        calls
     }
 
     /// One per trunk that asks for it; numbered by their place.

@@ -9,21 +9,22 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use engine::intent::{Idempotency, OrderKind};
 use engine::vocabulary::{CallKind, Serial};
 use serde::Serialize;
 
-pub use order::{TenantView, Wish, judge};
+pub use order::{Wish, judge};
 pub use refused::Refused;
 
 use super::auth::KeyedTenant;
 use super::body::{ApiBody, CALL_BODY};
 use super::ordering::{
-    BUSY_RETRY_S, BUSY_TEXT, idempotency, place, queue_text, quota_text, request,
+    BUSY_RETRY_S, BUSY_TEXT, DUPLICATE_TEXT, NotPlaced, TenantView, idempotency, place, queue_text,
+    quota_text, request,
 };
-use super::wire::{Reply, WireError, object, text_field};
+use super::wire::{Reply, WireError, later, object, text_field};
 use crate::app::{App, unix_ms};
 use crate::calls::{Accepted, Refusal};
 use crate::tenants::Tenant;
@@ -62,12 +63,6 @@ pub struct Expected {
     pub valid_until_ms: i64,
 }
 
-/// Why there is no task.
-pub enum NotExpected {
-    Refused(Refused),
-    ByEngine(Refusal),
-}
-
 /// `POST /apiaccess/ccmessaging/v1/mobileagent/createcall`
 pub async fn create(
     State(app): State<App>,
@@ -93,8 +88,8 @@ pub async fn create(
             }),
         })
         .into_response()),
-        Err(NotExpected::Refused(refused)) => Ok(refusal(refused.code(), refused.to_string())),
-        Err(NotExpected::ByEngine(refusal)) => not_taken(refusal),
+        Err(NotPlaced::Refused(refused)) => Ok(refusal(refused.code(), refused.to_string())),
+        Err(NotPlaced::ByEngine(refusal)) => not_taken(refusal),
     }
 }
 
@@ -104,39 +99,38 @@ pub async fn expect(
     tenant: &Tenant,
     wish: Wish,
     idempotency: Option<Idempotency>,
-) -> Result<Expected, NotExpected> {
-    let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
+) -> Result<Expected, NotPlaced<Refused>> {
     if !tenant.settings.anonymous_call.enabled {
-        return Err(NotExpected::Refused(Refused::Disabled));
+        return Err(NotPlaced::Refused(Refused::Disabled));
     }
     if !app.calls.is_ready() {
-        return Err(NotExpected::Refused(Refused::NotReady));
+        return Err(NotPlaced::Refused(Refused::NotReady));
     }
     let sip_address = app.sip_service_address(tenant);
-    let sip_address = sip_address.ok_or(NotExpected::Refused(Refused::NoSipServer))?;
-    let view = TenantView { tenant, defaults, fraud };
-    let wanted = judge(wish, view).map_err(NotExpected::Refused)?;
+    let sip_address = sip_address.ok_or(NotPlaced::Refused(Refused::NoSipServer))?;
+    let view = TenantView::of(app, tenant);
+    let wanted = judge(wish, view).map_err(NotPlaced::Refused)?;
     let lifetime = Duration::from_secs(tenant.settings.anonymous_call.code_lifetime_s.into());
     for _ in 0..DRAWS {
         let code = draw(&wanted.access_code).map_err(|error| {
             tracing::error!(%error, "no code can be drawn");
-            NotExpected::Refused(Refused::NoCode)
+            NotPlaced::Refused(Refused::NoCode)
         })?;
         let valid_until_ms = unix_ms() + lifetime.as_millis() as i64;
         let order = wanted.order(code.clone(), valid_until_ms, view);
         let mut request = request(app, tenant, idempotency.clone(), order);
         request.queue_timeout = lifetime;
         let placed = tokio::time::timeout(ACCEPTED_WITHIN, place(app, request)).await;
-        match placed.map_err(|_| NotExpected::Refused(Refused::TooSlow))? {
+        match placed.map_err(|_| NotPlaced::Refused(Refused::TooSlow))? {
             Ok(accepted) if accepted.replayed => {
-                return replayed(app, accepted, sip_address).await.map_err(NotExpected::Refused);
+                return replayed(app, accepted, sip_address).await.map_err(NotPlaced::Refused);
             }
             Ok(accepted) => return Ok(Expected { accepted, sip_address, code, valid_until_ms }),
             Err(Refusal::CodeTaken) => {}
-            Err(refusal) => return Err(NotExpected::ByEngine(refusal)),
+            Err(refusal) => return Err(NotPlaced::ByEngine(refusal)),
         }
     }
-    Err(NotExpected::Refused(Refused::NoCode))
+    Err(NotPlaced::Refused(Refused::NoCode))
 }
 
 /// A repeated request gets the first one's code.
@@ -168,13 +162,11 @@ fn not_taken(refused: Refusal) -> Result<Response, WireError> {
         Refusal::DailyLimit { quota, retry_after_s } => {
             Ok(later(refusal(NOT_ADDED, quota_text(quota, retry_after_s)), retry_after_s))
         }
-        Refusal::Duplicate => {
-            let why = "a call with this caller and called is not finished; try again later";
-            Ok(refusal(NOT_ADDED, why.to_owned()))
-        }
+        Refusal::Duplicate => Ok(refusal(NOT_ADDED, DUPLICATE_TEXT.to_owned())),
         Refusal::KeyReused => Err(WireError::KeyReused),
         Refusal::CodeTaken => Ok(refusal(Refused::NoCode.code(), Refused::NoCode.to_string())),
-        Refusal::Stopping => {
+        // It needs no balance.
+        Refusal::Stopping | Refusal::BalanceUsedUp => {
             Ok(later(refusal(Refused::Stopping.code(), Refused::Stopping.to_string()), 5))
         }
     }
@@ -183,11 +175,6 @@ fn not_taken(refused: Refusal) -> Result<Response, WireError> {
 /// Refused: HTTP 200, and a code that tells what to change.
 fn refusal(result_code: &'static str, result_desc: String) -> Response {
     Reply(Answer { result_code, result_desc, result_data: None }).into_response()
-}
-
-fn later(mut response: Response, retry_after_s: u32) -> Response {
-    response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
-    response
 }
 
 fn wish(body: &Bytes) -> Result<Wish, WireError> {

@@ -6,50 +6,27 @@ mod refused;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse as _, Response};
-use engine::intent::Order;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use engine::intent::{Idempotency, Order};
 use engine::vocabulary::CallKind;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub use order::{Manager, TenantView, Wish, judge};
+pub use order::{Directory, Manager, Wish, judge};
 pub use refused::Refused;
 
 use super::auth::ApiTenant;
 use super::body::{ApiBody, CALL_BODY};
 use super::listener::Source;
 use super::ordering::{
-    BUSY_RETRY_S, BUSY_TEXT, idempotency, place, queue_text, quota_text, request,
+    BUSY_RETRY_S, BUSY_TEXT, DUPLICATE_TEXT, NotPlaced, TenantView, idempotency, place, queue_text,
+    quota_text, request,
 };
-use super::wire::{Reply, WireError, number_field, object, text_field};
+use super::ret_code::{created, refused};
+use super::wire::{WireError, later, number_field, object, text_field};
 use crate::app::{App, unix_ms};
-use crate::calls::{Accepted, Refusal, Request, earlier};
-use crate::tenants::{Bidirectional, Tenant};
-
-/// The reply, in the printed order of its keys.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    ret_msg: String,
-    ret_code: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Created>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Created {
-    call_serial_no: SerialNo,
-}
-
-/// A text in v3, a number in v1.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum SerialNo {
-    Text(String),
-    Number(u64),
-}
+use crate::calls::{Accepted, Refusal, Request};
+use crate::tenants::{Bidirectional, Held, Tenant};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
@@ -113,51 +90,56 @@ async fn create(
         Version::V1 => wish_v1(&object),
         Version::V3 => wish_v3(&object),
     };
-    let order = match agreed(app, tenant, wish, source).await {
-        Ok(order) => order,
-        Err(refused) => return Ok(words.refuse(&refused)),
-    };
-    match place_of_today(app, tenant, request(app, tenant, idempotency, order)).await {
+    match order_call(app, tenant, wish, source, idempotency).await {
         Ok(accepted) => Ok(words.accepted(accepted)),
-        Err(NotPlaced::Refused(refused)) => Ok(words.refuse(&refused)),
+        Err(NotPlaced::Refused(why)) => Ok(words.refuse(&why)),
         Err(NotPlaced::ByEngine(Refusal::KeyReused)) => Err(WireError::KeyReused),
         Err(NotPlaced::ByEngine(refusal)) => Ok(words.not_taken(refusal)),
     }
 }
 
-/// Judges a wish by the rules of the tenant's kind of call. Under ITA the parties are bound, on disk, when this returns.
-pub async fn agreed(
+/// An order that may be placed.
+pub struct Agreed {
+    order: Order,
+    /// What binds its parties, under ITA.
+    binding: Option<Held>,
+}
+
+/// Judges a wish by the rules of the tenant's kind of call and hands it in. A repeated request gets its reply before
+/// anything is judged: the first one may have taken the last number or the last minute.
+pub async fn order_call(
     app: &App,
     tenant: &Tenant,
     wish: Wish,
     source: Source,
-) -> Result<Order, Refused> {
-    let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
-    let view = TenantView { tenant, defaults, fraud, softphones: &app.softphones };
-    match tenant.settings.bidirectional_call {
-        Bidirectional::Ita => ita::agreed(app, view, wish, source).await,
-        Bidirectional::Aicc | Bidirectional::Off => judge(wish, view),
+    idempotency: Option<Idempotency>,
+) -> Result<Accepted, NotPlaced<Refused>> {
+    if let Some(earlier) = app.calls.repeated(idempotency.as_ref()).await {
+        return earlier.map_err(NotPlaced::ByEngine);
     }
-}
-
-/// Why an order was not placed.
-pub enum NotPlaced {
-    Refused(Refused),
-    ByEngine(Refusal),
+    let directory = Directory { view: TenantView::of(app, tenant), softphones: &app.softphones };
+    let agreed = match tenant.settings.bidirectional_call {
+        Bidirectional::Ita => ita::agreed(app, directory, wish, source).await,
+        Bidirectional::Aicc | Bidirectional::Off => {
+            judge(wish, directory).map(|order| Agreed { order, binding: None })
+        }
+    };
+    let Agreed { order, binding } = agreed.map_err(NotPlaced::Refused)?;
+    let accepted = place_of_today(app, tenant, request(app, tenant, idempotency, order)).await?;
+    if let Some(binding) = binding.filter(|_| !accepted.replayed) {
+        binding.keep();
+    }
+    Ok(accepted)
 }
 
 /// Hands an order in; a trial tenant's only while its day has calls left.
-pub async fn place_of_today(
+async fn place_of_today(
     app: &App,
     tenant: &Tenant,
     request: Request,
-) -> Result<Accepted, NotPlaced> {
+) -> Result<Accepted, NotPlaced<Refused>> {
     if !tenant.settings.is_on_trial() {
         return place(app, request).await.map_err(NotPlaced::ByEngine);
-    }
-    // A repeated request starts no call, so it is none of the day's.
-    if let Some(Ok(accepted)) = earlier(&app.store, &request).await {
-        return Ok(accepted);
     }
     let day_start_ms = request.limits.daily.day_start_ms(unix_ms());
     let reserved = app.trial_days.reserve(tenant.id, day_start_ms).await;
@@ -175,22 +157,19 @@ pub async fn place_of_today(
 
 impl Words {
     fn accepted(self, accepted: Accepted) -> Response {
-        let call_serial_no = match self.version {
-            Version::V1 => SerialNo::Number(accepted.serial.0),
-            Version::V3 => SerialNo::Text(accepted.serial.to_string()),
-        };
-        let ret_msg = "Created successfully.".to_owned();
-        let result = Some(Created { call_serial_no });
-        Reply(Answer { ret_msg, ret_code: "0".to_owned(), result }).into_response()
+        match self.version {
+            Version::V1 => created(accepted.serial.0),
+            Version::V3 => created(accepted.serial.to_string()),
+        }
     }
 
     /// Refused: HTTP 200, and a code that tells what to change.
-    fn refuse(self, refused: &Refused) -> Response {
+    fn refuse(self, why: &Refused) -> Response {
         if self.ita {
-            let (code, printed) = refused.ita_code();
-            answer(code, format!("{printed}: {refused}"))
+            let (code, printed) = why.ita_code();
+            refused(code, format!("{printed}: {why}"))
         } else {
-            answer(refused.code(), refused.to_string())
+            refused(why.code(), why.to_string())
         }
     }
 
@@ -202,9 +181,9 @@ impl Words {
 
     fn full(self, why: String) -> Response {
         if self.ita {
-            answer(90_104_029, format!("Too Many Requests: {why}"))
+            refused(90_104_029, format!("Too Many Requests: {why}"))
         } else {
-            answer(1, why)
+            refused(1, why)
         }
     }
 
@@ -216,38 +195,28 @@ impl Words {
             Refusal::DailyLimit { quota, retry_after_s } => {
                 let why = quota_text(quota, retry_after_s);
                 let response = match self.ita {
-                    true => answer(90_102_002, format!("Request Restriction: {why}")),
-                    false => answer(1, why),
+                    true => refused(90_102_002, format!("Request Restriction: {why}")),
+                    false => refused(1, why),
                 };
                 later(response, retry_after_s)
             }
-            Refusal::Duplicate => {
-                let why = "a call with this caller and called is not finished; try again later";
-                match self.ita {
-                    true => answer(90_104_003, format!("Request Forbidden: {why}")),
-                    false => answer(1, why.to_owned()),
-                }
-            }
+            // Of ITA alone; its words are those of the code.
+            Refusal::BalanceUsedUp => self.refuse(&Refused::Balance),
+            Refusal::Duplicate => match self.ita {
+                true => refused(90_104_003, format!("Request Forbidden: {DUPLICATE_TEXT}")),
+                false => refused(1, DUPLICATE_TEXT.to_owned()),
+            },
             // A call of two dialled legs has no code that could be taken, and its key is judged before.
             Refusal::Stopping | Refusal::CodeTaken | Refusal::KeyReused => {
                 let why = "the server takes no calls now, so there is no call SN";
                 let response = match self.ita {
-                    true => answer(90_104_008, format!("Service Process Failure: {why}")),
-                    false => answer(3, why.to_owned()),
+                    true => refused(90_104_008, format!("Service Process Failure: {why}")),
+                    false => refused(3, why.to_owned()),
                 };
                 later(response, 5)
             }
         }
     }
-}
-
-fn answer(code: u32, ret_msg: String) -> Response {
-    Reply(Answer { ret_msg, ret_code: code.to_string(), result: None }).into_response()
-}
-
-fn later(mut response: Response, retry_after_s: u32) -> Response {
-    response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
-    response
 }
 
 /// What a body of v3 asks for.

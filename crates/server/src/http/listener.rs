@@ -1,6 +1,8 @@
 //! The HTTP and HTTPS listeners: accept loops with limits, so that no peer costs more than its own
 //! connection, and a shutdown that lets requests finish.
 
+mod patient;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::config::Https;
+use patient::Patient;
 
 /// Whoever sends its headers, or shakes hands, more slowly loses its connection; so does a
 /// connection that stays idle.
@@ -237,7 +240,7 @@ async fn requests(
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(Patient::new(stream)), service));
     let served = tokio::select! {
         served = connection.as_mut() => served,
         () = stopped(stop) => {

@@ -11,6 +11,7 @@ pub mod listener;
 pub mod ordering;
 pub mod recording_address;
 pub mod recordings;
+pub mod ret_code;
 pub mod softphones;
 pub mod templates;
 pub mod tokens;

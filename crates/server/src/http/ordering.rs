@@ -3,14 +3,15 @@
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName};
-use engine::intent::{Idempotency, IdempotencyKey, Order};
-use engine::vocabulary::{CallKind, TenantId};
+use engine::intent::{Idempotency, IdempotencyKey, Order, OrderKind, Place};
+use engine::vocabulary::{CallKind, Priority, TenantId};
 
 use super::wire::WrongType;
 use crate::access::sha256;
 use crate::app::{App, unix_ms};
 use crate::callbacks::trust::parse_callback_url;
 use crate::calls::{Accepted, Quota, Refusal, Request};
+use crate::config::{Defaults, Fraud};
 use crate::tenants::Tenant;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -18,11 +19,58 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_KEY: usize = 255;
 /// Seconds that a client is asked to wait when the server has too much to do.
 pub const BUSY_RETRY_S: u32 = 1;
-/// Bytes of `callData`.
+/// Characters of `callData`, as the pages count.
 const MAX_CALL_DATA: usize = 1024;
 
 /// A field as it came: there, absent, or of a type that its table does not know.
 pub type Field<T> = Result<Option<T>, WrongType>;
+
+/// Whom a wish is judged for.
+#[derive(Debug, Clone, Copy)]
+pub struct TenantView<'a> {
+    pub tenant: &'a Tenant,
+    pub defaults: &'a Defaults,
+    pub fraud: &'a Fraud,
+}
+
+/// Who is called, and what is told of it.
+#[derive(Debug)]
+pub struct Called {
+    pub place: Place,
+    pub number: String,
+    pub caller_present: String,
+    pub callback_url: Option<String>,
+}
+
+/// Why an order was not placed.
+#[derive(Debug)]
+pub enum NotPlaced<R> {
+    Refused(R),
+    ByEngine(Refusal),
+}
+
+impl<'a> TenantView<'a> {
+    pub fn of(app: &'a App, tenant: &'a Tenant) -> TenantView<'a> {
+        TenantView { tenant, defaults: &app.config.defaults, fraud: &app.config.fraud }
+    }
+
+    /// An order of the lowest priority, with the tenant's limits.
+    pub fn order(&self, called: Called, kind: OrderKind) -> Order {
+        let (settings, defaults) = (&self.tenant.settings, self.defaults);
+        let Called { place, number, caller_present, callback_url } = called;
+        Order {
+            place,
+            called: number,
+            caller_present,
+            priority: Priority::LAST,
+            ring_limit_s: settings.ring_limit_s.unwrap_or(defaults.ring_limit_s),
+            max_duration_s: settings.max_duration_s.unwrap_or(defaults.max_duration_s),
+            record: settings.record,
+            callback_url,
+            kind,
+        }
+    }
+}
 
 /// Whether a tenant's calls may show the number.
 pub fn may_show(number: &str, tenant: &Tenant) -> bool {
@@ -35,7 +83,7 @@ pub fn may_show(number: &str, tenant: &Tenant) -> bool {
 /// `Err`: too long, or no text.
 pub fn call_data(field: Field<String>) -> Result<Option<String>, WrongType> {
     match field {
-        Ok(Some(data)) if data.len() > MAX_CALL_DATA => Err(WrongType),
+        Ok(Some(data)) if data.chars().count() > MAX_CALL_DATA => Err(WrongType),
         field => field,
     }
 }
@@ -114,6 +162,9 @@ pub fn quota_text(quota: Quota, retry_after_s: u32) -> String {
 pub fn queue_text(retry_after_s: u32) -> String {
     format!("too many calls wait; try again in {retry_after_s} s")
 }
+
+pub const DUPLICATE_TEXT: &str =
+    "a call with this caller and called is not finished; try again later";
 
 pub const BUSY_TEXT: &str = "the server has too much to do; try again in a moment";
 

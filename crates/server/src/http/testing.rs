@@ -290,6 +290,8 @@ impl World {
             caller: Caller::Dialled(party),
             call_data: Some("order 7".into()),
             ita: false,
+            agent_work_no: Some(401),
+            binding: None,
             connected_url: None,
         };
         let order = Order {

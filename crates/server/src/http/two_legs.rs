@@ -1,6 +1,6 @@
 //! What the interfaces say of a call's second party.
 
-use engine::intent::{BidirectionalCall, Caller, Order, OrderKind};
+use engine::intent::{Caller, Order, OrderKind};
 
 /// The number that the manager sees (`agentPresent`), where there is a manager.
 pub fn agent_shown(order: &Order) -> Option<&str> {
@@ -23,7 +23,10 @@ pub fn call_data(order: &Order) -> Option<&str> {
     }
 }
 
-/// Whether its parties see a virtual number.
-pub fn is_ita(order: &Order) -> bool {
-    matches!(&order.kind, OrderKind::BidirectionalCall(BidirectionalCall { ita: true, .. }))
+/// `agentWorkNo`, where the client named an agent.
+pub fn agent_work_no(order: &Order) -> Option<u32> {
+    match &order.kind {
+        OrderKind::BidirectionalCall(call) => call.agent_work_no,
+        OrderKind::AnonymousCall(_) | OrderKind::VoiceNotification { .. } => None,
+    }
 }

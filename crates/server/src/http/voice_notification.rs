@@ -5,41 +5,26 @@ mod refused;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use engine::intent::Order;
 use engine::vocabulary::CallKind;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub use order::{Entry, PlaylistWish, TenantView, Wish, judge};
+pub use order::{Entry, PlaylistWish, Wish, judge};
 pub use refused::Refused;
 
 use super::auth::ApiTenant;
 use super::body::{ApiBody, CALL_BODY};
 use super::ordering::{
-    BUSY_RETRY_S, BUSY_TEXT, Field, idempotency, place, queue_text, quota_text, request,
+    BUSY_RETRY_S, BUSY_TEXT, DUPLICATE_TEXT, Field, TenantView, idempotency, place, queue_text,
+    quota_text, request,
 };
-use super::wire::{Reply, WireError, WrongType, number_field, object, text_field};
+use super::ret_code::{created, refused};
+use super::wire::{WireError, WrongType, later, number_field, object, text_field};
 use crate::app::App;
 use crate::calls::Refusal;
 use crate::tenants::Tenant;
-
-/// The reply, in the printed order of its keys.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    ret_msg: String,
-    ret_code: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Created>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Created {
-    call_serial_no: String,
-}
 
 /// `POST /apiaccess/rest/voiceNotification/v2/createVoiceNotification`
 pub async fn create_v2(
@@ -77,28 +62,20 @@ async fn create(
     let idempotency = idempotency(tenant.id, kind, headers, body).map_err(WireError::BadRequest)?;
     let order = match judged(app, tenant, wish(&object)) {
         Ok(order) => order,
-        Err(refused) => return Ok(refusal(refused.code(), refused.to_string())),
+        Err(why) => return Ok(refused(why.code(), why.to_string())),
     };
     match place(app, request(app, tenant, idempotency, order)).await {
-        Ok(accepted) => Ok(Reply(Answer {
-            ret_msg: "Created successfully.".to_owned(),
-            ret_code: "0".to_owned(),
-            result: Some(Created { call_serial_no: accepted.serial.to_string() }),
-        })
-        .into_response()),
+        Ok(accepted) => Ok(created(accepted.serial.to_string())),
         Err(Refusal::QueueFull { retry_after_s }) => {
-            Ok(later(&queue_text(retry_after_s), retry_after_s))
+            Ok(later(refused(3, queue_text(retry_after_s)), retry_after_s))
         }
         Err(Refusal::DailyLimit { quota, retry_after_s }) => {
-            Ok(later(&quota_text(quota, retry_after_s), retry_after_s))
+            Ok(later(refused(3, quota_text(quota, retry_after_s)), retry_after_s))
         }
-        Err(Refusal::Duplicate) => Ok(refusal(
-            1,
-            "a call with this caller and called is not finished; try again later".to_owned(),
-        )),
+        Err(Refusal::Duplicate) => Ok(refused(1, DUPLICATE_TEXT.to_owned())),
         Err(Refusal::KeyReused) => Err(WireError::KeyReused),
-        // A notification has no code that could be taken.
-        Err(Refusal::Stopping | Refusal::CodeTaken) => {
+        // A notification has no code that could be taken, and needs no balance.
+        Err(Refusal::Stopping | Refusal::CodeTaken | Refusal::BalanceUsedUp) => {
             Err(WireError::Failed("the server takes no calls now"))
         }
     }
@@ -106,24 +83,13 @@ async fn create(
 
 /// Judges a wish against the tenant's settings and its shelf.
 pub fn judged(app: &App, tenant: &Tenant, wish: Wish) -> Result<Order, Refused> {
-    let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
-    app.voices.read(tenant.id, |shelf| judge(wish, TenantView { tenant, defaults, fraud, shelf }))
-}
-
-/// Refused: HTTP 200, and a code that tells what to change.
-fn refusal(code: u32, ret_msg: String) -> Response {
-    Reply(Answer { ret_msg, ret_code: code.to_string(), result: None }).into_response()
+    let view = TenantView::of(app, tenant);
+    app.voices.read(tenant.id, |shelf| judge(wish, view, shelf))
 }
 
 /// The server itself has no time: nothing was looked at.
 fn too_busy() -> Response {
-    later(BUSY_TEXT, BUSY_RETRY_S)
-}
-
-fn later(ret_msg: &str, retry_after_s: u32) -> Response {
-    let mut response = refusal(3, ret_msg.to_owned());
-    response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
-    response
+    later(refused(3, BUSY_TEXT.to_owned()), BUSY_RETRY_S)
 }
 
 /// What a body of v2 asks for.

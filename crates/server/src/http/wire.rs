@@ -93,6 +93,12 @@ impl IntoResponse for WireError {
     }
 }
 
+/// A reply that says when to come again, in seconds.
+pub fn later(mut response: Response, retry_after_s: u32) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
+    response
+}
+
 /// Seconds after which a client may try again when the server stops or is busy.
 const RETRY_SOON: header::HeaderValue = header::HeaderValue::from_static("5");
 

@@ -15,7 +15,7 @@ use tokio::task::JoinError;
 use super::pieces::RecordingBody;
 use super::sealed::SealedError;
 
-/// Downloads at a time; whoever takes his slowly keeps one place.
+/// Downloads at a time; the listener gives up whoever takes his too slowly.
 const DOWNLOADS: usize = 32;
 /// Pieces that are encoded at a time, one per thread: calls need the processors more.
 const ENCODERS: usize = 1;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use engine::events::EventKind;
-use engine::vocabulary::{Side, TenantId, TrunkName};
+use engine::vocabulary::{Serial, Side, TenantId, TrunkName};
 use engine::{Engine, Start, Used};
 use store::{NaturalKey, Recovery, Store, StoreError, crash_point};
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ use crate::app::{App, unix_ms};
 use crate::calls::Ask;
 use crate::certificates;
 use crate::clips::Clips;
-use crate::driver::{self, Clock, DriverError, Found, Happening, Happenings, Parts, Trunk, Trunks};
+use crate::driver::{self, Clock, DriverError, Found, Happened, Happenings, Parts, Trunk, Trunks};
 
 /// Open, and carrying nothing yet.
 pub struct Lines {
@@ -58,11 +59,16 @@ impl Lines {
         Ok(Lines { found, sip, sip_events, media, carriers, trunks })
     }
 
+    /// Another handle to the endpoint that the driver will command.
+    pub fn endpoint(&self) -> sip::Endpoint {
+        self.sip.clone()
+    }
+
     pub async fn drive(
         self,
         app: &App,
         clock: Clock,
-        happenings: (Happenings, mpsc::Receiver<Happening>),
+        happenings: (Happenings, Happened),
         asks: mpsc::Receiver<Ask>,
         ready: Arc<AtomicBool>,
     ) -> Result<Driven, ServeError> {
@@ -108,6 +114,8 @@ impl Lines {
             recovery: self.found,
             natural_keys: natural_keys(&app.store, &refusing).await?,
             used_today: used_today(app).await?,
+            ita: ita(app).await?,
+            registrations: app.store.registrations().await?,
         };
         let driver = driver::start(parts, found);
         Ok(Driven { driver, broken, sip: addresses, carriers: self.carriers, endpoint })
@@ -120,6 +128,21 @@ async fn used_today(app: &App) -> Result<Vec<(TenantId, Used)>, ServeError> {
     for tenant in app.tenants.all() {
         let used = tenant.used_today(&app.store, &app.config.defaults, unix_ms()).await?;
         all.extend(used.map(|used| (tenant.id, used)));
+    }
+    Ok(all)
+}
+
+/// What waits is read only where a balance bounds a tenant's ITA calls.
+async fn ita(app: &App) -> Result<Vec<(TenantId, Duration, Vec<Serial>)>, ServeError> {
+    let mut talked: BTreeMap<_, _> = app.store.ita_talked_by_all().await?.into_iter().collect();
+    let mut all = Vec::new();
+    for tenant in app.tenants.all() {
+        let talked = talked.remove(&tenant.id).unwrap_or_default();
+        let waiting = match tenant.settings.ita.balance_minutes {
+            Some(_) => app.store.ita_waiting(tenant.id).await?,
+            None => Vec::new(),
+        };
+        all.push((tenant.id, talked, waiting));
     }
     Ok(all)
 }

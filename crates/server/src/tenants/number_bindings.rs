@@ -3,14 +3,15 @@
 //! # Invariants
 //! - X and a caller name one other party: no number has two live bindings with the same X.
 //! - A pair of parties has one live binding at the most.
-//! - What is in memory is what is stored: this process is the only one that changes it.
+//! - What is in memory is what is stored, or [`Held`] by a request whose call is being accepted: this process is the only
+//!   one that changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::vocabulary::TenantId;
 use store::{NumberBinding, Store, StoreError};
-use tokio::sync::Mutex;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock as Turns};
 
 /// Bindings of all tenants, and of one: a tenant that binds without end takes nobody else's place.
 const MAX_BINDINGS: usize = 1_000_000;
@@ -25,8 +26,8 @@ pub struct NumberBindings(Arc<Inner>);
 struct Inner {
     store: Store,
     all: RwLock<Index>,
-    /// One change at a time, so that memory and store agree.
-    changing: Mutex<()>,
+    /// Changes that stand alone, one at a time and while none is held, so that memory and store agree.
+    changing: Arc<Turns<()>>,
 }
 
 #[derive(Default)]
@@ -34,10 +35,30 @@ struct Index {
     /// By X and party, so twice each.
     by_number: BTreeMap<(String, String), NumberBinding>,
     /// X by tenant and parties, the lesser first.
-    by_pair: BTreeMap<(TenantId, String, String), String>,
+    by_pair: BTreeMap<PairKey, String>,
     /// By the end, then X and party A.
     by_end: BTreeSet<(i64, String, String)>,
     of_tenant: BTreeMap<TenantId, usize>,
+    /// By tenant and parties, as `by_pair`.
+    held: BTreeMap<PairKey, Holding>,
+}
+
+type PairKey = (TenantId, String, String);
+
+/// Requests whose calls are being accepted with the binding of one pair.
+#[derive(Debug, Default)]
+struct Holding {
+    requests: u32,
+    /// The end that is on disk; `None`: it is not there.
+    stored: Option<i64>,
+}
+
+/// A binding that goes to disk with the call that needs it ([`Held::keep`]). Dropped, it is as if it had never been.
+#[must_use = "a binding that is dropped is undone"]
+pub struct Held {
+    bindings: NumberBindings,
+    binding: NumberBinding,
+    _turn: OwnedRwLockReadGuard<()>,
 }
 
 /// Two parties who are to be bound.
@@ -69,16 +90,12 @@ pub enum BindError {
 impl NumberBindings {
     /// None yet.
     pub fn new(store: Store) -> NumberBindings {
-        NumberBindings(Arc::new(Inner {
-            store,
-            all: RwLock::default(),
-            changing: Mutex::default(),
-        }))
+        NumberBindings(Arc::new(Inner { store, all: RwLock::default(), changing: Arc::default() }))
     }
 
     /// Reads what the store holds that is not over.
     pub async fn load(&self, now_ms: i64) -> Result<(), StoreError> {
-        let _changing = self.0.changing.lock().await;
+        let _changing = self.0.changing.write().await;
         let rows = self.0.store.number_bindings().await?;
         let live = rows.into_iter().filter(|row| row.expires_ms > now_ms);
         self.change(|all| live.for_each(|row| all.insert(row)));
@@ -97,10 +114,7 @@ impl NumberBindings {
 
     /// The live binding of two parties, in either order.
     pub fn of_pair(&self, pair: Pair<'_>, now_ms: i64) -> Option<NumberBinding> {
-        self.read(|all| {
-            let x = all.by_pair.get(&pair.key())?;
-            all.live(x, pair.a, now_ms).cloned()
-        })
+        self.read(|all| all.of_pair(pair, now_ms).cloned())
     }
 
     /// Whether a live binding uses `number` as its virtual number.
@@ -131,27 +145,30 @@ impl NumberBindings {
         expires_ms: i64,
         now_ms: i64,
     ) -> Result<NumberBinding, BindError> {
-        let _changing = self.0.changing.lock().await;
-        let binding = match self.of_pair(pair, now_ms) {
-            Some(found) if !pool.contains(&found.x) => return Err(BindError::Inconsistent),
-            Some(found) => NumberBinding { expires_ms: expires_ms.max(found.expires_ms), ..found },
-            None => {
-                if !self.read(|all| all.has_room(pair.tenant)) {
-                    return Err(BindError::Full);
-                }
-                let x = self.free(pair, pool, now_ms).ok_or(BindError::Exhausted)?;
-                let Pair { tenant, a, b } = pair;
-                NumberBinding { tenant, x, party_a: a.into(), party_b: b.into(), expires_ms }
-            }
-        };
+        let _changing = self.0.changing.write().await;
+        let binding = self.read(|all| all.choose(pair, pool, expires_ms, now_ms))?;
         self.0.store.put_number_binding(binding.clone()).await?;
         self.change(|all| all.insert(binding.clone()));
         Ok(binding)
     }
 
+    /// The same for a call that is not accepted yet: what it returns is in memory, and goes to disk with the call.
+    pub async fn hold(
+        &self,
+        pair: Pair<'_>,
+        pool: &[String],
+        expires_ms: i64,
+        now_ms: i64,
+    ) -> Result<Held, BindError> {
+        let turn = Arc::clone(&self.0.changing).read_owned().await;
+        let mut chosen = Err(BindError::Exhausted);
+        self.change(|all| chosen = all.hold(pair, pool, expires_ms, now_ms));
+        Ok(Held { bindings: self.clone(), binding: chosen?, _turn: turn })
+    }
+
     /// Whether the pair was bound. On disk when this returns.
     pub async fn end(&self, pair: Pair<'_>, now_ms: i64) -> Result<bool, StoreError> {
-        let _changing = self.0.changing.lock().await;
+        let _changing = self.0.changing.write().await;
         let Some(binding) = self.of_pair(pair, now_ms) else { return Ok(false) };
         let removed = self.0.store.remove_number_binding(binding.clone()).await?;
         self.change(|all| all.remove(&binding));
@@ -160,7 +177,7 @@ impl NumberBindings {
 
     /// Forgets those that are over.
     pub async fn expire(&self, now_ms: i64) -> Result<(), StoreError> {
-        let _changing = self.0.changing.lock().await;
+        let _changing = self.0.changing.write().await;
         self.0.store.expire_number_bindings(now_ms).await?;
         let mut forgotten = EXPIRED_AT_ONCE;
         while forgotten == EXPIRED_AT_ONCE {
@@ -168,15 +185,6 @@ impl NumberBindings {
             tokio::task::yield_now().await;
         }
         Ok(())
-    }
-
-    fn free(&self, pair: Pair<'_>, pool: &[String], now_ms: i64) -> Option<String> {
-        self.read(|all| {
-            let is_free = |x: &&String| {
-                all.live(x, pair.a, now_ms).is_none() && all.live(x, pair.b, now_ms).is_none()
-            };
-            pool.iter().find(is_free).cloned()
-        })
     }
 
     fn read<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
@@ -188,7 +196,97 @@ impl NumberBindings {
     }
 }
 
+impl Held {
+    pub fn binding(&self) -> &NumberBinding {
+        &self.binding
+    }
+
+    /// It is on disk with its call.
+    pub fn keep(self) {
+        self.bindings.change(|all| all.is_stored(&self.binding));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.bindings.change(|all| all.let_go(&self.binding));
+    }
+}
+
 impl Index {
+    /// The pair's live binding, made longer, or a new one.
+    fn choose(
+        &self,
+        pair: Pair<'_>,
+        pool: &[String],
+        expires_ms: i64,
+        now_ms: i64,
+    ) -> Result<NumberBinding, BindError> {
+        match self.of_pair(pair, now_ms) {
+            Some(found) if !pool.contains(&found.x) => Err(BindError::Inconsistent),
+            Some(found) => {
+                let expires_ms = expires_ms.max(found.expires_ms);
+                Ok(NumberBinding { expires_ms, ..found.clone() })
+            }
+            None if !self.has_room(pair.tenant) => Err(BindError::Full),
+            None => {
+                let is_free = |x: &&String| {
+                    self.live(x, pair.a, now_ms).is_none() && self.live(x, pair.b, now_ms).is_none()
+                };
+                let x = pool.iter().find(is_free).ok_or(BindError::Exhausted)?.clone();
+                let Pair { tenant, a, b } = pair;
+                Ok(NumberBinding { tenant, x, party_a: a.into(), party_b: b.into(), expires_ms })
+            }
+        }
+    }
+
+    fn of_pair(&self, pair: Pair<'_>, now_ms: i64) -> Option<&NumberBinding> {
+        let x = self.by_pair.get(&pair.key())?;
+        self.live(x, pair.a, now_ms)
+    }
+
+    fn hold(
+        &mut self,
+        pair: Pair<'_>,
+        pool: &[String],
+        expires_ms: i64,
+        now_ms: i64,
+    ) -> Result<NumberBinding, BindError> {
+        let binding = self.choose(pair, pool, expires_ms, now_ms)?;
+        let stored = self.of_pair(pair, now_ms).map(|found| found.expires_ms);
+        let first = || Holding { requests: 0, stored };
+        self.held.entry(pair.key()).or_insert_with(first).requests += 1;
+        self.insert(binding.clone());
+        Ok(binding)
+    }
+
+    fn is_stored(&mut self, binding: &NumberBinding) {
+        if let Some(holding) = self.held.get_mut(&key_of(binding)) {
+            holding.stored = holding.stored.max(Some(binding.expires_ms));
+        }
+    }
+
+    /// Where nobody holds it any more it is what is stored.
+    fn let_go(&mut self, binding: &NumberBinding) {
+        let key = key_of(binding);
+        let Some(holding) = self.held.get_mut(&key) else { return };
+        holding.requests -= 1;
+        if holding.requests > 0 {
+            return;
+        }
+        let stored = self.held.remove(&key).and_then(|holding| holding.stored);
+        // It may have a later end by another request's doing, or be over and gone.
+        let there = self.by_number.get(&(binding.x.clone(), binding.party_a.clone())).cloned();
+        match there {
+            Some(there) if key_of(&there) != key => return,
+            Some(there) => self.remove(&there),
+            None => {}
+        }
+        if let Some(expires_ms) = stored {
+            self.insert(NumberBinding { expires_ms, ..binding.clone() });
+        }
+    }
+
     fn live(&self, x: &str, party: &str, now_ms: i64) -> Option<&NumberBinding> {
         let found = self.by_number.get(&(x.to_owned(), party.to_owned()));
         found.filter(|binding| binding.expires_ms > now_ms)
@@ -218,8 +316,7 @@ impl Index {
                 self.remove(&over);
             }
         }
-        let pair = Pair { tenant: binding.tenant, a: &binding.party_a, b: &binding.party_b };
-        self.by_pair.insert(pair.key(), binding.x.clone());
+        self.by_pair.insert(key_of(&binding), binding.x.clone());
         self.by_end.insert(end(&binding));
         *self.of_tenant.entry(binding.tenant).or_default() += 1;
         for party in [&binding.party_a, &binding.party_b] {
@@ -228,9 +325,9 @@ impl Index {
     }
 
     fn remove(&mut self, binding: &NumberBinding) {
-        let pair = Pair { tenant: binding.tenant, a: &binding.party_a, b: &binding.party_b };
-        if self.by_pair.get(&pair.key()) == Some(&binding.x) {
-            self.by_pair.remove(&pair.key());
+        let key = key_of(binding);
+        if self.by_pair.get(&key) == Some(&binding.x) {
+            self.by_pair.remove(&key);
         }
         self.by_end.remove(&end(binding));
         if let Some(count) = self.of_tenant.get_mut(&binding.tenant) {
@@ -246,8 +343,12 @@ fn end(binding: &NumberBinding) -> (i64, String, String) {
     (binding.expires_ms, binding.x.clone(), binding.party_a.clone())
 }
 
+fn key_of(binding: &NumberBinding) -> PairKey {
+    Pair { tenant: binding.tenant, a: &binding.party_a, b: &binding.party_b }.key()
+}
+
 impl Pair<'_> {
-    fn key(&self) -> (TenantId, String, String) {
+    fn key(&self) -> PairKey {
         let (first, second) = (self.a.min(self.b), self.a.max(self.b));
         (self.tenant, first.to_owned(), second.to_owned())
     }
@@ -310,6 +411,56 @@ mod tests {
         assert_eq!(bindings.find("y", "a", T0), Some((TENANT, "c".into())));
         assert!(bindings.end(pair("b", "a"), T0).await.unwrap());
         assert!(!bindings.end(pair("b", "a"), T0).await.unwrap());
+        assert_eq!(bindings.find("x", "a", T0), None);
+    }
+
+    #[tokio::test]
+    async fn a_binding_that_is_held_is_gone_with_its_request_unless_it_is_kept() {
+        let store = Store::memory();
+        let bindings = NumberBindings::new(store.clone());
+        let pool = pool(&["x"]);
+        let held = bindings.hold(pair("a", "b"), &pool, T0 + 60, T0).await.unwrap();
+        assert_eq!(held.binding().x, "x");
+        assert_eq!(bindings.find("x", "a", T0), Some((TENANT, "b".into())), "others count on it");
+        let taken = bindings.hold(pair("a", "c"), &pool, T0 + 60, T0).await;
+        assert!(matches!(taken, Err(BindError::Exhausted)));
+        drop(held);
+        assert_eq!(bindings.find("x", "a", T0), None, "its call was refused");
+        assert!(store.number_bindings().await.unwrap().is_empty());
+
+        // Of two requests for one pair the one is accepted: the binding has its end.
+        let refused = bindings.hold(pair("a", "b"), &pool, T0 + 90, T0).await.unwrap();
+        let accepted = bindings.hold(pair("b", "a"), &pool, T0 + 70, T0).await.unwrap();
+        assert_eq!(accepted.binding().expires_ms, T0 + 90, "it is never cut");
+        // As the commit that accepts its call does.
+        store.put_number_binding(accepted.binding().clone()).await.unwrap();
+        accepted.keep();
+        drop(refused);
+        assert_eq!(bindings.of(TENANT, T0).len(), 1);
+        assert_eq!(bindings.of(TENANT, T0)[0].expires_ms, T0 + 90);
+
+        // One that was there before stays as it was.
+        drop(bindings.hold(pair("a", "b"), &pool, T0 + 500, T0).await.unwrap());
+        assert_eq!(bindings.of(TENANT, T0)[0].expires_ms, T0 + 90);
+        assert!(bindings.end(pair("a", "b"), T0).await.unwrap());
+        bindings.read(|all| {
+            assert!(all.held.is_empty() && all.by_number.is_empty() && all.by_end.is_empty());
+            assert_eq!(all.of_tenant[&TENANT], 0);
+        });
+    }
+
+    #[tokio::test]
+    async fn a_binding_is_not_ended_while_a_call_is_being_accepted_with_it() {
+        let store = Store::memory();
+        let bindings = NumberBindings::new(store.clone());
+        let held = bindings.hold(pair("a", "b"), &pool(&["x"]), T0 + 60, T0).await.unwrap();
+        let ends = bindings.clone();
+        let ending = tokio::spawn(async move { ends.end(pair("a", "b"), T0).await.unwrap() });
+        tokio::task::yield_now().await;
+        assert!(!ending.is_finished(), "it waits for the acceptance");
+        store.put_number_binding(held.binding().clone()).await.unwrap();
+        held.keep();
+        assert!(ending.await.unwrap(), "and then it ends what is on disk");
         assert_eq!(bindings.find("x", "a", T0), None);
     }
 

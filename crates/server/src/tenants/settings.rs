@@ -286,6 +286,7 @@ impl TenantSettings {
                 minutes: self.minutes_per_day.or(defaults.minutes_per_day),
                 utc_offset_s: self.time_zone.0.whole_seconds(),
             },
+            ita_minutes: self.ita.balance_minutes,
         }
     }
 

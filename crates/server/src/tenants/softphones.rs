@@ -158,16 +158,23 @@ impl Softphones {
         if found.is_none() && self.of(tenant).len() >= MAX_SOFTPHONES {
             return Err(SoftphoneError::Full);
         }
-        let sealed_password =
-            sealer.seal(tenant, &secret_name(&new.number), new.password.as_bytes())?;
         let NewSoftphone { number, password, remark, suspended } = new;
+        let digest = DigestUser::from_password(&number, &self.0.realm, &password);
+        // Sealed anew it would look like another one, and its phones would have to register again.
+        let same = found.as_ref().filter(|found| found.digest == digest);
+        let sealed_password = match same {
+            Some(found) => found.row.sealed_password.clone(),
+            None => sealer.seal(tenant, &secret_name(&number), password.as_bytes())?,
+        };
         let row =
             store::Softphone { tenant, number, sealed_password, remark, suspended, from_file };
+        if found.as_ref().is_some_and(|found| found.row == row) {
+            return Ok(false);
+        }
         self.0.store.put_softphone(row.clone()).await.map_err(|error| match error {
             StoreError::Conflict { .. } => SoftphoneError::Taken,
             error => error.into(),
         })?;
-        let digest = DigestUser::from_password(&row.number, &self.0.realm, &password);
         self.change(|all| all.insert(row.number.clone(), Softphone { row, digest }));
         Ok(found.is_none())
     }

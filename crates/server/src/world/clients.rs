@@ -165,7 +165,7 @@ impl Clients {
             request(number, dice, |dice| orders::any(number, wall_ms, dice))
         });
         let request = request.clone();
-        if let Some(known) = at_once(earlier(store, &request)) {
+        if let Some(known) = at_once(earlier(store, request.idempotency.as_ref())) {
             self.told(number, known, nature);
             return None;
         }
@@ -204,6 +204,7 @@ impl Clients {
             }
             Err(Refusal::KeyReused) => panic!("the same body under the same key was refused"),
             Err(Refusal::QueueFull { .. } | Refusal::DailyLimit { .. } | Refusal::Duplicate) => {}
+            Err(Refusal::BalanceUsedUp) => panic!("no tenant of this world has a balance"),
             Err(Refusal::CodeTaken) => panic!("no two orders have one code"),
             Err(Refusal::Stopping) => self.again(number, nature),
         }
@@ -248,5 +249,6 @@ pub fn limits(tenant: TenantId) -> TenantLimits {
         queue_length: 30,
         refuse_duplicates: tenant == STRICT,
         daily: DailyLimits::default(),
+        ita_minutes: None,
     }
 }

@@ -337,6 +337,7 @@ impl FarSide {
             Event::Answering { .. }
             | Event::Refreshed { .. }
             | Event::Bound { .. }
+            | Event::Keep { .. }
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::NoAck { .. }

@@ -41,23 +41,20 @@ pub fn any(number: usize, wall_ms: i64, dice: &mut Dice) -> Order {
     let connected_url = dice.percent(70).then(|| "http://192.0.2.9/connected".to_owned());
     let mut order = notification(dice);
     order.place = trunks(dice);
-    let call_data = None;
     order.kind = match kind {
         0..20 => return order,
         20..65 => {
             let caller = Caller::Dialled(manager(kind < 42, dice));
-            let call = BidirectionalCall { caller, call_data, ita: false, connected_url };
-            OrderKind::BidirectionalCall(call)
+            OrderKind::BidirectionalCall(connecting(caller, false, connected_url))
         }
         65..75 => {
             order.caller_present = TO_BE_BOUND.to_owned();
             let softphone = dice.percent(40);
             let caller = Caller::Dialled(manager(softphone, dice));
-            let call = BidirectionalCall { caller, call_data, ita: true, connected_url };
-            OrderKind::BidirectionalCall(call)
+            OrderKind::BidirectionalCall(connecting(caller, true, connected_url))
         }
         _ => OrderKind::AnonymousCall(AnonymousCall {
-            call_data,
+            call_data: None,
             code: format!("{CODE}{number:04}{:08}", dice.below(100_000_000)),
             valid_until_ms: wall_ms + 10_000 + dice.below(80_000) as i64,
             connected_url,
@@ -72,11 +69,16 @@ pub fn to_virtual_number(x: &str, from: &str, called: &str, dice: &mut Dice) -> 
     let place = if called.starts_with(SOFTPHONE) { Place::Softphone } else { trunks(dice) };
     let caller = Caller::Inbound { number: from.to_owned() };
     let connected_url = Some("http://192.0.2.9/connected".to_owned());
-    let call = BidirectionalCall { caller, call_data: None, ita: true, connected_url };
+    let call = connecting(caller, true, connected_url);
     (order.place, order.called) = (place, called.to_owned());
     order.caller_present = x.to_owned();
     order.kind = OrderKind::BidirectionalCall(call);
     order
+}
+
+fn connecting(caller: Caller, ita: bool, connected_url: Option<String>) -> BidirectionalCall {
+    let (agent_work_no, binding) = (None, None);
+    BidirectionalCall { caller, call_data: None, ita, connected_url, agent_work_no, binding }
 }
 
 fn manager(has_softphone: bool, dice: &mut Dice) -> Party {

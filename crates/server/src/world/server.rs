@@ -124,7 +124,9 @@ impl Server {
             ready: Arc::default(),
             drain: Duration::from_secs(5),
         };
-        let found = Found { recovery, natural_keys, used_today: Vec::new() };
+        let registrations = at_once(store.registrations()).expect("likewise");
+        let (used_today, ita) = (Vec::new(), Vec::new());
+        let found = Found { recovery, natural_keys, used_today, ita, registrations };
         let started = nature.now;
         let limits = TENANTS.map(|tenant| (tenant, limits(tenant))).to_vec();
         let seed = nature.dice.next();
@@ -347,8 +349,11 @@ impl Server {
                 self.collect(around);
             }
             Wanted::Media(command) => self.tell_media(command, around.nature),
-            Wanted::Ask { leg, x, from } => {
-                let request = self.virtual_numbers.called(&x, &from, around.nature.wall_ms());
+            Wanted::Ask { leg, calls } => {
+                let wall_ms = around.nature.wall_ms();
+                let mut calls = calls.into_iter();
+                let request =
+                    calls.find_map(|of| self.virtual_numbers.called(&of.x, &of.from, wall_ms));
                 let asked = Happening::Asked { leg, request };
                 let at = around.nature.in_ms(0, 3);
                 self.happens.put(at, Happens::Heard(asked));

@@ -89,6 +89,39 @@ async fn whatever_breaks_around_the_database_each_call_has_one_record_and_rings_
     all_ended_once(&world, &serials).await;
 }
 
+/// The primary dies while calls are asked for; its synchronous standby takes its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_standby_knows_every_call_that_was_accepted_and_none_twice() {
+    let (primary, standby) = block_in_place(|| {
+        let primary = Cluster::start();
+        let standby = primary.standby();
+        (primary, standby)
+    });
+    let database = block_in_place(|| primary.database());
+    let setting = stored_at(&primary.url_or(&standby, &database));
+    let world = World::with(setting, CarrierConfig::default()).await;
+    let clients = watch::Sender::new(world.client.clone());
+    let mut asking = JoinSet::new();
+    for call in 0..2 * CALLS {
+        let wanted = world.notification(["8899", "1001", "1486"][call as usize % 3]).to_json();
+        asking.spawn(until_accepted(clients.subscribe(), wanted, format!("call {call}")));
+        if call == CALLS {
+            let accepted = asking.join_next().await.expect("some were asked for");
+            asking.spawn(async { accepted.expect("it does not panic") });
+            block_in_place(|| primary.kill());
+        }
+    }
+    timeout(PATIENCE, says_it_is_away(&world)).await.expect("it notices");
+    block_in_place(|| standby.promote());
+    let mut serials = BTreeMap::new();
+    while let Some(accepted) = asking.join_next().await {
+        let (key, serial) = accepted.expect("it does not panic");
+        assert_eq!(serials.insert(serial, key), None, "a serial is given once");
+    }
+    assert_eq!(serials.len() as u32, 2 * CALLS);
+    all_ended_once(&world, &serials).await;
+}
+
 async fn says_it_is_away(world: &World) {
     loop {
         let reply = world.client.v1(reqwest::Method::GET, "/readyz").await.expect("a reply");

@@ -21,14 +21,18 @@ impl Phone {
                 return Ok(false);
             }
         };
+        let answer = self.offered(offer).await?;
+        let taken = answer.is_some();
+        answer.into_iter().for_each(|sdp| self.remote(sdp));
+        Ok(taken)
+    }
+
+    /// The answer to a re-INVITE; `None`: it was refused.
+    async fn offered(&mut self, offer: Bytes) -> Result<Option<Bytes>, Over> {
         self.sip(Command::Offer { leg: self.leg, body: Body::sdp(offer) })?;
         loop {
             match self.next().await? {
-                Happening::OfferAnswered(Some(sdp)) => {
-                    self.remote(sdp);
-                    return Ok(true);
-                }
-                Happening::OfferAnswered(None) => return Ok(false),
+                Happening::OfferAnswered(answer) => return Ok(answer),
                 Happening::Nothing
                 | Happening::Media(_)
                 | Happening::Confirmed
@@ -46,6 +50,13 @@ impl Phone {
     /// Takes the call back.
     pub async fn resume(&mut self) -> Result<bool, Over> {
         self.reinvite(Bytes::copy_from_slice).await
+    }
+
+    /// Refreshes the session (RFC 4028) by a re-INVITE with the description that stands, also where the audio is lost;
+    /// whether that was taken.
+    pub async fn refresh(&mut self) -> Result<bool, Over> {
+        let Some(described) = self.log.described.clone() else { return Ok(false) };
+        Ok(self.offered(described).await?.is_some())
     }
 
     /// Our session description: the answer to the INVITE's offer, or an offer where it had none.

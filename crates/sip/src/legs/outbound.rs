@@ -5,6 +5,8 @@
 //!                        └─HangUp─▶ Cancelling (CANCEL waits for a 1xx) ──487, limit──▶ over
 //!                                        └──2xx crossed it──▶ ACK, BYE, closing
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use sipx_sip::{HeaderName, Method};
 
@@ -79,7 +81,7 @@ enum State {
 #[derive(Debug)]
 enum Cancel {
     AwaitsProvisional,
-    Sent { limit: TimerHandle },
+    Sent { limit: TimerHandle, until: Instant },
 }
 
 /// A fork that rings.
@@ -99,6 +101,10 @@ struct SessionInterval {
 
 const MAX_FORKS: usize = 16;
 
+/// Twice T2 and some: a 2xx without its ACK is repeated every 4 s at the latest (RFC 3261 §13.3.1.4), and one copy may be
+/// lost.
+const REPEATED_ANSWER: Duration = Duration::from_secs(10);
+
 impl Outbound {
     pub fn identity(&self) -> (&str, &str) {
         (&self.call_id, &self.from_tag)
@@ -109,6 +115,11 @@ impl Outbound {
             Input::Command(command) => self.command(command, stack),
             Input::Response { key, purpose: Purpose::Invite, response } if key == self.key => {
                 self.response(&response, stack)
+            }
+            Input::Response { purpose: Purpose::Cancel, response, .. }
+                if response.status == 481 =>
+            {
+                self.unknown_there(stack)
             }
             Input::Response { .. } => self.stay(),
             Input::Failed { purpose, failure, .. } => self.failed(purpose, failure, stack),
@@ -456,8 +467,23 @@ impl Outbound {
             to: self.to,
         });
         let key = TimerKey::Leg(self.leg, LegTimer::CancelLimit);
-        let limit = stack.timers.set(stack.now + GIVE_UP, key);
-        Cancel::Sent { limit }
+        let until = stack.now + GIVE_UP;
+        let limit = stack.timers.set(until, key);
+        Cancel::Sent { limit, until }
+    }
+
+    /// RFC 3261 §9.2: the far side has no transaction for the INVITE that we cancel. One of an earlier process never
+    /// came there, or was answered; an answer that lacks its ACK is repeated, and heard before long.
+    fn unknown_there(mut self: Box<Self>, stack: &mut Stack) -> Option<Leg> {
+        let is_ours = self.origin == Origin::Ours;
+        if let State::Cancelling { cancel: Cancel::Sent { limit, until }, .. } = &mut self.state
+            && !is_ours
+        {
+            stack.timers.cancel(*limit);
+            *until = (*until).min(stack.now + REPEATED_ANSWER);
+            *limit = stack.timers.set(*until, TimerKey::Leg(self.leg, LegTimer::CancelLimit));
+        }
+        self.stay()
     }
 
     fn wire(&self) -> Box<Wire> {
@@ -493,7 +519,7 @@ fn key(branch: u64) -> ClientKey {
 fn stop(cancel: Cancel, stack: &mut Stack) {
     match cancel {
         Cancel::AwaitsProvisional => {}
-        Cancel::Sent { limit } => stack.timers.cancel(limit),
+        Cancel::Sent { limit, .. } => stack.timers.cancel(limit),
     }
 }
 

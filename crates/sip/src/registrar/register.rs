@@ -30,7 +30,7 @@ pub(super) struct Contact {
 }
 
 /// By what a phone is known again.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
     /// RFC 5626 §4.1: it stays the same where the phone's address changes.
     Instance {

@@ -160,6 +160,36 @@ fn an_abandoned_call_that_nobody_knows_ends_by_itself() {
 }
 
 #[test]
+fn an_invite_that_never_left_is_over_soon_after_the_far_side_has_said_that_it_knows_none() {
+    let (wire, _) = stored();
+    let mut solo = Solo::new(Policy::default());
+    solo.command(Command::Abandon { wire });
+    let cancel = solo.one();
+    solo.receive(&reply(&cancel, 481, "b", "", ""));
+    solo.pass(Duration::from_secs(9));
+    assert!(solo.said().is_empty(), "an answer whose ACK is missing would be repeated");
+    solo.pass(Duration::from_secs(2));
+    assert_eq!(solo.said(), ["ended by Timeout(NoResponseToCancel)"]);
+    solo.assert_empty();
+}
+
+#[test]
+fn who_had_answered_before_the_crash_and_knows_of_no_invite_any_more_is_hung_up_all_the_same() {
+    let (wire, sent) = stored();
+    let mut solo = Solo::new(Policy::default());
+    solo.command(Command::Abandon { wire });
+    let cancel = solo.one();
+    solo.receive(&reply(&cancel, 481, "b", "", ""));
+    solo.pass(Duration::from_secs(8));
+    solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
+    let bye = solo.sent();
+    assert_eq!(bye.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["ACK", "BYE"]);
+    solo.receive(&reply(&bye[1], 200, "", "", ""));
+    assert_eq!(solo.said(), ["ended by Us"]);
+    solo.assert_empty();
+}
+
+#[test]
 fn a_stored_dialog_is_acknowledged_and_hung_up() {
     let mut before = Solo::new(Policy::default());
     let sent = before.dial(invite(1));

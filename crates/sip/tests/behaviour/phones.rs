@@ -134,6 +134,94 @@ fn the_events_of_one_phone() {
 }
 
 #[test]
+fn what_is_kept_of_a_phone_is_never_out_of_date_and_seldom_told() {
+    let mut solo = switchboard();
+    let mut phone = Phone::new("66666666", HERE);
+    phone.bind(&mut solo, ";expires=600");
+    assert!(kept(&mut solo).is_some_and(|kept| kept.has_datagrams()));
+    let mut told = 0;
+    for _ in 0..60 {
+        solo.pass(MINUTE);
+        phone.bind(&mut solo, ";expires=600");
+        told += usize::from(kept(&mut solo).is_some());
+    }
+    assert!((9..=12).contains(&told), "told {told} times of 60 refreshes in six lifetimes");
+    // Who refreshes at the last moment is told of each time.
+    for _ in 0..3 {
+        solo.pass(9 * MINUTE);
+        phone.bind(&mut solo, ";expires=600");
+        let kept = kept(&mut solo).expect("half of its time was over");
+        assert!(!kept.clone().after(9 * MINUTE).is_empty());
+        assert!(kept.after(10 * MINUTE).is_empty());
+    }
+    phone.bind(&mut solo, ";expires=0");
+    assert_eq!(kept(&mut solo), Some(KeptBindings::default()));
+    solo.assert_empty();
+}
+
+#[test]
+fn a_phone_is_reached_after_a_restart_as_it_was_before_until_its_time_is_over() {
+    let mut before = switchboard();
+    let mut phone = Phone::new("66666666", HERE);
+    let named = ";+sip.instance=\"<urn:uuid:1>\";q=0.5;expires=600";
+    phone.bind(&mut before, named);
+    let was = before.events.iter().find_map(|event| match event {
+        Event::Bound { bindings, .. } => Some(bindings.clone()),
+        _ => None,
+    });
+    let kept = kept(&mut before).expect("it is to be kept");
+    let kept = KeptBindings::from_bytes(&kept.to_bytes()).unwrap();
+
+    let mut solo = switchboard();
+    let restore = |kept: &KeptBindings| Command::Restore {
+        user: "66666666".to_owned(),
+        bindings: kept.clone().after(2 * MINUTE),
+    };
+    solo.command(restore(&kept));
+    assert_eq!(Some(bindings(&mut solo)), was);
+    // Its next REGISTER is a refresh.
+    assert!(header(&phone.bind(&mut solo, named), "Contact").ends_with(";expires=600"));
+    solo.command(restore(&kept));
+    assert_eq!(solo.said(), [""; 0], "it is here already");
+
+    let mut solo = switchboard();
+    solo.command(restore(&kept));
+    solo.pass(8 * MINUTE - Duration::from_secs(1));
+    assert_eq!(solo.said().len(), 1);
+    solo.pass(Duration::from_secs(1));
+    assert_eq!(solo.said(), ["bound 66666666"], "its life is over");
+    solo.assert_empty();
+}
+
+#[test]
+fn nobody_is_restored_behind_a_connection_that_is_gone_or_as_somebody_who_is_no_user() {
+    let mut before = switchboard();
+    let mut phone = Phone::over("66666666", HERE, Transport::Tcp, 9);
+    phone.bind(&mut before, "");
+    let on_a_stream = kept(&mut before).expect("it is to be kept");
+    assert!(!on_a_stream.is_empty() && !on_a_stream.has_datagrams());
+    Phone::new("66666667", THERE).bind(&mut before, "");
+    let of_another = kept(&mut before).expect("it is to be kept");
+
+    let mut solo = switchboard();
+    solo.command(Command::SetUser { user: "66666667".to_owned(), login: None });
+    for (user, bindings) in [("66666666", on_a_stream), ("66666667", of_another)] {
+        solo.command(Command::Restore { user: user.to_owned(), bindings });
+    }
+    assert!(solo.events.is_empty(), "what is on disk of them stays there");
+    solo.assert_empty();
+}
+
+/// The last of what is to be kept, where something is.
+fn kept(solo: &mut Solo) -> Option<KeptBindings> {
+    let kept = solo.events.drain(..).filter_map(|event| match event {
+        Event::Keep { bindings, .. } => Some(bindings),
+        _ => None,
+    });
+    kept.last()
+}
+
+#[test]
 fn lifetimes_have_bounds() {
     let mut solo = switchboard();
     let mut phone = Phone::new("66666666", HERE);

@@ -93,7 +93,7 @@ pub fn say(event: &Event) -> Option<String> {
         Event::Unregistered { .. } => "unregistered".to_owned(),
         Event::Probed { outcome, .. } => format!("probed {outcome:?}"),
         Event::Request(request) => format!("request {}", request.method),
-        Event::Message(_) => return None,
+        Event::Message(_) | Event::Keep { .. } => return None,
     })
 }
 

@@ -15,7 +15,8 @@ use crate::events::{Events, Positions};
 use crate::idempotency::{self, IdempotencyKeys};
 use crate::intents::Intents;
 use crate::ita_usage::{self, Talked};
-use crate::number_bindings::{NumberBinding, Numbers};
+use crate::number_bindings::{self, NumberBinding, Numbers};
+use crate::registrations::Registration;
 use crate::retention::{Expired, Expiry};
 use crate::softphones::{self, Softphone};
 use crate::tenants::Tenant;
@@ -43,6 +44,7 @@ pub(crate) struct Tables {
     pub(crate) voice_templates: BTreeMap<(TenantId, String), VoiceTemplate>,
     pub(crate) ita_talked: Talked,
     pub(crate) softphones: BTreeMap<String, Softphone>,
+    pub(crate) registrations: BTreeMap<String, Registration>,
     pub(crate) number_bindings: BTreeMap<Numbers, NumberBinding>,
     pub(crate) meta: BTreeMap<String, Vec<u8>>,
 }
@@ -108,6 +110,8 @@ impl Tables {
             match write {
                 Write::Accepted { intent, idempotency, started } => {
                     self.intents.insert(intent, *started);
+                    let bound = number_bindings::bound_by(intent);
+                    self.number_bindings.extend(bound.map(|bound| (bound.numbers(), bound)));
                     if let Some(key) = idempotency {
                         self.idempotency.insert(key, intent.serial, intent.created_ms);
                     }
@@ -143,6 +147,14 @@ impl Tables {
         }
         let notes = batch.kept_timelines();
         self.timelines.extend(notes.map(|(serial, notes)| (serial, timelines::deflate(notes))));
+        for registration in &batch.registrations {
+            match registration.places {
+                Some(_) => {
+                    self.registrations.insert(registration.number.clone(), registration.clone())
+                }
+                None => self.registrations.remove(&registration.number),
+            };
+        }
         committed
     }
 
@@ -181,7 +193,11 @@ impl Tables {
             Edit::PutSoftphone(softphone) => self.put_softphone(softphone),
             Edit::RemoveSoftphone { tenant, number } => {
                 let own = self.softphones.get(number).is_some_and(|phone| phone.tenant == *tenant);
-                Ok(u64::from(own && self.softphones.remove(number).is_some()))
+                if own {
+                    self.softphones.remove(number);
+                    self.registrations.remove(number);
+                }
+                Ok(u64::from(own))
             }
             Edit::PutNumberBinding(binding) => {
                 self.number_bindings.insert(binding.numbers(), binding.clone());
@@ -206,6 +222,9 @@ impl Tables {
         let found = self.softphones.get(&softphone.number);
         if found.is_some_and(|found| found.tenant != softphone.tenant) {
             return Err(conflict(softphones::TAKEN));
+        }
+        if found.is_some_and(|found| !found.keeps_its_places(softphone)) {
+            self.registrations.remove(&softphone.number);
         }
         self.softphones.insert(softphone.number.clone(), softphone.clone());
         Ok(1)

@@ -2,13 +2,15 @@
 //!
 //! Each transaction puts a number of its own into `last_commit`. Where a COMMIT was sent and no
 //! answer came, a new session is opened. It has to get the lock of the old one, so that the old
-//! transaction is decided by then; the number says how.
+//! transaction is decided by then; the number says how. A standby that has become the primary knows no
+//! locks of its predecessor, and nothing of that comes to it any more; the number says besides whether it
+//! has all that was confirmed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{sleep, timeout};
 
@@ -35,9 +37,15 @@ INSERT INTO last_commit SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last_commit);
 
 pub(super) struct Session {
     connection: PgConnection,
-    options: PgConnectOptions,
+    servers: Vec<PgConnectOptions>,
+    /// The one of them that `connection` leads to.
+    server: usize,
+    /// Those who read are to read there too.
+    readers: Option<PgPool>,
     /// Of the transaction that was begun last; never one of an earlier process.
     number: i64,
+    /// Of the last transaction that is known to be on disk; `None`: no one of this process is.
+    confirmed: Option<i64>,
     away: Arc<AtomicBool>,
 }
 
@@ -51,12 +59,12 @@ impl Session {
         // Told apart from all other sessions, so that this process can end its own.
         let number = unix_micros();
         let name = format!("offhook writer {}-{number}", std::process::id());
-        let options = url.options().application_name(&name);
+        let servers: Vec<_> = url.servers().map(|to| to.application_name(&name)).collect();
         let unreachable = |source: sqlx::Error| StoreError::Unreachable {
             database: url.database(),
             source: source.into(),
         };
-        let mut connection = connect(&options).await.map_err(unreachable)?;
+        let (server, mut connection) = connect_to_any(&servers).await.map_err(unreachable)?;
         let since = Instant::now();
         while !is_locked(&mut connection).await? {
             if since.elapsed() > take_over {
@@ -68,19 +76,31 @@ impl Session {
         migrate(&mut connection).await?;
         let positions =
             crate::events::last_positions(&mut Connection::Postgres(&mut connection)).await?;
-        Ok((Session { connection, options, number, away }, positions))
+        let (readers, confirmed) = (None, None);
+        let session = Session { connection, servers, server, readers, number, confirmed, away };
+        Ok((session, positions))
     }
 
-    /// A session in place of one that is of no use any more, and what the old one committed.
-    async fn take_over(&mut self) -> Result<Fate, DatabaseError> {
-        let mut connection = connect(&self.options).await?;
+    /// How readers reach the server that is written.
+    pub(super) fn reading(&self) -> PgConnectOptions {
+        self.servers[self.server].clone().application_name("offhook")
+    }
+
+    /// These go where the writer goes.
+    pub(super) fn followed_by(&mut self, readers: PgPool) {
+        self.readers = Some(readers);
+    }
+
+    /// A session in place of one that is of no use any more, on this server, and what the old one committed.
+    async fn take_over(&mut self, server: usize) -> Result<Fate, DatabaseError> {
+        let mut connection = connect(&self.servers[server]).await?;
         if !is_locked(&mut connection).await? {
             // The server may not know yet that the old one is gone.
             let end = Statement::new(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                  WHERE application_name = $1 AND pid <> pg_backend_pid()",
             );
-            let name = self.options.get_application_name();
+            let name = self.servers[server].get_application_name();
             end.bind(name).execute(&mut Connection::Postgres(&mut connection)).await?;
             let why = "the session before still lives".to_owned();
             return Err(sqlx::Error::Protocol(why).into());
@@ -88,8 +108,23 @@ impl Session {
         let number = Statement::new("SELECT number AS value FROM last_commit")
             .fetch_integer(&mut Connection::Postgres(&mut connection))
             .await?;
+        let fate = match number {
+            Some(number) if number == self.number => Fate::Committed,
+            // A standby that was not synchronous, or a primary of long ago.
+            Some(number) if self.confirmed.is_some_and(|confirmed| number < confirmed) => {
+                let why = "the server lacks what was confirmed before".to_owned();
+                return Err(sqlx::Error::Protocol(why).into());
+            }
+            Some(_) | None => Fate::NotCommitted,
+        };
         self.connection = connection;
-        Ok(if number == Some(self.number) { Fate::Committed } else { Fate::NotCommitted })
+        if std::mem::replace(&mut self.server, server) != server {
+            tracing::warn!("another server has the database now");
+            if let Some(readers) = &self.readers {
+                readers.set_connect_options(self.reading());
+            }
+        }
+        Ok(fate)
     }
 }
 
@@ -110,7 +145,9 @@ impl Disk for Session {
 
     async fn commit(&mut self) -> Result<(), ApplyError> {
         let done = Statement::new("COMMIT").execute(&mut self.connection()).await;
-        done.map(drop).map_err(ApplyError::broken)
+        done.map_err(ApplyError::broken)?;
+        self.confirmed = Some(self.number);
+        Ok(())
     }
 
     async fn resolve(&mut self, why: String, since: Instant) -> Result<Fate, String> {
@@ -118,10 +155,15 @@ impl Disk for Session {
             tracing::warn!(%why, "the database does not answer; what is to be written waits");
         }
         let mut last = why;
+        let mut servers = (0..self.servers.len()).cycle().skip(self.server);
         while since.elapsed() < OUTAGE_LIMIT {
             sleep(PAUSE).await;
-            match timeout(CONNECT_LIMIT, self.take_over()).await {
+            let server = servers.next().unwrap_or(self.server);
+            match timeout(CONNECT_LIMIT, self.take_over(server)).await {
                 Ok(Ok(fate)) => {
+                    if fate == Fate::Committed {
+                        self.confirmed = Some(self.number);
+                    }
                     self.away.store(false, Relaxed);
                     tracing::info!("the database answers again");
                     return Ok(fate);
@@ -149,8 +191,31 @@ impl Disk for Session {
     }
 }
 
+/// The first server that can be written.
+async fn connect_to_any(
+    servers: &[PgConnectOptions],
+) -> Result<(usize, PgConnection), sqlx::Error> {
+    let mut last = sqlx::Error::PoolTimedOut;
+    for (server, options) in servers.iter().enumerate() {
+        match connect(options).await {
+            Ok(connection) => return Ok((server, connection)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// To a server that can be written.
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    match timeout(CONNECT_LIMIT, options.connect()).await {
+    let connect = async {
+        let mut connection = options.connect().await?;
+        let standby = sqlx::query_scalar("SELECT pg_is_in_recovery()");
+        if standby.fetch_one(&mut connection).await? {
+            return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
+        }
+        Ok(connection)
+    };
+    match timeout(CONNECT_LIMIT, connect).await {
         Ok(connected) => connected,
         Err(_) => Err(sqlx::Error::PoolTimedOut),
     }

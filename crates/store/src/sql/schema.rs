@@ -26,6 +26,7 @@ pub(crate) const MIGRATIONS: &[&[&str]] = &[
         crate::number_bindings::SCHEMA,
         crate::ita_usage::SCHEMA,
     ],
+    &[crate::registrations::SCHEMA],
 ];
 
 /// What a database of version `found` still needs, each with the version that it leads to.

@@ -21,6 +21,8 @@ use crate::events::{self, EventRow, Positions};
 use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
 use crate::ita_usage::{self, Talked};
+use crate::number_bindings::NumberBinding;
+use crate::registrations::{self, Registration};
 use crate::sql::Connection;
 use crate::sql::multi_row::{Bind, Values};
 use crate::timelines::{self, TimelineRow};
@@ -83,6 +85,8 @@ struct Rows {
     cancelled: Vec<Number>,
     ended: Vec<Number>,
     ita_talked: Talked,
+    bound: Vec<NumberBinding>,
+    registrations: BTreeMap<String, Registration>,
 }
 
 impl Rows {
@@ -95,6 +99,7 @@ impl Rows {
                     self.idempotency.extend(
                         key.map(|key| IdempotencyRow::new(key, intent.serial, intent.created_ms)),
                     );
+                    self.bound.extend(number_bindings::bound_by(intent));
                     self.intents.push(IntentRow::new(intent, *started));
                 }
                 Write::Attempt(attempt) => {
@@ -125,6 +130,8 @@ impl Rows {
         let notes = batch.kept_timelines();
         self.timelines
             .extend(notes.map(|(serial, notes)| (serial, TimelineRow::new(serial, notes))));
+        let places = batch.registrations.iter();
+        self.registrations.extend(places.map(|of| (of.number.clone(), of.clone())));
         committed
     }
 
@@ -161,6 +168,10 @@ impl Rows {
         timelines::INSERT.execute(connection, timelines).await?;
         callbacks::rows::insert_attempts(connection, rows.callback_attempts).await?;
         ita_usage::put(connection, rows.ita_talked).await?;
+        for binding in &rows.bound {
+            number_bindings::put(connection, binding).await?;
+        }
+        registrations::put(connection, rows.registrations.into_values()).await?;
         intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
     }

@@ -34,6 +34,47 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start() -> Cluster {
+        let cluster = Cluster::empty();
+        let mut make = run_as_user(cluster.programs.join("initdb"));
+        make.args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", USER]);
+        succeeds(make.arg("-D").arg(cluster.directory.join("data")));
+        cluster.set("fsync = on\nmax_connections = 300\nshared_buffers = 32MB\n");
+        cluster.run();
+        cluster
+    }
+
+    /// A copy of this server that takes part in each of its commits from now on, and may take its place.
+    pub fn standby(&self) -> Cluster {
+        let standby = Cluster::empty();
+        let mut copy = run_as_user(self.programs.join("pg_basebackup"));
+        copy.args(["-U", USER, "-X", "stream", "-c", "fast", "--no-sync", "-R", "-h"]);
+        succeeds(copy.arg(&self.directory).arg("-D").arg(standby.directory.join("data")));
+        standby.set("");
+        standby.run();
+        self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let begun = Instant::now();
+        while self.sql("postgres", synchronous) != "1" {
+            assert!(begun.elapsed() < PATIENCE, "the standby does not follow");
+        }
+        standby
+    }
+
+    /// The standby is the primary from now on.
+    pub fn promote(&self) {
+        succeeds(self.pg_ctl().args(["-w", "-t", "60", "promote"]));
+    }
+
+    /// Without a word to anybody who is connected, or to its standby.
+    pub fn kill(&self) {
+        let pid = std::fs::read_to_string(self.directory.join("data/postmaster.pid"));
+        let pid = pid.expect("it runs").lines().next().unwrap_or_default().to_owned();
+        succeeds(run_as_user("kill").args(["-9", &pid]));
+    }
+
+    /// A directory and who cleans it up.
+    fn empty() -> Cluster {
         let programs = programs();
         let directory = directory();
         let keeper = run_as_user("sh")
@@ -42,26 +83,18 @@ impl Cluster {
             .stdin(Stdio::piped())
             .spawn()
             .expect("sh runs");
-        let output = run_as_user(programs.join("initdb"))
-            .args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", USER])
-            .arg("-D")
-            .arg(directory.join("data"))
-            .output()
-            .expect("initdb runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let settings = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = on\n\
-             max_connections = 300\nshared_buffers = 32MB\n",
-            directory.display()
-        );
+        Cluster { programs, directory, databases: AtomicU32::new(0), keeper }
+    }
+
+    fn set(&self, settings: &str) {
+        let here = self.directory.display();
+        let settings =
+            format!("listen_addresses = ''\nunix_socket_directories = '{here}'\n{settings}");
         let mut file = std::fs::OpenOptions::new()
             .append(true)
-            .open(directory.join("data/postgresql.conf"))
-            .expect("initdb writes it");
+            .open(self.directory.join("data/postgresql.conf"))
+            .expect("it has been made");
         file.write_all(settings.as_bytes()).expect("it can be written");
-        let cluster = Cluster { programs, directory, databases: AtomicU32::new(0), keeper };
-        cluster.run();
-        cluster
     }
 
     /// Where a proxy finds it.
@@ -79,6 +112,12 @@ impl Cluster {
     /// How an offhook is told of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@localhost/{database}?host={}", self.directory.display())
+    }
+
+    /// How it is told of one that may be here or there.
+    pub fn url_or(&self, other: &Cluster, database: &str) -> String {
+        let (here, there) = (self.directory.display(), other.directory.display());
+        format!("postgres://{USER}@localhost/{database}?host={here},{there}")
     }
 
     /// What psql says to a statement, without headings.
@@ -157,6 +196,11 @@ fn directory() -> PathBuf {
         .expect("mktemp runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     PathBuf::from(String::from_utf8(made.stdout).expect("a path").trim())
+}
+
+fn succeeds(command: &mut Command) {
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn run_as_user(program: impl AsRef<Path>) -> Command {

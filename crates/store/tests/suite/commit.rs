@@ -134,7 +134,8 @@ async fn an_ended_call_leaves_its_record_and_nothing_else(fixture: Fixture) {
 async fn notes_are_kept_as_given(fixture: Fixture) {
     let store = &fixture.store;
     let notes = r#"[{"at":1,"sip":"INVITE"}]"#.repeat(500).into_bytes();
-    let batch = Batch { writes: whole_call(1), timelines: vec![(Serial(1), notes.clone())] };
+    let timelines = vec![(Serial(1), notes.clone())];
+    let batch = Batch { writes: whole_call(1), timelines, ..Batch::default() };
     store.submit(batch).await.unwrap();
     assert_eq!(store.timeline(Serial(1)).await.unwrap(), Some(notes));
     assert_eq!(store.timeline(Serial(2)).await.unwrap(), None);
@@ -150,7 +151,8 @@ async fn notes_that_are_too_large_cost_nothing_else(fixture: Fixture) {
     assert_eq!(store.timeline(Serial(2)).await.unwrap(), Some(whole));
 
     let too_large = vec![b' '; MAX_TIMELINE_BYTES + 1];
-    let batch = Batch { writes: whole_call(1), timelines: vec![(Serial(1), too_large.clone())] };
+    let timelines = vec![(Serial(1), too_large.clone())];
+    let batch = Batch { writes: whole_call(1), timelines, ..Batch::default() };
     store.submit(batch).await.unwrap();
     assert!(store.cdr(Serial(1)).await.unwrap().is_some());
     assert_eq!(store.timeline(Serial(1)).await.unwrap(), None);

@@ -94,6 +94,8 @@ async fn each_task_type_has_its_calls(fixture: Fixture) {
             call_data,
             ita,
             connected_url: None,
+            agent_work_no: None,
+            binding: None,
         });
         call
     };

@@ -11,6 +11,7 @@ mod cluster;
 mod commit;
 mod directory;
 mod events;
+mod failover;
 mod failure;
 mod fixture;
 mod history;

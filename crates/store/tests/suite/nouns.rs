@@ -65,6 +65,8 @@ pub fn two_parties(serial: u64) -> Intent {
         }),
         call_data: Some("{\"ticket\": 7}".into()),
         ita: false,
+        agent_work_no: None,
+        binding: None,
         connected_url: Some("http://127.0.0.1:8080/connected".into()),
     });
     intent

@@ -70,7 +70,8 @@ async fn a_record_goes_with_its_timeline_and_the_event_stays_whole(fixture: Fixt
     let store = &fixture.store;
     for serial in [1, 2] {
         let timelines = vec![(Serial(serial), b"[]".to_vec())];
-        store.submit(Batch { writes: whole_call(serial), timelines }).await.unwrap();
+        let writes = whole_call(serial);
+        store.submit(Batch { writes, timelines, ..Batch::default() }).await.unwrap();
     }
     let old = before(intent(2).created_ms, 100);
     assert_eq!(store.expire_records(old).await.unwrap(), 1);

@@ -82,6 +82,8 @@ impl Storm {
                 caller: Caller::Inbound { number: "13800000001".into() },
                 call_data: None,
                 ita: true,
+                agent_work_no: None,
+                binding: None,
                 connected_url: None,
             };
             let mut order = Order { kind: OrderKind::BidirectionalCall(call), ..self.order() };
@@ -140,6 +142,8 @@ impl Storm {
                     caller: Caller::Dialled(caller),
                     call_data: None,
                     ita: false,
+                    agent_work_no: None,
+                    binding: None,
                     connected_url: None,
                 })
             }

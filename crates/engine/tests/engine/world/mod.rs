@@ -38,6 +38,7 @@ pub fn limits(pace: Pace) -> TenantLimits {
         queue_length: 100,
         refuse_duplicates: false,
         daily: DailyLimits::default(),
+        ita_minutes: None,
     }
 }
 

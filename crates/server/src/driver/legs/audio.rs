@@ -6,7 +6,7 @@ use engine::cdr::{Cause, MediaSummary};
 use engine::vocabulary::LegId;
 use store::crash_point;
 
-use super::{Closing, Leg, Purpose, Reoffer, Stage, of_media, to_sip};
+use super::{Closing, Leg, Purpose, Reoffer, Stage, of_media, to_media, to_sip};
 use crate::driver::Driver;
 use crate::driver::notes::NoteKind;
 
@@ -76,7 +76,7 @@ impl Driver {
     /// Our description is made, as an offer or as an answer. A port that is bound for it lets the INVITE be
     /// built, the old one be sent again, or the caller be taken in; else the far side waits for it.
     fn described(&mut self, leg: LegId, sdp: Bytes) {
-        let Some(entry) = self.legs.0.get_mut(&leg) else { return };
+        let Some(entry) = self.legs.0.get_mut(&leg) else { return self.give_back(leg) };
         entry.sdp = sdp.clone();
         let signalling = Stage::Signalling { media: true, reoffer: Reoffer::No };
         match std::mem::replace(&mut entry.stage, signalling) {
@@ -112,8 +112,8 @@ impl Driver {
                 self.tell_sip(sip::Command::Resume { wire, credentials });
             }
             Stage::Binding(Purpose::TakeIn) => self.taken_in(leg),
-            Stage::Signalling { media, reoffer: Reoffer::Answering | Reoffer::Offering } => {
-                entry.stage = Stage::Signalling { media, reoffer: Reoffer::No };
+            // Also where the leg had lost its port: our offer has bound another.
+            Stage::Signalling { reoffer: Reoffer::Answering | Reoffer::Offering, .. } => {
                 let body = Some(sip::Body::sdp(sdp));
                 self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
             }
@@ -121,6 +121,11 @@ impl Driver {
                 entry.stage = stage;
             }
         }
+    }
+
+    /// A port that was bound for a leg that is over.
+    fn give_back(&mut self, leg: LegId) {
+        self.tell_media(media::Command::Close { leg: to_media(leg) });
     }
 
     fn media_failed(&mut self, leg: LegId, fault: &media::MediaFault) {

@@ -9,6 +9,7 @@ use store::crash_point;
 
 use super::{Purpose, Reoffer, Stage, of_sip, to_media, to_sip};
 use crate::driver::notes::NoteKind;
+use crate::driver::trunks::CallTo;
 use crate::driver::{Driver, Wanted};
 
 /// The longest number that may be the code of an anonymous call.
@@ -55,13 +56,16 @@ impl Driver {
         };
         arriving.source = Some((request.source.ip(), known));
         arriving.offer = request.body;
-        let from = match request.origin {
-            sip::Origin::Trusted => request.from.user().to_owned(),
+        let x = request.request_user;
+        let calls = match request.origin {
+            sip::Origin::Trusted => {
+                self.trunks.arrivals(request.source.ip(), &x, request.from.user())
+            }
             // Not what it writes in its From: that it may choose.
-            sip::Origin::User(user) => user,
+            sip::Origin::User(from) => vec![CallTo { x, from }],
             sip::Origin::Stranger | sip::Origin::Reached => return self.dialled_code(id),
         };
-        self.wanted.push_back(Wanted::Ask { leg: id, x: request.request_user, from });
+        self.wanted.push_back(Wanted::Ask { leg: id, calls });
     }
 
     /// Whom the call of a trunk or of a softphone may reach. It may be the code of an anonymous call all the same.

@@ -56,7 +56,8 @@ impl Driver {
                 let dialog = dialog.to_bytes();
                 self.leg_input(of_sip(leg), LegInput::Answering { dialog });
             }
-            Event::Bound { user, bindings } => self.phones.bound(user, bindings),
+            Event::Bound { user, bindings } => self.phone_bound(user, bindings),
+            Event::Keep { user, bindings } => self.keep_phone(user, &bindings),
             Event::Registered { id, .. } => self.trunk_registered(id, true),
             Event::RegistrationFailed { id, failure } => self.registration_failed(id, &failure),
             Event::Probed { id, outcome } => self.trunk_probed(id, outcome),

@@ -5,13 +5,11 @@
 
 use engine::intent::{AnonymousCall, Order, OrderKind};
 use engine::route::Route;
-use engine::vocabulary::Priority;
 
 use super::refused::Refused;
-use crate::config::{Defaults, Fraud};
-use crate::http::ordering::{self, Field, may_show};
+use crate::http::ordering::{self, Called, Field, TenantView, may_show};
 use crate::http::wire::WrongType;
-use crate::tenants::{Barred, MAX_CODE_PREFIX, Tenant, is_callable};
+use crate::tenants::{Barred, MAX_CODE_PREFIX, is_callable};
 
 /// What a client asks for, in whichever interface's words; nothing in it has been judged.
 #[derive(Debug, Clone)]
@@ -19,14 +17,6 @@ pub struct Wish {
     pub called: Field<String>,
     pub call_data: Field<String>,
     pub caller_present: Field<String>,
-}
-
-/// Whom a wish is judged for.
-#[derive(Debug, Clone, Copy)]
-pub struct TenantView<'a> {
-    pub tenant: &'a Tenant,
-    pub defaults: &'a Defaults,
-    pub fraud: &'a Fraud,
 }
 
 /// A wish that is good, without its code.
@@ -68,23 +58,19 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Wanted, Refused> {
 
 impl Wanted {
     pub fn order(&self, code: String, valid_until_ms: i64, view: TenantView<'_>) -> Order {
-        let TenantView { tenant, defaults, .. } = view;
-        let settings = &tenant.settings;
-        Order {
+        let settings = &view.tenant.settings;
+        let called = Called {
             place: self.route.clone().into(),
-            called: self.called.clone(),
+            number: self.called.clone(),
             caller_present: self.caller_present.clone(),
-            priority: Priority::LAST,
-            ring_limit_s: settings.ring_limit_s.unwrap_or(defaults.ring_limit_s),
-            max_duration_s: settings.max_duration_s.unwrap_or(defaults.max_duration_s),
-            record: settings.record,
             callback_url: settings.default_callback_url.clone(),
-            kind: OrderKind::AnonymousCall(AnonymousCall {
-                call_data: self.call_data.clone(),
-                code,
-                valid_until_ms,
-                connected_url: settings.connection_callback_url.clone(),
-            }),
-        }
+        };
+        let call = AnonymousCall {
+            call_data: self.call_data.clone(),
+            code,
+            valid_until_ms,
+            connected_url: settings.connection_callback_url.clone(),
+        };
+        view.order(called, OrderKind::AnonymousCall(call))
     }
 }

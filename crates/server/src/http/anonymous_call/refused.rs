@@ -9,7 +9,7 @@ pub enum Refused {
     NoSipServer,
     #[error("called must be at most 32 digits, with or without a leading +")]
     Called,
-    #[error("callData must be a string of at most 1024 bytes")]
+    #[error("callData must be a string of at most 1024 characters")]
     CallData,
     #[error(
         "callerPresent must be one of the tenant's access codes, or 11 to 14 digits where caller transparency is on"

@@ -2,28 +2,29 @@
 //!
 //! Checked in this order: where the request comes from (90100200), the tenant's restriction (90102002), what is missing
 //! or not supported (90100100), one number twice (90100300), `softPhone` (90100400), the lists (90106011, 90106012),
-//! whom the tenant may call (90104001, 90106010, 90106006), the balance (90102001), the numbers (9010600x).
+//! whom the tenant may call (90104001, 90106010, 90106006), the numbers (9010600x). What depends on other calls, the balance
+//! (90102001) among it, comes after all of these.
 
-use std::time::Duration;
+use engine::intent::{BidirectionalCall, Binding, Caller, OrderKind, Party, Place};
 
-use engine::intent::{BidirectionalCall, Caller, Order, OrderKind, Party, Place};
-
-use super::order::{Customer, Form, TenantView, Wish};
+use super::Agreed;
+use super::order::{Directory, Form, Wish};
 use super::refused::Refused;
 use crate::app::{App, unix_ms};
 use crate::calls::Request;
 use crate::http::listener::Source;
-use crate::http::ordering;
+use crate::http::ordering::{self, Called, TenantView};
 use crate::http::wire::WrongType;
-use crate::tenants::{Bidirectional, BindingMode, Ita, Pair, Tenant};
+use crate::tenants::{Bidirectional, BindingMode, Held, Ita, Pair};
 
-/// Judges a wish for an ITA call and binds its parties. On disk when this returns.
+/// Judges a wish for an ITA call and binds its parties: on disk with the call, or not at all.
 pub async fn agreed(
     app: &App,
-    view: TenantView<'_>,
+    directory: Directory<'_>,
     wish: Wish,
     source: Source,
-) -> Result<Order, Refused> {
+) -> Result<Agreed, Refused> {
+    let view = directory.view;
     let settings = &view.tenant.settings;
     if !settings.ita.takes_from(source.0) {
         return Err(Refused::Source);
@@ -36,7 +37,7 @@ pub async fn agreed(
     if form.agent == form.called {
         return Err(Refused::OneNumber);
     }
-    view.knows_softphone(&form)?;
+    directory.knows_softphone(&form)?;
     if !settings.ita.callers.permits(&form.agent) {
         return Err(Refused::CallerForbidden);
     }
@@ -52,19 +53,26 @@ pub async fn agreed(
             return Err(Refused::VirtualParty);
         }
     }
-    let place = view.place(&form.agent)?;
-    let route = view.route(&form.called)?;
-    let most = balance(app, view.tenant).await?;
+    let place = directory.place(&form.agent)?;
+    let route = directory.route(&form.called)?;
     let pair = Pair { tenant: view.tenant.id, a: &form.agent, b: &form.called };
-    let x = bound(app, &settings.ita, pair, now_ms).await?;
+    let held = bound(app, &settings.ita, pair, now_ms).await?;
+    let store::NumberBinding { x, party_a, party_b, expires_ms, .. } = held.binding().clone();
+    let binding = Binding { party_a, party_b, expires_ms };
     let party = Party { number: form.agent.clone(), place, presented: x.clone() };
-    let Form { called, callback_url, .. } = form;
-    let customer = Customer { place: route.into(), called, caller_present: x, callback_url };
-    Ok(order(&view, Caller::Dialled(party), customer, most))
+    let Form { called, callback_url, agent_work_no, .. } = form;
+    let called = Called { place: route.into(), number: called, caller_present: x, callback_url };
+    let call = BidirectionalCall {
+        agent_work_no,
+        binding: Some(binding),
+        ..ita_call(view, Caller::Dialled(party))
+    };
+    let order = view.order(called, OrderKind::BidirectionalCall(call));
+    Ok(Agreed { order, binding: Some(held) })
 }
 
 /// The call of one bound party to the virtual number `x`: whom it is for, as an order. `None`: it reaches nobody.
-pub async fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
+pub fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
     let (tenant, called) = app.bindings.find(x, from, unix_ms())?;
     let tenant = app.tenants.by_id(tenant).filter(|tenant| !tenant.suspended)?;
     let settings = &tenant.settings;
@@ -75,17 +83,17 @@ pub async fn arrived(app: &App, x: &str, from: &str) -> Option<Request> {
     if !permits(&settings.ita, x, &app.bindings.of_pair(pair, unix_ms())?) {
         return None;
     }
-    let (defaults, fraud) = (&app.config.defaults, &app.config.fraud);
-    let view = TenantView { tenant: &tenant, defaults, fraud, softphones: &app.softphones };
+    let view = TenantView::of(app, &tenant);
+    let directory = Directory { view, softphones: &app.softphones };
     let place = match app.softphones.find(tenant.id, &called) {
-        Some(_) => view.place(&called),
-        None => view.route(&called).map(Place::Trunks).or_else(|_| view.place(&called)),
+        Some(_) => directory.place(&called),
+        None => directory.route(&called).map(Place::Trunks).or_else(|_| directory.place(&called)),
     };
     let place = place.ok()?;
-    let most = balance(app, &tenant).await.ok()?;
     let callback_url = settings.default_callback_url.clone();
-    let customer = Customer { place, called, caller_present: x.to_owned(), callback_url };
-    let order = order(&view, Caller::Inbound { number: from.to_owned() }, customer, most);
+    let called = Called { place, number: called, caller_present: x.to_owned(), callback_url };
+    let call = ita_call(view, Caller::Inbound { number: from.to_owned() });
+    let order = view.order(called, OrderKind::BidirectionalCall(call));
     Some(ordering::request(app, &tenant, None, order))
 }
 
@@ -109,15 +117,7 @@ fn supported(wish: &Wish) -> Result<(), Refused> {
     given.map_or(Ok(()), |(name, _)| Err(Refused::NotOfIta(name)))
 }
 
-/// How long the tenant's next ITA call may talk; `None`: as long as any other.
-async fn balance(app: &App, tenant: &Tenant) -> Result<Option<Duration>, Refused> {
-    let Some(minutes) = tenant.settings.ita.balance_minutes else { return Ok(None) };
-    let talked = app.store.ita_talked(tenant.id).await?;
-    let left = Duration::from_secs(u64::from(minutes) * 60).saturating_sub(talked);
-    if left < Duration::from_secs(1) { Err(Refused::Balance) } else { Ok(Some(left)) }
-}
-
-async fn bound(app: &App, ita: &Ita, pair: Pair<'_>, now_ms: i64) -> Result<String, Refused> {
+async fn bound(app: &App, ita: &Ita, pair: Pair<'_>, now_ms: i64) -> Result<Held, Refused> {
     if ita.numbers.is_empty() {
         return Err(Refused::NoNumbers);
     }
@@ -125,18 +125,16 @@ async fn bound(app: &App, ita: &Ita, pair: Pair<'_>, now_ms: i64) -> Result<Stri
         return Err(Refused::NotBound);
     }
     let expires_ms = now_ms + i64::from(ita.binding_lifetime_s) * 1000;
-    Ok(app.bindings.bind(pair, &ita.numbers, expires_ms, now_ms).await?.x)
+    Ok(app.bindings.hold(pair, &ita.numbers, expires_ms, now_ms).await?)
 }
 
-fn order(
-    view: &TenantView<'_>,
-    caller: Caller,
-    customer: Customer,
-    most: Option<Duration>,
-) -> Order {
-    let connected_url = view.tenant.settings.connection_callback_url.clone();
-    let call = BidirectionalCall { caller, call_data: None, ita: true, connected_url };
-    let order = view.order(customer, OrderKind::BidirectionalCall(call));
-    let most_s = most.map_or(u32::MAX, |most| u32::try_from(most.as_secs()).unwrap_or(u32::MAX));
-    Order { max_duration_s: order.max_duration_s.min(most_s), ..order }
+fn ita_call(view: TenantView<'_>, caller: Caller) -> BidirectionalCall {
+    BidirectionalCall {
+        caller,
+        call_data: None,
+        ita: true,
+        connected_url: view.tenant.settings.connection_callback_url.clone(),
+        agent_work_no: None,
+        binding: None,
+    }
 }

@@ -7,11 +7,9 @@
 
 use engine::intent::{BidirectionalCall, Caller, Order, OrderKind, Party, Place};
 use engine::route::Route;
-use engine::vocabulary::Priority;
 
 use super::refused::Refused;
-use crate::config::{Defaults, Fraud};
-use crate::http::ordering::{self, Field, may_show};
+use crate::http::ordering::{self, Called, Field, TenantView, may_show};
 use crate::http::wire::WrongType;
 use crate::tenants::{Barred, Softphones, Tenant, is_callable};
 
@@ -37,12 +35,10 @@ pub enum Manager {
     Number(Field<String>),
 }
 
-/// Whom a wish is judged for.
+/// Whom a wish is judged for, and its softphones.
 #[derive(Clone, Copy)]
-pub struct TenantView<'a> {
-    pub tenant: &'a Tenant,
-    pub defaults: &'a Defaults,
-    pub fraud: &'a Fraud,
+pub struct Directory<'a> {
+    pub view: TenantView<'a>,
     pub softphones: &'a Softphones,
 }
 
@@ -58,39 +54,35 @@ pub struct Form {
     pub caller_present: Option<String>,
     pub agent_present: Option<String>,
     pub callback_url: Option<String>,
-}
-
-/// Who is called second, and what is told of it.
-pub struct Customer {
-    pub place: Place,
-    pub called: String,
-    pub caller_present: String,
-    pub callback_url: Option<String>,
+    pub agent_work_no: Option<u32>,
 }
 
 /// The greatest number of five decimals: an agent's work number.
 const MAX_WORK_NO: i64 = 99_999;
 
 /// Judges a wish for an AICC call. Pure: softphones are in memory.
-pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
+pub fn judge(wish: Wish, directory: Directory<'_>) -> Result<Order, Refused> {
+    let view = directory.view;
     let default = view.tenant.access_codes.first().ok_or(Refused::TenantNotEnabled)?;
     let form = Form::read(wish, view.tenant)?;
     let shown = |given: &Option<String>| given.clone().unwrap_or_else(|| default.clone());
     let presented = shown(&form.agent_present);
     let caller_present = shown(&form.caller_present);
-    view.knows_softphone(&form)?;
-    let place = view.place(&form.agent)?;
-    let route = view.route(&form.called)?;
+    directory.knows_softphone(&form)?;
+    let place = directory.place(&form.agent)?;
+    let route = directory.route(&form.called)?;
     let caller = Caller::Dialled(Party { number: form.agent.clone(), place, presented });
     let call = BidirectionalCall {
         caller,
         call_data: form.call_data.clone(),
         ita: false,
         connected_url: view.tenant.settings.connection_callback_url.clone(),
+        agent_work_no: form.agent_work_no,
+        binding: None,
     };
     let Form { called, callback_url, .. } = form;
-    let customer = Customer { place: route.into(), called, caller_present, callback_url };
-    Ok(view.order(customer, OrderKind::BidirectionalCall(call)))
+    let called = Called { place: route.into(), number: called, caller_present, callback_url };
+    Ok(view.order(called, OrderKind::BidirectionalCall(call)))
 }
 
 impl Form {
@@ -108,10 +100,11 @@ impl Form {
             }
         };
         let called = number_of(wish.called, Refused::Called)?.ok_or(Refused::CalledMissing)?;
-        match wish.agent_work_no {
-            Ok(None | Some(0..=MAX_WORK_NO)) => {}
+        let agent_work_no = match wish.agent_work_no {
+            Ok(None) => None,
+            Ok(Some(number @ 0..=MAX_WORK_NO)) => Some(number as u32),
             Ok(Some(_)) | Err(WrongType) => return Err(Refused::AgentWorkNo),
-        }
+        };
         let call_data =
             ordering::call_data(wish.call_data).map_err(|WrongType| Refused::CallData)?;
         let shown = |field: Field<String>, refused: Refused| match field {
@@ -128,15 +121,16 @@ impl Form {
             agent_present: shown(wish.agent_present, Refused::AgentPresent)?,
             callback_url: ordering::callback_url(wish.callback_url, tenant)
                 .map_err(Refused::CallbackUrl)?,
+            agent_work_no,
         })
     }
 }
 
-impl TenantView<'_> {
+impl Directory<'_> {
     /// Whether `softPhone` is one that the tenant has and has not suspended.
     pub fn knows_softphone(&self, form: &Form) -> Result<(), Refused> {
         let Some(number) = &form.softphone else { return Ok(()) };
-        match self.softphones.find(self.tenant.id, number) {
+        match self.softphones.find(self.view.tenant.id, number) {
             Some(phone) if !phone.row.suspended => Ok(()),
             Some(_) | None => Err(Refused::SoftphoneUnknown),
         }
@@ -144,13 +138,13 @@ impl TenantView<'_> {
 
     /// Where the manager is found: at a softphone of the tenant, or over its trunks.
     pub fn place(&self, agent: &str) -> Result<Place, Refused> {
-        let settings = &self.tenant.settings;
-        match self.softphones.find(self.tenant.id, agent) {
+        let settings = &self.view.tenant.settings;
+        match self.softphones.find(self.view.tenant.id, agent) {
             Some(_) if settings.is_trial_agent(agent) == Some(false) => Err(Refused::CallerTrial),
             Some(phone) if phone.row.suspended => Err(Refused::SoftphoneUnknown),
             Some(_) => Ok(Place::Softphone),
             None => {
-                let route = settings.may_be_agent(agent, self.fraud);
+                let route = settings.may_be_agent(agent, self.view.fraud);
                 route.map(Place::Trunks).map_err(|barred| match barred {
                     Barred::Trial => Refused::CallerTrial,
                     Barred::Premium => Refused::CallerPremium,
@@ -162,28 +156,11 @@ impl TenantView<'_> {
 
     /// The trunks to the customer.
     pub fn route(&self, called: &str) -> Result<Route, Refused> {
-        self.tenant.settings.may_call(called, self.fraud).map_err(|barred| match barred {
+        self.view.tenant.settings.may_call(called, self.view.fraud).map_err(|barred| match barred {
             Barred::Trial => Refused::CalledTrial,
             Barred::Premium => Refused::CalledPremium,
             Barred::NoRoute => Refused::CalledNoRoute,
         })
-    }
-
-    /// An order with the tenant's limits.
-    pub fn order(&self, customer: Customer, kind: OrderKind) -> Order {
-        let settings = &self.tenant.settings;
-        let Customer { place, called, caller_present, callback_url } = customer;
-        Order {
-            place,
-            called,
-            caller_present,
-            priority: Priority::LAST,
-            ring_limit_s: settings.ring_limit_s.unwrap_or(self.defaults.ring_limit_s),
-            max_duration_s: settings.max_duration_s.unwrap_or(self.defaults.max_duration_s),
-            record: settings.record,
-            callback_url,
-            kind,
-        }
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Refused {
     CalledTrial,
     #[error("agentWorkNo must be a whole number of at most 5 digits")]
     AgentWorkNo,
-    #[error("callData must be a string of at most 1024 bytes")]
+    #[error("callData must be a string of at most 1024 characters")]
     CallData,
     #[error(
         "callerPresent must be one of the tenant's access codes, or 11 to 14 digits where caller transparency is on"

@@ -1,21 +1,23 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::http::Method;
-use engine::cdr::Outcome;
 use engine::intent::{BidirectionalCall, Caller, Intent, Order, OrderKind, Party, Place};
 use engine::vocabulary::{Serial, TenantId};
 use engine::writes::Write;
 use proptest::prelude::*;
 use serde_json::json;
-use store::Store;
+use store::{Store, StoreConfig};
 
 use super::*;
 use crate::calls::Quota;
 use crate::config::{Defaults, Fraud};
+use crate::http::router;
 use crate::http::testing::{Got, TENANT, World, settings, tenant};
 use crate::http::tests::{CALL_V1, CALL_V3};
 use crate::tenants::{
     BindingMode, Ita, NewSoftphone, NumberBindings, Pair, PrefixRoute, Softphones, TenantSettings,
+    TrialDays,
 };
 
 const X: &str = "13800000000";
@@ -138,6 +140,7 @@ async fn every_return_code_of_v3_has_its_request() {
             ("0", printed()),
             ("0", with(json!({"callData": "x".repeat(1024), "callerPresent": 2222201}))),
             ("0", with(json!({"caller": "66666666"}))),
+            ("0", with(json!({"callData": "通".repeat(1024)}))),
             ("2", with(json!({"callData": "x".repeat(1025)}))),
             ("2", with(json!({"callData": {}}))),
             ("5", with(json!({"softPhone": null}))),
@@ -187,7 +190,7 @@ async fn v1_names_the_manager_and_takes_what_v3_has_not() {
     assert_eq!(got.json()["result"]["callSerialNo"], json!(1_308_434_073_450_058_757_u64));
     let (order, call) = asked(&world);
     assert_eq!(order.callback_url.as_deref(), Some("http://127.0.0.1:8800/b"));
-    assert_eq!(dialled(&call).presented, "95599");
+    assert_eq!((&*dialled(&call).presented, call.agent_work_no), ("95599", Some(10_301)));
     answered(
         &world,
         CALL_V1,
@@ -359,106 +362,132 @@ async fn every_ita_code_of_the_request_has_its_request() {
 
 #[tokio::test]
 async fn every_ita_code_of_the_tenant_has_its_tenant() {
-    let world = ita_world(pool(&[X])).await;
-    let set = |ita: Ita| world.reset(|tenant| tenant.settings.ita = ita);
+    let mut world = ita_world(pool(&[X])).await;
+    let set = |world: &World, ita: Ita| world.reset(|tenant| tenant.settings.ita = ita);
     let sources = serde_json::from_value(json!(["203.0.113.0/24"])).unwrap();
-    set(Ita { sources, ..pool(&[X]) });
+    set(&world, Ita { sources, ..pool(&[X]) });
     assert_eq!(code(&world, printed()).await, "90100200");
-    set(Ita { restricted: true, ..pool(&[X]) });
+    set(&world, Ita { restricted: true, ..pool(&[X]) });
     assert_eq!(code(&world, printed()).await, "90102002");
-    set(Ita { balance_minutes: Some(0), ..pool(&[X]) });
-    assert_eq!(code(&world, printed()).await, "90102001");
-    set(pool(&[]));
+    set(&world, pool(&[]));
     assert_eq!(code(&world, printed()).await, "90106004");
-    set(Ita { binding: BindingMode::Existing, ..pool(&[X]) });
+    set(&world, Ita { binding: BindingMode::Existing, ..pool(&[X]) });
     assert_eq!(code(&world, printed()).await, "90106002");
     let pair = Pair { tenant: TENANT, a: "88884432", b: "8888888" };
     let bound = world.app.bindings.bind(pair, &[X.to_owned()], unix_ms() + 60_000, unix_ms()).await;
     assert_eq!(bound.unwrap().x, X);
     assert_eq!(code(&world, printed()).await, "0", "it was made beforehand");
-    set(pool(&[Y]));
+    set(&world, pool(&[Y]));
     assert_eq!(code(&world, printed()).await, "90106005");
-    set(pool(&[X]));
+    set(&world, pool(&[X]));
     world.reset(|tenant| tenant.settings.trial_agents = Some(Vec::new()));
     assert_eq!(code(&world, printed()).await, "90104001");
     world.reset(|tenant| tenant.settings.trial_agents = None);
     world.ready.store(false, Ordering::Relaxed);
     assert_eq!(code(&world, printed()).await, "90104004");
     world.ready.store(true, Ordering::Relaxed);
-    let Store::Memory(memory) = &world.app.store else { panic!("another store") };
-    memory.fail("the disk is full");
+    // The database is gone in which a trial's calls of today are counted.
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_owned();
+    let gone = Store::open(StoreConfig::Sqlite { directory }).await.unwrap();
+    gone.close().await;
+    world.app.trial_days = Arc::new(TrialDays::new(gone));
+    world.router = router(world.app.clone());
+    world.reset(|tenant| tenant.settings.trial_agents = Some(vec!["8888888".into()]));
     assert_eq!(code(&world, printed()).await, "90100600");
 }
 
 #[tokio::test]
-async fn a_balance_is_what_was_paid_for_less_what_was_talked() {
+async fn the_engine_knows_the_balance_and_what_it_refuses_binds_nobody() {
     let world = ita_world(Ita { balance_minutes: Some(1), ..pool(&[X]) }).await;
-    assert_eq!(code(&world, printed()).await, "0");
-    let order = world.last_asked().order;
-    assert_eq!(order.max_duration_s, 60, "no call talks longer than there is left");
-    for (serial, left) in (1..=10).zip([54, 49, 43, 38, 32, 27, 21, 16, 10, 5]) {
-        let intent = Intent {
-            serial: Serial(serial),
-            tenant: TENANT,
-            created_ms: unix_ms(),
-            queue_deadline_ms: unix_ms(),
-            order: order.clone(),
-        };
-        // 5.5 s of talk.
-        world.ended(intent, Outcome::CalledHungUp, false).await;
-        assert_eq!(code(&world, printed()).await, "0");
-        assert_eq!(world.last_asked().order.max_duration_s, left);
+    let bindings = || world.app.bindings.of(TENANT, unix_ms());
+    for refusal in [Refusal::BalanceUsedUp, Refusal::Duplicate, Refusal::Stopping] {
+        world.answers.lock().unwrap().push_back(Err(refusal));
+        let got = world.post(CALL_V3, printed()).await;
+        if refusal == Refusal::BalanceUsedUp {
+            let expected = r#"{"retMsg":"Insufficient Balance: the tenant's minutes are used up","retCode":"90102001"}"#;
+            assert_eq!(got.text, expected);
+        }
+        assert!(bindings().is_empty(), "{refusal:?}");
     }
+    assert_eq!(world.last_asked().limits.ita_minutes, Some(1));
+    assert_eq!(world.last_asked().order.max_duration_s, 3_600, "the engine cuts it");
+    world.answers.lock().unwrap().push_back(Err(Refusal::BalanceUsedUp));
+    let wish = json!({"caller": "8888888", "called": "88884432"});
+    let got = world.post("/v1/bidirectional_calls", wish).await;
+    assert_eq!((got.status.as_u16(), &got.json()["code"]), (422, &json!("balance")));
+    assert_eq!(world.get("/v1/tenant").await.json()["ita_talked_s"], 0);
+
+    assert_eq!(code(&world, printed()).await, "0");
+    let [bound] = &bindings()[..] else { panic!("it is bound with its call") };
+    let order = world.last_asked().order;
+    let (_, call) = asked(&world);
+    let binding = call.binding.expect("it goes to disk with the call");
+    assert_eq!((&order.caller_present, binding.expires_ms), (&bound.x, bound.expires_ms));
+    assert_eq!((binding.party_a, binding.party_b), ("8888888".into(), "88884432".into()));
+    assert!(world.app.store.number_bindings().await.unwrap().is_empty(), "not before it");
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_its_reply_though_the_last_number_is_taken() {
+    let world = ita_world(pool(&[X])).await;
+    let bearer = format!("Bearer {}", world.token);
+    let headers = [("authorization", &*bearer), ("idempotency-key", "order-18")];
+    let body = printed().to_string();
+    let got = world.send(Method::POST, CALL_V3, &headers, body.clone()).await;
+    assert_eq!(code_of(&got), "0");
     let intent = Intent {
-        serial: Serial(11),
+        serial: Serial(18),
         tenant: TENANT,
         created_ms: unix_ms(),
         queue_deadline_ms: unix_ms(),
-        order,
+        order: world.last_asked().order,
     };
-    world.ended(intent, Outcome::CalledHungUp, false).await;
-    assert_eq!(code(&world, printed()).await, "90102001");
-    assert_eq!(world.get("/v1/tenant").await.json()["ita_talked_s"], 60);
-    world.reset(|tenant| tenant.settings.ita.balance_minutes = Some(2));
-    assert_eq!(code(&world, printed()).await, "0", "loaded up");
+    let (intent, idempotency) = (Box::new(intent), world.last_asked().idempotency);
+    let accepted = Write::Accepted { intent, idempotency, started: true };
+    world.app.store.submit(vec![accepted]).await.unwrap();
+    world.reset(|tenant| tenant.settings.ita = pool(&[]));
+    assert_eq!(code(&world, printed()).await, "90106004", "another request");
+    let again = world.send(Method::POST, CALL_V3, &headers, body).await;
+    assert_eq!(again.json()["result"]["callSerialNo"], "18");
 }
 
 #[tokio::test]
 async fn a_call_to_the_virtual_number_is_for_the_other_party() {
     let world = ita_world(pool(&[X])).await;
     assert_eq!(code(&world, printed()).await, "0");
-    let arrived = async |x: &str, from: &str| ita::arrived(&world.app, x, from).await;
+    let arrived = |x: &str, from: &str| ita::arrived(&world.app, x, from);
     for (from, other) in [("88884432", "8888888"), ("8888888", "88884432")] {
-        let request = arrived(X, from).await.unwrap();
+        let request = arrived(X, from).unwrap();
         assert_eq!((&*request.order.called, &*request.order.caller_present), (other, X));
         let OrderKind::BidirectionalCall(call) = request.order.kind else { panic!("no such call") };
         assert_eq!(call.caller, Caller::Inbound { number: from.into() });
         assert_eq!((call.ita, request.tenant), (true, TENANT));
     }
-    assert!(arrived(X, "8899").await.is_none(), "a stranger reaches nobody");
-    assert!(arrived(Y, "88884432").await.is_none());
+    assert!(arrived(X, "8899").is_none(), "a stranger reaches nobody");
+    assert!(arrived(Y, "88884432").is_none());
     world.reset(|tenant| tenant.settings.ita.restricted = true);
-    assert!(arrived(X, "88884432").await.is_none());
+    assert!(arrived(X, "88884432").is_none());
     world.reset(|tenant| tenant.settings.ita = pool(&[Y]));
-    assert!(arrived(X, "88884432").await.is_none(), "X is none of the tenant's numbers any more");
+    assert!(arrived(X, "88884432").is_none(), "X is none of the tenant's numbers any more");
     for from in ["88884432", "8888888"] {
         world.reset(|tenant| {
             tenant.settings.ita = pool(&[X]);
             tenant.settings.ita.callers.deny = vec!["8888888".into()];
         });
-        assert!(arrived(X, from).await.is_none(), "callers");
+        assert!(arrived(X, from).is_none(), "callers");
         world.reset(|tenant| {
             tenant.settings.ita = pool(&[X]);
             tenant.settings.ita.callees.deny = vec!["88884432".into()];
         });
-        assert!(arrived(X, from).await.is_none(), "callees");
+        assert!(arrived(X, from).is_none(), "callees");
         world.reset(|tenant| tenant.settings.ita = pool(&[X]));
-        assert!(arrived(X, from).await.is_some());
+        assert!(arrived(X, from).is_some());
     }
     world.reset(|tenant| {
         tenant.settings.routes.clear();
     });
-    assert!(arrived(X, "88884432").await.is_none(), "the tenant may not call there any more");
+    assert!(arrived(X, "88884432").is_none(), "the tenant may not call there any more");
 }
 
 #[tokio::test]
@@ -466,7 +495,7 @@ async fn a_call_to_the_virtual_number_is_for_the_softphone_of_the_other_party() 
     let world = ita_world(pool(&[X])).await;
     assert_eq!(code(&world, with(json!({"caller": null}))).await, "0");
     let place = async || {
-        let request = ita::arrived(&world.app, X, "88884432").await?;
+        let request = ita::arrived(&world.app, X, "88884432")?;
         assert_eq!((&*request.order.called, &*request.order.caller_present), ("66666666", X));
         Some(request.order.place)
     };
@@ -528,12 +557,12 @@ proptest! {
         let without_routes = TenantSettings { routes: Vec::new(), ..settings() };
         let tenant = tenant(TenantId(1), without_routes);
         let (defaults, fraud) = (Defaults::default(), Fraud::default());
-        let view =
-            TenantView { tenant: &tenant, defaults: &defaults, fraud: &fraud, softphones: &softphones };
+        let view = TenantView { tenant: &tenant, defaults: &defaults, fraud: &fraud };
+        let directory = Directory { view, softphones: &softphones };
         let object = body.as_object().unwrap();
         // Nothing has a route and no softphone is there: nobody can be called.
         for wish in [wish_v1(object), wish_v3(object)] {
-            let refused = judge(wish, view).unwrap_err();
+            let refused = judge(wish, directory).unwrap_err();
             prop_assert!([2, 5, 8, 9].contains(&refused.code()), "{refused:?}");
         }
         prop_assert!(NumberBindings::new(store).of(TenantId(1), 0).is_empty());

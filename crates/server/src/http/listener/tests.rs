@@ -294,3 +294,41 @@ async fn old_versions_of_tls_and_weak_suites_get_an_alert_and_no_handshake() {
         assert_eq!(answer(0x0303, &[suite]).await, ALERT, "{suite:#x}");
     }
 }
+
+/// An answer without an end, which keeps a place as a download does.
+struct Endless {
+    _place: OwnedSemaphorePermit,
+}
+
+impl hyper::body::Body for Endless {
+    type Data = axum::body::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Infallible>>> {
+        let frame = hyper::body::Frame::data(axum::body::Bytes::from_static(&[7; 4096]));
+        std::task::Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_take_its_answer_loses_its_connection_and_the_answers_place() {
+    let places = Arc::new(Semaphore::new(1));
+    let of_answers = Arc::clone(&places);
+    let router = Router::new().fallback(move || {
+        let place = of_answers.clone().try_acquire_owned().unwrap();
+        async move { axum::body::Body::new(Endless { _place: place }).into_response() }
+    });
+    let slots = Arc::new(Semaphore::new(1));
+    let slot = Arc::new(slots.clone().acquire_owned().await.unwrap());
+    let (mut client, stream) = tokio::io::duplex(16 * 1024);
+    let (_stop, stopped) = watch::channel(false);
+    let served = tokio::spawn(requests(stream, Scheme::Http, Source(None), router, slot, stopped));
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    client.read_exact(&mut [0; 1024]).await.unwrap();
+    assert_eq!(places.available_permits(), 0, "the answer is under way");
+    tokio::time::timeout(GENEROUS, served).await.expect("the connection is given up").unwrap();
+    assert_eq!((places.available_permits(), slots.available_permits()), (1, 1));
+}

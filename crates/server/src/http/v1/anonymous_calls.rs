@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use super::Problem;
 use crate::app::App;
-use crate::http::anonymous_call::{NotExpected, Refused, Wish, expect};
+use crate::http::anonymous_call::{Refused, Wish, expect};
 use crate::http::auth::V1Tenant;
 use crate::http::body::{CALL_BODY, V1Body};
-use crate::http::ordering::idempotency;
+use crate::http::ordering::{NotPlaced, idempotency};
 
 /// A call that an app begins by dialling a code over SIP, without an account.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -24,7 +24,7 @@ pub struct NewAnonymousCall {
     /// The number that the called party sees; default the tenant's first access code.
     #[serde(default)]
     caller_shown: Option<String>,
-    /// Comes back in callbacks and records, at most 1024 bytes.
+    /// Comes back in callbacks and records, at most 1024 characters.
     #[serde(default)]
     #[schema(max_length = 1024)]
     call_data: Option<String>,
@@ -87,8 +87,8 @@ pub async fn create(
                 valid_until_ms: expected.valid_until_ms,
             }),
         )),
-        Err(NotExpected::Refused(why)) => Err(refused(why)),
-        Err(NotExpected::ByEngine(refusal)) => Err(refusal.into()),
+        Err(NotPlaced::Refused(why)) => Err(refused(why)),
+        Err(NotPlaced::ByEngine(refusal)) => Err(refusal.into()),
     }
 }
 

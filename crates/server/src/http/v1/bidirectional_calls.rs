@@ -11,10 +11,10 @@ use super::Problem;
 use super::voice_notifications::{Created, created};
 use crate::app::App;
 use crate::http::auth::V1Tenant;
-use crate::http::bidirectional_call::{Manager, NotPlaced, Refused, Wish, agreed, place_of_today};
+use crate::http::bidirectional_call::{Manager, Refused, Wish, order_call};
 use crate::http::body::{CALL_BODY, V1Body};
 use crate::http::listener::Source;
-use crate::http::ordering::{idempotency, request};
+use crate::http::ordering::{NotPlaced, idempotency};
 use crate::tenants::Bidirectional;
 
 /// Two parties who are called one after the other and connected.
@@ -34,13 +34,17 @@ pub struct NewBidirectionalCall {
     /// The number that the caller sees; default the tenant's first access code.
     #[serde(default)]
     agent_shown: Option<String>,
-    /// Comes back in callbacks and records, at most 1024 bytes.
+    /// Comes back in callbacks and records, at most 1024 characters.
     #[serde(default)]
     #[schema(max_length = 1024)]
     call_data: Option<String>,
     /// Where the release callback goes; must be in the tenant's trust list.
     #[serde(default)]
     callback_url: Option<String>,
+    /// The agent whose call it is; comes back in `/v1/calls` and in the event log.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 99999)]
+    agent_work_no: Option<i64>,
 }
 
 /// Place a bidirectional call. With an `Idempotency-Key`, repeating the request is safe for 24 h.
@@ -75,8 +79,7 @@ pub async fn create(
     let kind = CallKind::BidirectionalCall;
     let idempotency =
         idempotency(tenant.id, kind, &headers, &body).map_err(Problem::bad_request)?;
-    let order = agreed(&app, &tenant, wish, source).await.map_err(refused)?;
-    match place_of_today(&app, &tenant, request(&app, &tenant, idempotency, order)).await {
+    match order_call(&app, &tenant, wish, source, idempotency).await {
         Ok(accepted) => Ok(created(accepted)),
         Err(NotPlaced::Refused(why)) => Err(refused(why)),
         Err(NotPlaced::ByEngine(refusal)) => Err(refusal.into()),
@@ -92,7 +95,7 @@ fn read(body: &[u8]) -> Result<Wish, Problem> {
         call_data: Ok(wanted.call_data),
         caller_present: Ok(wanted.caller_shown),
         agent_present: Ok(wanted.agent_shown),
-        agent_work_no: Ok(None),
+        agent_work_no: Ok(wanted.agent_work_no),
         callback_url: Ok(wanted.callback_url),
     })
 }

@@ -32,6 +32,9 @@ pub struct Call {
     agent_shown: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call_data: Option<String>,
+    /// The agent whose call it is, where the client named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_work_no: Option<u32>,
     /// By a virtual number (ITA).
     ita: bool,
     priority: u8,
@@ -269,7 +272,8 @@ impl Call {
             caller: intent.order.caller_number().to_owned(),
             agent_shown: two_legs::agent_shown(&intent.order).map(str::to_owned),
             call_data: two_legs::call_data(&intent.order).map(str::to_owned),
-            ita: two_legs::is_ita(&intent.order),
+            agent_work_no: two_legs::agent_work_no(&intent.order),
+            ita: intent.order.is_ita(),
             caller_shown: intent.order.caller_present,
             called: intent.order.called,
             priority: intent.order.priority.value(),

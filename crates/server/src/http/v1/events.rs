@@ -15,7 +15,7 @@ use super::calls::Call;
 use crate::app::App;
 use crate::http::auth::V1Tenant;
 
-const MAX_WAIT_S: u32 = 30;
+const MAX_WAIT_S: u32 = crate::config::LONGEST_WAIT_S;
 const MAX_LIMIT: u32 = 1000;
 /// A lost ring of the doorbell costs at most this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -57,7 +57,8 @@ pub struct LogQuery {
     /// 1 to 1000, default 100.
     #[serde(default)]
     limit: Option<u32>,
-    /// Seconds to wait for an event where there is none, 0 to 30; default 0.
+    /// Seconds to wait for an event where there is none, 0 to 30; default 0. The server may wait no longer than
+    /// `http.longest_wait_s`.
     #[serde(default)]
     wait: Option<u32>,
 }
@@ -80,6 +81,7 @@ pub async fn read(
     if !(1..=MAX_LIMIT).contains(&limit) || wait_s > MAX_WAIT_S {
         return Err(Problem::bad_request("limit must be 1 to 1000, wait 0 to 30"));
     }
+    let wait_s = wait_s.min(app.config.http.longest_wait_s);
     let until = Instant::now() + Duration::from_secs(wait_s.into());
     let mut doorbell = app.doorbell.subscribe();
     loop {

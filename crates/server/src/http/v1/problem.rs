@@ -128,6 +128,9 @@ impl From<Refusal> for Problem {
             Refusal::Duplicate => {
                 Problem::conflict("duplicate", "a call with this caller and called is not finished")
             }
+            Refusal::BalanceUsedUp => {
+                Problem::unprocessable("balance", "the tenant's minutes are used up")
+            }
             Refusal::KeyReused => Problem::unprocessable(
                 "key_reused",
                 "this Idempotency-Key came before with another body",

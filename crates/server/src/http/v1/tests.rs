@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -7,9 +8,12 @@ use store::{CallbackAttempt, CallbackNext, CallbackResult, VoiceStatus};
 
 use crate::app::unix_ms;
 use crate::calls::{Accepted, Quota, Refusal};
+use crate::config::Config;
+use crate::http::router;
 use crate::http::testing::{OPERATOR_KEY, TENANT, World};
 use crate::storage::Room;
 use engine::Used;
+use engine::intent::OrderKind;
 use engine::vocabulary::Serial;
 
 const T0: i64 = 1_700_000_000_000;
@@ -244,15 +248,29 @@ async fn a_log_whose_old_events_expired_begins_later() {
 
 #[tokio::test]
 async fn a_reader_who_waits_is_woken_by_the_doorbell() {
-    let world = std::sync::Arc::new(world().await);
+    let world = Arc::new(world().await);
     let intent = world.accepted(61, T0).await;
-    let reader = std::sync::Arc::clone(&world);
+    let reader = Arc::clone(&world);
     let waiting = tokio::spawn(async move { reader.get("/v1/events?wait=30").await.json() });
     world.ended(intent, Outcome::Played, false).await;
     world.app.doorbell.send_modify(|rung| *rung += 1);
     let woken =
         tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("not woken").unwrap();
     assert_eq!(woken["events"][0]["serial"], "61");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_reader_waits_longer_than_the_server_lets_it() {
+    let mut world = world().await;
+    let mut config = Config::clone(&world.app.config);
+    config.http.longest_wait_s = 2;
+    world.app.config = Arc::new(config);
+    let router = router(world.app.clone());
+    world.router = router;
+    let begun = tokio::time::Instant::now();
+    assert_eq!(world.get("/v1/events?wait=30").await.json()["events"], json!([]));
+    assert_eq!(begun.elapsed().as_secs(), 2);
+    assert_eq!(world.get("/v1/events?wait=31").await.status, 400);
 }
 
 #[tokio::test(start_paused = true)]
@@ -533,4 +551,23 @@ async fn a_code_is_given_in_words_of_our_own() {
     world.ready.store(false, std::sync::atomic::Ordering::Relaxed);
     let starting = world.post(path, body).await;
     assert_eq!((starting.status.as_u16(), starting.header("retry-after")), (503, "5"));
+}
+
+#[tokio::test]
+async fn a_call_says_whose_agents_it_is() {
+    let world = world().await;
+    let intent = world.two_legs(401, T0).await;
+    assert_eq!(world.get("/v1/calls/401").await.json()["agent_work_no"], 401);
+    world.ended(intent, Outcome::CalledHungUp, false).await;
+    assert_eq!(world.get("/v1/calls/401").await.json()["agent_work_no"], 401);
+    let page = world.get("/v1/events").await.json();
+    let last = page["events"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["type"], &last["data"]["agent_work_no"]),
+        (&json!("call.ended"), &json!(401))
+    );
+    let asked = json!({"caller": "8899", "called": "88884432", "agent_work_no": 10_301});
+    assert_eq!(world.post("/v1/bidirectional_calls", asked).await.status, 201);
+    let OrderKind::BidirectionalCall(call) = world.last_asked().order.kind else { panic!() };
+    assert_eq!(call.agent_work_no, Some(10_301));
 }

@@ -11,11 +11,10 @@ use engine::intent::{Order, OrderKind, PlayItem};
 use engine::vocabulary::Priority;
 use store::{VoiceRecording, VoiceStatus};
 
-use crate::config::{Defaults, Fraud};
-use crate::http::ordering::{self, Field, may_show};
+use crate::http::ordering::{self, Called, Field, TenantView, may_show};
 use crate::http::wire::WrongType;
 use crate::speech::template::Template;
-use crate::tenants::{Tenant, is_callable};
+use crate::tenants::is_callable;
 use crate::voices::{Found, Shelf, WireStatus as _};
 
 use super::refused::Refused;
@@ -51,15 +50,6 @@ pub struct Entry {
     pub template_params: Field<Vec<String>>,
 }
 
-/// Whom a wish is judged for.
-#[derive(Debug, Clone, Copy)]
-pub struct TenantView<'a> {
-    pub tenant: &'a Tenant,
-    pub defaults: &'a Defaults,
-    pub fraud: &'a Fraud,
-    pub shelf: &'a Shelf,
-}
-
 const MAX_ENTRIES: usize = 5;
 const MAX_PARAMS: usize = 10;
 /// Bytes of one template parameter.
@@ -68,7 +58,7 @@ const MAX_PARAM: usize = 32;
 const MAX_CONTENT: usize = 1024;
 
 /// Judges a wish. Pure: the shelf is in memory.
-pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
+pub fn judge(wish: Wish, view: TenantView<'_>, shelf: &Shelf) -> Result<Order, Refused> {
     let settings = &view.tenant.settings;
     let default_caller = view.tenant.access_codes.first().ok_or(Refused::TenantNotEnabled)?;
     let called = called(wish.called)?;
@@ -92,19 +82,10 @@ pub fn judge(wish: Wish, view: TenantView<'_>) -> Result<Order, Refused> {
         Some(value) => u8::try_from(value).ok().and_then(Priority::new).ok_or(Refused::Priority)?,
     };
     let route = settings.may_call(&called, view.fraud)?;
-    let playlist =
-        entries.iter().map(|entry| material(entry, view.shelf)).collect::<Result<_, _>>()?;
-    Ok(Order {
-        place: route.into(),
-        called,
-        caller_present,
-        priority,
-        ring_limit_s: settings.ring_limit_s.unwrap_or(view.defaults.ring_limit_s),
-        max_duration_s: settings.max_duration_s.unwrap_or(view.defaults.max_duration_s),
-        record: settings.record,
-        callback_url,
-        kind: OrderKind::VoiceNotification { playlist, play_times },
-    })
+    let playlist = entries.iter().map(|entry| material(entry, shelf)).collect::<Result<_, _>>()?;
+    let called = Called { place: route.into(), number: called, caller_present, callback_url };
+    let order = view.order(called, OrderKind::VoiceNotification { playlist, play_times });
+    Ok(Order { priority, ..order })
 }
 
 fn called(field: Field<String>) -> Result<String, Refused> {

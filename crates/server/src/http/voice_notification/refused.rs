@@ -20,7 +20,7 @@ pub enum Refused {
         "callerPresent must be one of the tenant's access codes, or 11 to 14 digits where caller transparency is on"
     )]
     CallerPresent,
-    #[error("callData must be a string of at most 1024 bytes")]
+    #[error("callData must be a string of at most 1024 characters")]
     CallData,
     #[error("voiceContent must be the id of a recording, at most 1024 bytes")]
     VoiceContent,

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::access::{Rights, Sealer};
 use crate::config::{Defaults, Fraud};
+use crate::http::ordering::TenantView;
 use crate::http::{anonymous_call, bidirectional_call};
 use crate::speech::speaker::SpeakerSettings;
 use crate::tenants::softphone_password;
@@ -105,15 +106,15 @@ fn the_pages_examples_are_judged_as_printed(softphones: &Softphones, tenant: &Te
     let (defaults, fraud) = (&Defaults::default(), &Fraud::default());
     let body = json!({"caller": 8888888, "softPhone": 66666666, "called": 6666614});
     let wish = bidirectional_call::wish_v3(body.as_object().unwrap());
-    let view = bidirectional_call::TenantView { tenant, defaults, fraud, softphones };
-    let refused = bidirectional_call::judge(wish, view).unwrap_err();
+    let view = TenantView { tenant, defaults, fraud };
+    let directory = bidirectional_call::Directory { view, softphones };
+    let refused = bidirectional_call::judge(wish, directory).unwrap_err();
     assert_eq!((refused.code(), &*refused.to_string()), (5, "Called is not configured"));
     let wish = anonymous_call::Wish {
         called: Ok(Some("88884432".into())),
         call_data: Ok(Some("1".into())),
         caller_present: Ok(Some("95599".into())),
     };
-    let view = anonymous_call::TenantView { tenant, defaults, fraud };
     assert_eq!(anonymous_call::judge(wish, view).unwrap().access_code, "2222201");
 }
 

@@ -61,3 +61,21 @@ async fn wrong_used_and_expired_codes_get_the_same_answer() {
     assert_eq!(world.carrier.calls().len(), 1, "nobody else was called");
     nothing_is_left(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_cancels_its_call_leaves_no_port_behind() {
+    let world = world("").await;
+    let app = app().await;
+    // Rings for good.
+    let (serial, service, code) = created(&world, "1480").await;
+    let mut phone = app.dial(service, &code).await.expect("it dials");
+    tokio::time::timeout(PATIENCE, world.reaches(&serial, "call.ringing")).await.expect("rings");
+    // Over is what it is after that.
+    let _ = phone.hang_up().await;
+    assert_eq!(phone.end().await.status, Some(487));
+    let record = ended(&world, &serial).await;
+    assert_eq!(record["end"]["outcome"], "caller_hung_up", "{record}");
+    // What a port has counted comes with the port when it is given back.
+    assert!(record["end"]["caller"]["media"].is_object(), "{record}");
+    nothing_is_left(&world).await;
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim::{Acting, Phone};
+use sim::{Acting, EndedBy, Phone};
 
 use super::*;
 
@@ -128,4 +128,62 @@ async fn receivers_are_told_that_the_two_are_connected_and_how_it_ended() {
     {
         assert!(released.get(field).is_some(), "{field} is missing: {released}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn minutes_of_the_day_that_run_out_end_both_legs_of_every_call() {
+    // Twelve talk the one minute up in five seconds.
+    const CALLS: u32 = 12;
+    let world = world("minutes_per_day = 1").await;
+    let mut serials = Vec::new();
+    for n in 0..CALLS {
+        let (manager, customer) = (format!("138000001{n:02}"), format!("138000002{n:02}"));
+        plays(&world, &manager, CALLERS_TONE);
+        plays(&world, &customer, CALLED_TONE);
+        serials.push((create_call(&world, Some(&manager), &customer).await, manager, customer));
+    }
+    let mut talked_ms = 0;
+    for (serial, manager, customer) in &serials {
+        let record = ended(&world, serial).await;
+        let end = &record["end"];
+        let reason = (&end["outcome"], &end["release_reason"]);
+        assert_eq!(reason, (&json!("restricted"), &json!("10")), "{record}");
+        talked_ms += end["talk_duration_ms"].as_u64().expect("ms");
+        for number in [manager, customer] {
+            let leg = leg_of(&world, serial, number).await;
+            assert_eq!(leg.ended_by, EndedBy::Caller, "{number} is hung up by the server");
+        }
+        world.reaches(serial, "call.minutes_used_up").await;
+    }
+    // Each ends a moment after the cut: when both of its legs have.
+    assert!((60_000..90_000).contains(&talked_ms), "{talked_ms}");
+    let body = json!({ "softPhone": SOFTPHONE, "caller": MANAGER, "called": CUSTOMER });
+    let reply = world.client.create_call(body.to_string(), None).await.expect("a reply");
+    assert_eq!(ret_code(&reply), "1", "{}", reply.body);
+    assert!(reply.retry_after.is_some());
+    nothing_is_left(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_refresh_puts_the_media_time_out_off_and_does_not_change_it() {
+    // The setting's media time-out is 5 s.
+    let world = world("").await;
+    plays(&world, CUSTOMER, CALLED_TONE);
+    world.carrier.answer_with(MANAGER, |phone: &mut Phone| -> Acting<'_> {
+        Box::pin(async move {
+            phone.answer().await?;
+            phone.tone_for(CALLERS_TONE, SECOND).await?;
+            phone.lose_audio().await;
+            phone.wait(3 * SECOND).await?;
+            assert!(phone.refresh().await?, "the refresh is taken");
+            phone.until_over().await
+        })
+    });
+    let (record, _, _) = talk(&world).await;
+    let caller = &record["end"]["caller"];
+    assert_eq!(caller["cause"], "media_timeout", "{record}");
+    let talked = caller["talk_duration_ms"].as_u64().expect("ms");
+    // 1 s of tone, 3 s of silence; then the time-out once from the refresh on, and all of it once more where the refresh was
+    // within it.
+    assert!((8_500..18_000).contains(&talked), "{talked} ms: {record}");
 }
