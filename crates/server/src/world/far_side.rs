@@ -20,6 +20,9 @@ use super::link::{Arrived, Link};
 use super::nature::Nature;
 use super::server::core_config;
 
+/// A softphone stops ringing by itself after this time.
+const PHONE_RINGS: Duration = Duration::from_secs(180);
+
 pub struct FarSide {
     pub side: Side,
     charter: Charter,
@@ -387,6 +390,10 @@ impl FarSide {
             }
         };
         self.plan(leg, plan, nature);
+        if let Side::Phone(_) = self.side {
+            // What a CANCEL would say cannot reach it where its connection is gone.
+            self.todo.put(nature.now + PHONE_RINGS, (leg, Act::StopRinging));
+        }
     }
 
     fn plan(&mut self, leg: LegId, plan: Plan, nature: &mut Nature) {
@@ -428,6 +435,10 @@ impl FarSide {
             },
             Act::GiveUp if self.calls.get(&leg).is_some_and(|call| call.heard >= 200) => return,
             Act::HangUp | Act::GiveUp => Command::HangUp { leg, cause: HangUpCause::Normal },
+            Act::StopRinging if fate != Some(Fate::Open) => return,
+            Act::StopRinging => {
+                Command::Refuse { leg, status: 480, reason: None, headers: Vec::new() }
+            }
             Act::FallSilent => return self.falls_silent(leg, link),
         };
         match (act, fate) {

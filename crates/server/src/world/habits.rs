@@ -22,6 +22,8 @@ pub enum Act {
     HangUp,
     /// Whoever called has waited long enough.
     GiveUp,
+    /// A softphone that nobody took and that was not told to stop.
+    StopRinging,
     /// The line of this one call is dead from now on.
     FallSilent,
 }
