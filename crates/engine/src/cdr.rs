@@ -34,7 +34,8 @@ pub enum Outcome {
     Cancelled,
     /// The server stopped while it was up.
     Interrupted,
-    /// The server stopped while it was dialling and what became of it is not known.
+    /// What became of its INVITE is not known: the server stopped while it was dialling, or the trunk that had begun to
+    /// answer was gone.
     Unknown,
     /// The two parties talked, or one waited for the other, and the called party hung up.
     CalledHungUp,

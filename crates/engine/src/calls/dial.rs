@@ -76,9 +76,10 @@ enum Stage {
     Preparing {
         until: Deadline,
     },
-    /// The INVITE is on its way and nothing at all has come back.
+    /// The INVITE is on its way and nothing at all has come back. `silent_at`: when the next trunk is asked for; `None`:
+    /// there is none.
     Sent {
-        silent_at: Deadline,
+        silent_at: Option<Deadline>,
     },
     /// The far side has it.
     Trying,
@@ -185,7 +186,7 @@ impl Dial {
     pub fn until(&self) -> Option<Deadline> {
         let own = match self.stage {
             Stage::Preparing { until } => Some(until),
-            Stage::Sent { silent_at } => Some(silent_at),
+            Stage::Sent { silent_at } => silent_at,
             Stage::Trying | Stage::Resumed | Stage::Ringing | Stage::Choosing { .. } => None,
         };
         [own, self.until].into_iter().flatten().min()
@@ -216,7 +217,7 @@ impl Dial {
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
                 LegInput::Retried { wire, media },
             ) => {
-                let stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+                let stage = Stage::Sent { silent_at: Some(now.since_start + SILENCE) };
                 self.send_again(stage, draft, (wire, media), now, out)
             }
             (Stage::Sent { .. }, LegInput::Trying) => {
@@ -282,7 +283,7 @@ impl Dial {
         let Dial { leg, side, attempt, .. } = self;
         out.event(EventKind::Dialling { leg, side, trunk: self.trunk(), attempt });
         self.send(draft, wire, media, now, out);
-        self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+        self.stage = Stage::Sent { silent_at: Some(now.since_start + SILENCE) };
         Step::GoesOn(self)
     }
 
@@ -341,7 +342,7 @@ impl Dial {
             }
             // Nowhere else to go: the silent trunk has the rest of the time.
             (Stage::Choosing { lost: None }, None) => {
-                self.stage = Stage::Trying;
+                self.stage = Stage::Sent { silent_at: None };
                 Step::GoesOn(self)
             }
             (
@@ -367,14 +368,14 @@ impl Dial {
             Stage::Sent { .. } if self.until.is_none_or(|until| now.since_start < until) => {
                 if self.silent.is_some() {
                     // It has not left yet: the disk is slow.
-                    self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+                    self.stage = Stage::Sent { silent_at: Some(now.since_start + SILENCE) };
                     return Step::GoesOn(self);
                 }
                 if late <= LATE {
                     return self.silent(out);
                 }
                 // We stood still: what came meanwhile has not been read yet, and may be the answer.
-                self.stage = Stage::Sent { silent_at: now.since_start + late + READ_FIRST };
+                self.stage = Stage::Sent { silent_at: Some(now.since_start + late + READ_FIRST) };
                 Step::GoesOn(self)
             }
             Stage::Preparing { .. }
@@ -400,9 +401,7 @@ impl Dial {
             return self.back_to(silent, end, draft, out);
         }
         let rang = self.stage == Stage::Ringing;
-        let resumed = self.stage == Stage::Resumed;
-        // Only a final status from the far side says what became of an INVITE that was sent again.
-        if resumed && (end.sip_status.is_none() || end.cause == Cause::HungUp) {
+        if !self.is_known(&end) {
             return Step::Over { leg: self.leg, outcome: Outcome::Unknown, end };
         }
         let leg = self.leg;
@@ -433,13 +432,31 @@ impl Dial {
         }
     }
 
+    /// Whether the end says what became of the INVITE. Of one that was sent again only a final status does. Of one that
+    /// a trunk had taken a broken connection does not: the phone may ring.
+    fn is_known(&self, end: &LegEnd) -> bool {
+        let is_final = end.sip_status.is_some();
+        match (&self.stage, &self.ways) {
+            (Stage::Resumed, _) => is_final && end.cause != Cause::HungUp,
+            (Stage::Trying, Ways::Trunks { .. }) => is_final || end.cause != Cause::TrunkFailed,
+            (Stage::Trying, Ways::Softphone(_))
+            | (
+                Stage::Preparing { .. }
+                | Stage::Sent { .. }
+                | Stage::Ringing
+                | Stage::Choosing { .. },
+                _,
+            ) => true,
+        }
+    }
+
     /// The INVITE has left: whatever the silent leg says from now on comes too late.
     fn left(mut self, now: Now, out: &mut Effects) -> Step {
         if let Some(Silent { leg, .. }) = self.silent.take() {
             let (side, cause) = (self.side, Cause::TrunkFailed);
             out.event(EventKind::LegEnded { leg, side, cause, sip_status: None });
             out.act(Action::HangUp { leg });
-            self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+            self.stage = Stage::Sent { silent_at: Some(now.since_start + SILENCE) };
         }
         Step::GoesOn(self)
     }
@@ -466,7 +483,7 @@ impl Dial {
         if let Ways::Trunks { tried, .. } = &mut self.ways {
             tried.pop();
         }
-        self.stage = Stage::Sent { silent_at: now.since_start + SILENCE };
+        self.stage = Stage::Sent { silent_at: Some(now.since_start + SILENCE) };
         self.leg_input(input, draft, now, out)
     }
 

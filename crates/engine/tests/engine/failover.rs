@@ -120,6 +120,24 @@ fn a_trunk_that_shows_life_has_the_whole_ring_limit() {
 }
 
 #[test]
+fn a_trunk_that_had_taken_the_call_and_is_gone_leaves_it_unknown_and_nobody_dials_again() {
+    let mut world = world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.leg(1, LegInput::Trying);
+    world.leg(1, ended(Cause::TrunkFailed));
+    let record = world.record();
+    assert_eq!((record.outcome, record.release_reason()), (Outcome::Unknown, "998"));
+    assert_eq!(world.wants(), NOTHING);
+    assert!(world.engine.is_idle());
+
+    let mut world = self::world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.leg(1, LegInput::Trying);
+    world.leg(1, refused(Cause::TrunkFailed, 500, Then::Nothing));
+    assert_eq!(world.wants(), ["open 2 to 8899 as 2222201"], "a final answer: nobody rings there");
+}
+
+#[test]
 fn where_there_is_no_other_trunk_the_silent_one_has_the_time() {
     let mut world = World::new();
     world.dialled(order());
