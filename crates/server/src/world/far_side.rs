@@ -49,6 +49,7 @@ pub struct FarSide {
 #[derive(Debug)]
 pub struct Dialog {
     pub call_id: String,
+    pub began: Duration,
     /// The call that it belongs to, as its Call-ID says.
     pub serial: u64,
     pub fate: Fate,
@@ -378,8 +379,8 @@ impl FarSide {
         let serial = serial.expect("our Call-IDs begin with the serial");
         let twice = self.dialogs.values().any(|earlier| earlier.call_id == call_id);
         assert!(!twice, "P3: one attempt rang twice");
-        let (fate, ended) = (Fate::Open, None);
-        self.dialogs.insert(leg, Dialog { call_id, serial, fate, ended });
+        let (fate, ended, began) = (Fate::Open, None, nature.now);
+        self.dialogs.insert(leg, Dialog { call_id, began, serial, fate, ended });
         let plan = match self.charter {
             Charter::Notifications => habits::of_notified(self.everyone_is_slow, &mut nature.dice),
             Charter::EveryKind => {

@@ -24,6 +24,7 @@ struct Leg<'a> {
     talked: bool,
     /// Whether the call is over when this party leaves: it is connected, or called in.
     decides: bool,
+    began: Duration,
     ended: Ended,
 }
 
@@ -114,7 +115,8 @@ fn others_end(cdr: &Cdr, leg: &Leg, legs: &[Leg], world: &World) {
         if fair && other.ended.at >= begins {
             world.ended_soon.update(|count| count + 1);
         }
-        let late = other.ended.at > limit;
+        // An INVITE of which nothing was heard cannot be cancelled before something is (RFC 3261 §9.1).
+        let late = other.ended.at > limit.max(other.began + SOON);
         assert!(
             !late,
             "the other leg of {serial} did not end: {} left at {begins:?}, {} at {:?}, fair: {fair}",
@@ -141,7 +143,8 @@ fn legs<'a>(cdr: &Cdr, events: &[Event], world: &'a World) -> Vec<Leg<'a>> {
             let talked = matches!(dialog.fate, Fate::Answered | Fate::Confirmed);
             let ended = dialog.ended.unwrap_or_else(|| panic!("{call_id} never ended"));
             let decides = dialog.fate == Fate::Confirmed;
-            legs.push(Leg { call_id, side, talked, decides, ended });
+            let began = dialog.began;
+            legs.push(Leg { call_id, side, talked, decides, began, ended });
         }
     }
     let arrived = events.iter().filter_map(|event| match &event.kind {
@@ -153,7 +156,8 @@ fn legs<'a>(cdr: &Cdr, events: &[Event], world: &'a World) -> Vec<Leg<'a>> {
         let call = calls.find(|call| call.call_id == call_id).expect("somebody made it");
         let ended = call.ended.unwrap_or_else(|| panic!("{call_id} never ended"));
         let talked = call.heard >= 200;
-        legs.push(Leg { call_id, side: Side::Caller, talked, decides: true, ended });
+        let (side, decides, began) = (Side::Caller, true, Duration::ZERO);
+        legs.push(Leg { call_id, side, talked, decides, began, ended });
     }
     legs
 }

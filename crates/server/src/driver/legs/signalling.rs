@@ -192,10 +192,16 @@ impl Driver {
     /// The record of the call is on disk.
     pub(in crate::driver) fn forget(&mut self, serial: Serial) {
         self.settle_refusals(serial);
-        for leg in self.notes.legs_of(serial) {
+        let known = self.notes.legs_of(serial);
+        for leg in known {
             if let Some(entry) = self.legs.0.get_mut(leg) {
                 entry.outlives = true;
             }
+        }
+        if known.is_empty() {
+            // The disk took so long that the notes, which know the legs of a call, are closed already.
+            let of_call = self.legs.0.values_mut().filter(|leg| leg.serial == serial);
+            of_call.for_each(|leg| leg.outlives = true);
         }
     }
 
