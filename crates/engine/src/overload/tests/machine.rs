@@ -91,7 +91,7 @@ impl Machine {
         let sent_us: Vec<u64> = (0..requests).map(at).collect();
         let mut world = World {
             machine: self,
-            overload: Overload::new(Duration::from_millis(20)),
+            overload: Overload::new(Duration::from_millis(8)),
             beat_us: 0,
             now_us: 0,
             happens: BinaryHeap::new(),
