@@ -81,7 +81,8 @@ async fn registers_and_is_called(transport: Transport) {
     loop {
         match party.event().await {
             Event::Prepared { .. } => party.endpoint.command(Command::Send { leg }).unwrap(),
-            Event::Provisional { .. } => {}
+            // What is to be kept of its registration comes in between.
+            Event::Provisional { .. } | Event::Keep { .. } => {}
             Event::Answered { body, .. } => {
                 assert!(body.is_some_and(|body| body.content_type == "application/sdp"));
                 party.endpoint.command(Command::Acknowledge { leg, body: None }).unwrap();
