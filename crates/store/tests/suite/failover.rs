@@ -65,12 +65,19 @@ async fn a_server_that_lacks_what_was_confirmed_is_not_taken_for_the_database() 
         // What is confirmed from now on, the standby does not get.
         primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = ''");
         primary.sql("postgres", "SELECT pg_reload_conf()");
-        standby.promote();
+        standby.sql("postgres", "ALTER SYSTEM SET primary_conninfo = ''");
+        standby.sql("postgres", "SELECT pg_reload_conf()");
+        while !primary.sql("postgres", "SELECT pid FROM pg_stat_replication").trim().is_empty() {
+            std::thread::yield_now();
+        }
     });
     for serial in 2..=3 {
         timeout(PATIENCE, store.submit(vec![ringing(TENANT, serial)])).await.unwrap().unwrap();
     }
-    block_in_place(|| primary.kill());
+    block_in_place(|| {
+        primary.kill();
+        standby.promote();
+    });
     let limit = store::OUTAGE_LIMIT + Duration::from_secs(60);
     let lost = timeout(limit, store.submit(vec![ringing(TENANT, 4)])).await.unwrap();
     let Err(CommitError::Stopped { why }) = lost else { panic!("{lost:?}") };
