@@ -118,12 +118,27 @@ fn a_refusal_is_acknowledged_once_the_caller_has_it_on_disk() {
     solo.assert_empty();
 }
 
-#[test]
-fn abandon_cancels_on_the_stored_branch() {
+/// The stored INVITE is taken back: itself, and the CANCEL.
+fn abandoned() -> (Solo, String, String) {
     let (wire, sent) = stored();
     let mut solo = Solo::new(Policy::default());
     solo.command(Command::Abandon { wire });
     let cancel = solo.one();
+    (solo, sent, cancel)
+}
+
+fn answers_and_is_hung_up(solo: &mut Solo, sent: &str) {
+    solo.receive(&reply(sent, 200, "b", CONTACT, "answer"));
+    let bye = solo.sent();
+    assert_eq!(bye.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["ACK", "BYE"]);
+    solo.receive(&reply(&bye[1], 200, "", "", ""));
+    assert_eq!(solo.said(), ["ended by Us"]);
+    solo.assert_empty();
+}
+
+#[test]
+fn abandon_cancels_on_the_stored_branch() {
+    let (mut solo, sent, cancel) = abandoned();
     assert_eq!(kind(&cancel), "CANCEL");
     assert_eq!(header(&cancel, "Via"), header(&sent, "Via"));
     assert_eq!(header(&cancel, "Call-ID"), "call-1");
@@ -136,17 +151,9 @@ fn abandon_cancels_on_the_stored_branch() {
 
 #[test]
 fn an_answer_to_an_abandoned_call_is_acknowledged_and_hung_up() {
-    let (wire, sent) = stored();
-    let mut solo = Solo::new(Policy::default());
-    solo.command(Command::Abandon { wire });
-    let cancel = solo.one();
+    let (mut solo, sent, cancel) = abandoned();
     solo.receive(&reply(&cancel, 481, "b", "", ""));
-    solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
-    let bye = solo.sent();
-    assert_eq!(bye.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["ACK", "BYE"]);
-    solo.receive(&reply(&bye[1], 200, "", "", ""));
-    assert_eq!(solo.said(), ["ended by Us"]);
-    solo.assert_empty();
+    answers_and_is_hung_up(&mut solo, &sent);
 }
 
 #[test]
@@ -161,10 +168,7 @@ fn an_abandoned_call_that_nobody_knows_ends_by_itself() {
 
 #[test]
 fn an_invite_that_never_left_is_over_soon_after_the_far_side_has_said_that_it_knows_none() {
-    let (wire, _) = stored();
-    let mut solo = Solo::new(Policy::default());
-    solo.command(Command::Abandon { wire });
-    let cancel = solo.one();
+    let (mut solo, _, cancel) = abandoned();
     solo.receive(&reply(&cancel, 481, "b", "", ""));
     solo.pass(Duration::from_secs(9));
     assert!(solo.said().is_empty(), "an answer whose ACK is missing would be repeated");
@@ -175,18 +179,10 @@ fn an_invite_that_never_left_is_over_soon_after_the_far_side_has_said_that_it_kn
 
 #[test]
 fn who_had_answered_before_the_crash_and_knows_of_no_invite_any_more_is_hung_up_all_the_same() {
-    let (wire, sent) = stored();
-    let mut solo = Solo::new(Policy::default());
-    solo.command(Command::Abandon { wire });
-    let cancel = solo.one();
+    let (mut solo, sent, cancel) = abandoned();
     solo.receive(&reply(&cancel, 481, "b", "", ""));
     solo.pass(Duration::from_secs(8));
-    solo.receive(&reply(&sent, 200, "b", CONTACT, "answer"));
-    let bye = solo.sent();
-    assert_eq!(bye.iter().map(|m| kind(m)).collect::<Vec<_>>(), ["ACK", "BYE"]);
-    solo.receive(&reply(&bye[1], 200, "", "", ""));
-    assert_eq!(solo.said(), ["ended by Us"]);
-    solo.assert_empty();
+    answers_and_is_hung_up(&mut solo, &sent);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod registering;
 mod scenario;
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -183,15 +184,8 @@ impl Stage {
     ) -> impl Future<Output = Result<(), String>> + use<> {
         let file = self.directory.path().join(format!("{index}.xml"));
         std::fs::write(&file, scenario::xml(&case.name, &case.flow)).expect("a file");
-        let mut command = Command::new("sipp");
-        command
-            .args(["-i", &at.to_string(), "-mi", &at.to_string(), "-p", "5060", "-m", "1"])
-            .args(["-nostdin", "-timeout", "100", "-timeout_error", "-sf"])
-            .arg(file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let child = command.spawn().expect("sipp is installed (Debian's sip-tester)");
+        let child = plays(&file, at, 100).spawn();
+        let child = child.expect("sipp is installed (Debian's sip-tester)");
         async move {
             let output = child.wait_with_output().await.map_err(|error| error.to_string())?;
             if output.status.success() {
@@ -202,4 +196,17 @@ impl Stage {
             Err(format!("sipp judges: {}", why.collect::<Vec<_>>().join(" / ")))
         }
     }
+}
+
+/// sipp with a scenario of one call, which may take so long.
+fn plays(scenario: &Path, at: Ipv4Addr, limit_s: u32) -> Command {
+    let mut command = Command::new("sipp");
+    command
+        .args(["-i", &at.to_string(), "-mi", &at.to_string(), "-p", "5060", "-m", "1"])
+        .args(["-nostdin", "-timeout", &limit_s.to_string(), "-timeout_error", "-sf"])
+        .arg(scenario)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
 }

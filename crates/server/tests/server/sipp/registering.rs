@@ -5,53 +5,38 @@ use crate::support::World;
 use crate::two_legs::{self, PASSWORD, SOFTPHONE, create_call};
 
 /// sipp knows MD5 alone. As phones of its age do, it comes a second time without a password, and is offered that.
-const REGISTER: &str = r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
+fn registers() -> String {
+    let (first, again, login) =
+        (register(1, ""), register(2, ""), register(3, "[authentication]\n"));
+    format!(
+        r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
 <scenario name="register">
-<send retrans="500"><![CDATA[
-REGISTER sip:[remote_ip]:[remote_port] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport
-From: <sip:[service]@[remote_ip]>;tag=r
-To: <sip:[service]@[remote_ip]>
-Call-ID: [call_id]
-CSeq: 1 REGISTER
-Max-Forwards: 70
-Contact: <sip:[service]@[local_ip]:[local_port]>
-Expires: 300
-Content-Length: 0
-
-]]></send>
-<recv response="401"></recv>
-<send retrans="500"><![CDATA[
-REGISTER sip:[remote_ip]:[remote_port] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport
-From: <sip:[service]@[remote_ip]>;tag=r
-To: <sip:[service]@[remote_ip]>
-Call-ID: [call_id]
-CSeq: 2 REGISTER
-Max-Forwards: 70
-Contact: <sip:[service]@[local_ip]:[local_port]>
-Expires: 300
-Content-Length: 0
-
-]]></send>
-<recv response="401" auth="true"></recv>
-<send retrans="500"><![CDATA[
-REGISTER sip:[remote_ip]:[remote_port] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport
-From: <sip:[service]@[remote_ip]>;tag=r
-To: <sip:[service]@[remote_ip]>
-Call-ID: [call_id]
-CSeq: 3 REGISTER
-Max-Forwards: 70
-Contact: <sip:[service]@[local_ip]:[local_port]>
-[authentication]
-Expires: 300
-Content-Length: 0
-
-]]></send>
-<recv response="200"></recv>
+{first}<recv response="401"></recv>
+{again}<recv response="401" auth="true"></recv>
+{login}<recv response="200"></recv>
 </scenario>
-"#;
+"#
+    )
+}
+
+fn register(cseq: u32, login: &str) -> String {
+    format!(
+        r#"<send retrans="500"><![CDATA[
+REGISTER sip:[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport
+From: <sip:[service]@[remote_ip]>;tag=r
+To: <sip:[service]@[remote_ip]>
+Call-ID: [call_id]
+CSeq: {cseq} REGISTER
+Max-Forwards: 70
+Contact: <sip:[service]@[local_ip]:[local_port]>
+{login}Expires: 300
+Content-Length: 0
+
+]]></send>
+"#
+    )
+}
 
 const TAKES_A_CALL: &str = "recv INVITE\ninvite 180\ninvite 200 sdp\nrecv ACK\nrecv BYE\nreply 200";
 
@@ -66,21 +51,12 @@ async fn sipp_registers_by_digest_and_takes_a_manager_s_call() {
     let run = |name: &str, scenario: &str, more: &[&str]| {
         let file = directory.path().join(name);
         std::fs::write(&file, scenario).expect("a file");
-        let child = Command::new("sipp")
-            .args(["-i", &at.to_string(), "-mi", &at.to_string(), "-p", "5060", "-m", "1"])
-            .args(["-nostdin", "-timeout", "60", "-timeout_error"])
-            .args(more)
-            .arg("-sf")
-            .arg(file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn();
+        let child = plays(&file, at, 60).args(more).spawn();
         child.expect("sipp is installed (Debian's sip-tester)").wait_with_output()
     };
     let server = world.server.sip_udp.to_string();
     let login = ["-s", SOFTPHONE, "-au", SOFTPHONE, "-ap", PASSWORD, &server];
-    let registered = run("register.xml", REGISTER, &login).await.expect("it runs");
+    let registered = run("register.xml", &registers(), &login).await.expect("it runs");
     assert!(registered.status.success(), "{}", String::from_utf8_lossy(&registered.stderr));
 
     let taken = run("call.xml", &scenario::xml("takes a call", TAKES_A_CALL), &[]);
