@@ -194,9 +194,9 @@ impl Calls {
     }
 
     async fn over_or_unknown(&self, tenant: TenantId, serial: Serial) -> CancelError {
-        match self.store.cdr(serial).await {
-            Ok(Some(record)) if record.intent.tenant == tenant => CancelError::AlreadyOver,
-            Ok(_) | Err(_) => CancelError::NotFound,
+        match self.store.cdr(tenant, serial).await {
+            Ok(Some(_)) => CancelError::AlreadyOver,
+            Ok(None) | Err(_) => CancelError::NotFound,
         }
     }
 
@@ -206,12 +206,19 @@ impl Calls {
         Ok((total, self.with_progress(calls).await))
     }
 
-    /// A call, whoever's it is.
-    pub async fn find(&self, serial: Serial) -> Result<Option<Listed>, StoreError> {
+    /// A call of the tenant.
+    pub async fn find(
+        &self,
+        tenant: TenantId,
+        serial: Serial,
+    ) -> Result<Option<Listed>, StoreError> {
         // First the intent: a call that ends in between has its record by the time that is looked for.
-        let call = match self.store.intent(serial).await? {
+        let call = match self.store.intent(tenant, serial).await? {
             Some((intent, state)) => Some(KeptCall::Unfinished(Box::new(intent), state)),
-            None => self.store.cdr(serial).await?.map(|cdr| KeptCall::Over(Box::new(cdr))),
+            None => {
+                let record = self.store.cdr(tenant, serial).await?;
+                record.map(|cdr| KeptCall::Over(Box::new(cdr)))
+            }
         };
         Ok(self.with_progress(call.into_iter().collect()).await.pop())
     }
