@@ -141,7 +141,7 @@ async fn a_step_is_bounded_and_of_one_tenant(fixture: Fixture) {
         assert_eq!(store.expire_events(step).await.unwrap(), removed);
     }
     assert_eq!(store.events(TenantId(9), 0, 10).await.unwrap().len(), 1);
-    assert!(store.cdr(TENANT, Serial(100)).await.unwrap().is_some());
+    assert!(store.cdr(TenantId(9), Serial(100)).await.unwrap().is_some());
 }
 
 fn before(before_ms: i64, limit: u32) -> Expiry {
