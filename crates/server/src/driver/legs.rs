@@ -87,9 +87,8 @@ enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reoffer {
     No,
-    Answering,
-    /// It offered nothing and asks for our offer (RFC 3261 §14.2).
-    Offering,
+    /// For that, or for our offer where it made none (RFC 3261 §14.2).
+    Awaited,
 }
 
 impl Legs {

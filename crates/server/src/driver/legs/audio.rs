@@ -113,7 +113,7 @@ impl Driver {
             }
             Stage::Binding(Purpose::TakeIn) => self.taken_in(leg),
             // Also where the leg had lost its port: our offer has bound another.
-            Stage::Signalling { reoffer: Reoffer::Answering | Reoffer::Offering, .. } => {
+            Stage::Signalling { reoffer: Reoffer::Awaited, .. } => {
                 let body = Some(sip::Body::sdp(sdp));
                 self.tell_sip(sip::Command::AnswerOffer { leg: to_sip(leg), body });
             }
@@ -146,7 +146,7 @@ impl Driver {
         let signalling = Stage::Signalling { media: false, reoffer: Reoffer::No };
         match std::mem::replace(&mut entry.stage, signalling) {
             Stage::Binding(purpose) => self.not_bound(leg, purpose, cause),
-            Stage::Signalling { media, reoffer: Reoffer::Answering | Reoffer::Offering } => {
+            Stage::Signalling { media, reoffer: Reoffer::Awaited } => {
                 entry.stage = Stage::Signalling { media, reoffer: Reoffer::No };
                 let status = 488;
                 self.tell_sip(sip::Command::RefuseOffer { leg: to_sip(leg), status });

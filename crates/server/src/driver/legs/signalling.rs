@@ -247,13 +247,10 @@ impl Driver {
         else {
             return;
         };
+        *reoffer = Reoffer::Awaited;
         let command = match body {
-            Some(body) => {
-                *reoffer = Reoffer::Answering;
-                media::Command::Reoffered { leg: to_media(leg), sdp: body.bytes }
-            }
+            Some(body) => media::Command::Reoffered { leg: to_media(leg), sdp: body.bytes },
             None => {
-                *reoffer = Reoffer::Offering;
                 let line = self.phones.line();
                 // Of a call that was taken up after a crash only the trunk knew it.
                 let (codecs, srtp) = if codecs.is_empty() {
