@@ -77,7 +77,7 @@ enum Stage {
         until: Deadline,
     },
     /// The INVITE is on its way and nothing at all has come back. `silent_at`: when the next trunk is asked for; `None`:
-    /// there is none.
+    /// there is none, or this one has just asked for credentials.
     Sent {
         silent_at: Option<Deadline>,
     },
@@ -212,7 +212,11 @@ impl Dial {
             (
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
                 LegInput::Challenged { wire, media },
-            ) => self.send_again(Stage::Trying, draft, (wire, media), now, out),
+            ) => {
+                // Nothing has come back to this one; that the trunk lives is known.
+                let stage = Stage::Sent { silent_at: None };
+                self.send_again(stage, draft, (wire, media), now, out)
+            }
             (
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
                 LegInput::Retried { wire, media },
