@@ -51,7 +51,10 @@ impl Core {
         let leg = self.dialog_of(&request).or_else(|| self.stack.servers.leg_of(&request));
         self.tap(leg, request.source, bytes);
         let stateless = self.stack.random.tag_for(&refused_as(&request));
-        if self.stack.servers.are_heard_by(&request) || request.to_tag == Some(stateless) {
+        // Who writes over a connection is where it says.
+        if !request.source.transport.is_reliable()
+            && (self.stack.servers.are_heard_by(&request) || request.to_tag == Some(stateless))
+        {
             self.outside.strangers.reached(request.source.remote, &self.stack);
         }
         if self.stack.server_request(&request) == Found::Absorbed {
