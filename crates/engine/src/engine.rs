@@ -261,9 +261,7 @@ impl Engine {
 
     fn recovered(&mut self, found: Unfinished, now: Now) {
         let (tenant, serial) = (found.intent.tenant, found.intent.serial);
-        if found.intent.order.is_ita() {
-            self.balances.begin(serial, tenant);
-        }
+        self.set_aside(serial, tenant, &found.intent.order);
         let (undialled, cancelled) = (found.legs.is_empty(), found.cancelled);
         let trunk_of = |leg: &FoundLeg| leg.attempt.as_ref().and_then(|one| one.trunk.clone());
         let trunks: Vec<_> = found.legs.iter().map(|leg| (leg.leg, trunk_of(leg))).collect();
@@ -370,9 +368,7 @@ impl Engine {
 
     fn start_claimed(&mut self, intent: Intent, trunk: &TrunkName, now: Now) {
         let serial = intent.serial;
-        if intent.order.is_ita() {
-            self.balances.begin(serial, intent.tenant);
-        }
+        self.set_aside(serial, intent.tenant, &intent.order);
         let refused = if intent.queue_deadline_ms <= now.unix_ms {
             Some(Outcome::QueueTimeout)
         } else if self.quotas.forbids_dialling(intent.tenant, now)
