@@ -274,7 +274,17 @@ impl Engine {
             | OrderKind::VoiceNotification { .. }
             | OrderKind::BidirectionalCall(_) => self.backlog.adopt_all(&found, now.since_start),
         };
-        let start = slots.called().filter(|_| undialled).cloned();
+        let next = match &slots {
+            Slots::Held { .. } | Slots::None if cancelled => {
+                Some(CallInput::Stop(Outcome::Cancelled))
+            }
+            Slots::Held { called, .. } if undialled => Some(match called {
+                Some(trunk) => CallInput::Start(trunk.clone()),
+                // Only who called us reaches a softphone, and has gone.
+                None => CallInput::Stop(Outcome::Interrupted),
+            }),
+            Slots::Held { .. } | Slots::None => None,
+        };
         let mut effects = Effects::new(self.last_leg);
         let room = Room::recover(found, now, &mut effects);
         self.insert(serial, room, slots, None);
@@ -284,10 +294,8 @@ impl Engine {
                 owner.trunk = trunk;
             }
         }
-        if cancelled {
-            self.run(serial, CallInput::Stop(Outcome::Cancelled), now);
-        } else if let Some(trunk) = start {
-            self.run(serial, CallInput::Start(trunk), now);
+        if let Some(next) = next {
+            self.run(serial, next, now);
         }
     }
 
