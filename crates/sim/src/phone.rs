@@ -92,9 +92,6 @@ enum Happening {
     Answered,
 }
 
-/// A clear tone, well below the loudest there is.
-const TONE_PEAK: i16 = 8_000;
-
 #[derive(PartialEq)]
 enum Played {
     Whole,
@@ -218,14 +215,8 @@ impl Phone {
     /// Plays a tone of so many Hz for so long.
     pub async fn tone_for(&mut self, hz: u16, time: Duration) -> Result<(), Over> {
         let until = Instant::now() + time;
-        // A whole number of waves in a second: repeated, it is one tone.
-        let second = media::tone::sine(f32::from(hz), 1000, TONE_PEAK);
-        match Clip::from_pcm(&second, media::tone::RATE) {
-            Ok(clip) => {
-                while self.play_until(&clip, u8::MAX, Some(until)).await? == Played::Whole {}
-            }
-            Err(error) => self.log.fault_text(&error.to_string()),
-        }
+        let second = sounds::second_of(hz);
+        while self.play_until(&second, u8::MAX, Some(until)).await? == Played::Whole {}
         self.wait(until - Instant::now()).await
     }
 
