@@ -438,7 +438,7 @@ impl Backlog {
             Some(Waiting::TrunkConcurrency)
         } else if tenant.may_start(now) == 0 {
             Some(Waiting::TenantRate)
-        } else if !any(|trunk, now| trunk.is_open(now) && trunk.may_start(now) > 0) {
+        } else if !any(|trunk, now| trunk.may_start(now) > 0) {
             Some(Waiting::TrunkRate)
         } else {
             None

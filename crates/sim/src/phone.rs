@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use crate::audio_leg::AudioLeg;
 use crate::exchange::{Exchange, Line, Notice};
 use crate::fork::ForkReport;
+use crate::sounds;
 use crate::wire::Lost;
 use crate::{EndedBy, Heard, Moment};
 

@@ -125,8 +125,7 @@ fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(),
         let number =
             number.ok_or_else(|| rusqlite::Error::InvalidParameterName(name.to_owned()))?;
         let value = number.checked_sub(1).and_then(|at| values.get(at));
-        let value =
-            value.ok_or(rusqlite::Error::InvalidParameterCount(values.len(), number))?;
+        let value = value.ok_or(rusqlite::Error::InvalidParameterCount(values.len(), number))?;
         statement.raw_bind_parameter(place, value)?;
         last = last.max(number);
     }

@@ -228,7 +228,9 @@ async fn edit(connection: &mut Connection<'_>, edit: &Edit) -> Result<u64, Apply
         Edit::RemoveSoftphone { tenant, number } => {
             softphones::remove(connection, *tenant, number).await
         }
-        Edit::PutNumberBinding(binding) => Ok(number_bindings::PUT.execute(connection, [binding.clone()]).await?),
+        Edit::PutNumberBinding(binding) => {
+            Ok(number_bindings::PUT.execute(connection, [binding.clone()]).await?)
+        }
         Edit::RemoveNumberBinding(binding) => number_bindings::remove(connection, binding).await,
         Edit::ExpireNumberBindings { now_ms } => number_bindings::expire(connection, *now_ms).await,
         Edit::Expire(expiry) => retention::expire(connection, expiry).await,

@@ -161,7 +161,12 @@ impl Writer {
                 CommitError::Busy
             }
             mpsc::error::TrySendError::Closed(_) => CommitError::Stopped {
-                why: self.said.stopped.get().cloned().unwrap_or_else(|| "its writer is gone".into()),
+                why: self
+                    .said
+                    .stopped
+                    .get()
+                    .cloned()
+                    .unwrap_or_else(|| "its writer is gone".into()),
             },
         })
     }
