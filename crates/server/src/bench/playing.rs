@@ -101,12 +101,9 @@ async fn measure(far_end: &FarEnd, body: &str, calls: u32) -> Result<Step, Serve
         requests.spawn(async move { client.create_voice_notification(body, None).await });
     }
     // All are up now, and stay so until the first one has been played.
-    let (pid, at) = (far_end.server.pid(), Moment::now());
-    let (server, far) = (process::cpu_time(pid)?, process_cpu_time());
+    let meter = Meter::start(far_end.server.pid())?;
     tokio::time::sleep_until(began + PLAYS - Duration::from_secs(2)).await;
-    let took = Moment::now().since(at).as_secs_f64();
-    let server_cpu = (process::cpu_time(pid)? - server).as_secs_f64() / took;
-    let far_end_cpu = (process_cpu_time() - far).as_secs_f64() / took;
+    let spent = meter.read()?;
     requests.join_all().await;
     far_end.called_back(calls.into()).await;
 
@@ -119,7 +116,7 @@ async fn measure(far_end: &FarEnd, body: &str, calls: u32) -> Result<Step, Serve
         calls,
         failed: calls.saturating_sub(good),
         late_packets_ratio: late as f64 / packets.max(1) as f64,
-        server_cpu,
-        far_end_cpu,
+        server_cpu: spent.server_cpu(),
+        far_end_cpu: spent.far_end_cpu(),
     })
 }

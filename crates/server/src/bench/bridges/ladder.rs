@@ -94,8 +94,7 @@ pub struct Step {
 
 /// What the calls cost while they are up together.
 pub struct Cost {
-    server_cpu: f64,
-    far_end_cpu: f64,
+    spent: Spent,
     bytes: u64,
 }
 
@@ -103,13 +102,10 @@ impl Cost {
     /// Of the process `pid` and of this one. Waits for [`UP`]. The memory was `idle` before the first call, and is watched
     /// since then.
     pub async fn measure(pid: u32, idle: u64, memory: Memory) -> std::io::Result<Cost> {
-        let all_up = Moment::now();
-        let (server, far) = (process::cpu_time(pid)?, process_cpu_time());
+        let all_up = Meter::start(pid)?;
         tokio::time::sleep(UP).await;
-        let took = Moment::now().since(all_up).as_secs_f64();
-        let server_cpu = (process::cpu_time(pid)? - server).as_secs_f64() / took;
-        let far_end_cpu = (process_cpu_time() - far).as_secs_f64() / took;
-        Ok(Cost { server_cpu, far_end_cpu, bytes: memory.highest().saturating_sub(idle) })
+        let spent = all_up.read()?;
+        Ok(Cost { spent, bytes: memory.highest().saturating_sub(idle) })
     }
 }
 
@@ -140,8 +136,8 @@ impl Step {
             missing_ratio: lost as f64 / (heard + lost).max(1) as f64,
             late_packets_ratio: passed_on_late as f64 / heard.max(1) as f64,
             sent_late_ratio: sent_late as f64 / sent.max(1) as f64,
-            server_cpu: cost.server_cpu,
-            far_end_cpu: cost.far_end_cpu,
+            server_cpu: cost.spent.server_cpu(),
+            far_end_cpu: cost.spent.far_end_cpu(),
             bytes_per_call: cost.bytes / u64::from(calls.max(1)),
         }
     }

@@ -12,13 +12,6 @@ use super::super::witnesses::{Quantiles, Witnesses};
 use super::super::{LimitedBy, process};
 use crate::serve::ServeError;
 
-/// What a call plays, and the packets of 20 ms that it has.
-pub const PLAYS: Duration = Duration::from_secs(1);
-const WHOLE: u64 = 50;
-
-/// How late an INVITE may be that counts as in time: STACK.md's row.
-const IN_TIME_MS: f64 = 100.0;
-
 /// From so many calls per second, by so many, to so many, each for some seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
@@ -47,7 +40,7 @@ pub struct Rate {
 
 impl Rate {
     fn holds(&self) -> bool {
-        self.failed == 0 && self.invite_ms.p99 < IN_TIME_MS
+        self.failed == 0 && self.invite_ms.p99 < P99_MS
     }
 }
 
@@ -113,23 +106,17 @@ pub async fn climb(
 
 /// What is looked at while a rate is offered.
 pub struct Watch {
-    pid: u32,
     idle: u64,
     memory: Memory,
-    server: Duration,
-    far_end: Duration,
-    began: Moment,
+    meter: Meter,
 }
 
 impl Watch {
     pub fn start(pid: u32) -> std::io::Result<Watch> {
         Ok(Watch {
-            pid,
             idle: process::resident(pid)?,
             memory: Memory::watch(pid),
-            server: process::cpu_time(pid)?,
-            far_end: process_cpu_time(),
-            began: Moment::now(),
+            meter: Meter::start(pid)?,
         })
     }
 
@@ -140,16 +127,15 @@ impl Watch {
         (calls, good): (u32, u32),
         invite_ms: Quantiles,
     ) -> std::io::Result<Rate> {
-        let took = Moment::now().since(self.began).as_secs_f64();
-        let server = (process::cpu_time(self.pid)? - self.server).as_secs_f64();
+        let spent = self.meter.read()?;
         Ok(Rate {
             calls_per_second,
             calls,
             failed: calls.saturating_sub(good),
             invite_ms,
-            cpu_ms_per_call: server * 1000.0 / f64::from(calls.max(1)),
-            server_cpu: server / took,
-            far_end_cpu: (process_cpu_time() - self.far_end).as_secs_f64() / took,
+            cpu_ms_per_call: spent.server_ms_per_call(calls),
+            server_cpu: spent.server_cpu(),
+            far_end_cpu: spent.far_end_cpu(),
             rss_idle_bytes: self.idle,
             rss_peak_bytes: self.memory.highest(),
         })
