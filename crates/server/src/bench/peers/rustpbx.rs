@@ -14,9 +14,10 @@ use tokio::task::JoinHandle;
 
 use super::super::SERVER_CORE;
 use super::super::far_end::free_addresses;
+use super::super::overload::PLAYS;
 use super::super::witnesses::Quantiles;
 use super::program::Program;
-use super::rates::{Calling, PLAYS, Rate, Rates, Watch, climb, is_played};
+use super::rates::{Calling, Rate, Rates, Watch, is_played};
 use super::web_socket::{self, Message, Writer};
 use crate::serve::ServeError;
 
@@ -35,11 +36,11 @@ pub async fn measure(program: &Path, rates: Rates) -> Result<Calling, ServeError
     let mut peer = Peer::start(program, &carrier).await?;
     // Nothing is measured that happens once.
     peer.offer(&mut ended, 20, 20).await?;
-    climb(rates, async |calls_per_second: u32| {
+    let measured = rates.ladder.climb(async |calls_per_second| {
         let calls = calls_per_second * rates.seconds;
         peer.offer(&mut ended, calls_per_second, calls).await
-    })
-    .await
+    });
+    Ok(Calling::of(measured.await?))
 }
 
 struct Peer {
