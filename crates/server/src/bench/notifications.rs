@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use sim::{Moment, process_cpu_time};
+use sim::Moment;
 
+use super::LimitedBy;
 use super::far_end::{FarEnd, Memory};
+use super::process::{self, Meter};
 use super::requests::{Answer, Asked, NOTIFY, Requests};
 use super::witnesses::{Quantiles, Witnesses};
-use super::{LimitedBy, process};
 use crate::serve::ServeError;
 
 /// What a call plays.

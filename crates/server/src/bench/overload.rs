@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use sim::{Moment, process_cpu_time};
+use sim::Moment;
 
 use super::far_end::{FarEnd, Memory};
-use super::process;
+use super::process::Meter;
 use super::requests::{Answer, Asked, NOTIFY, Requests};
 use super::witnesses::{Fault, Quantiles, Witnesses};
 use crate::serve::ServeError;

@@ -108,7 +108,6 @@ impl Step {
             bytes_per_call: cost.bytes / u64::from(calls.max(1)),
         }
     }
-
 }
 
 impl Rung for Step {
