@@ -201,6 +201,10 @@ async fn write(
 fn reaction(event: &str, clip: &str) -> Option<String> {
     let event: Value = serde_json::from_str(event).ok()?;
     let kind = event["event_type"].as_str().or(event["type"].as_str())?;
+    if kind == "command_failed" {
+        // It need not name a call.
+        tracing::warn!(%event, "rustpbx refused a command");
+    }
     let call = event["call_id"].as_str()?;
     match kind {
         "call_answered" => {
@@ -208,10 +212,6 @@ fn reaction(event: &str, clip: &str) -> Option<String> {
             Some(command("media.play", call, json!({ "source": source })))
         }
         "media_play_finished" => Some(command("call.hangup", call, json!({}))),
-        "command_failed" => {
-            tracing::warn!(%event, "rustpbx refused a command");
-            None
-        }
         _ => None,
     }
 }
