@@ -161,7 +161,9 @@ impl Calls {
             .await
             .map_err(|_| CancelError::Stopping)?;
         match reply.await.unwrap_or(Err(CancelError::Stopping)) {
-            Err(CancelError::NotFound) => Err(self.over_or_unknown(tenant, serial).await),
+            Err(CancelError::NotFound) if self.is_over(tenant, serial).await => {
+                Err(CancelError::AlreadyOver)
+            }
             answered => answered,
         }
     }
@@ -179,10 +181,9 @@ impl Calls {
             .await
             .map_err(|_| SwitchError::Unavailable)?;
         match reply.await.unwrap_or(Err(SwitchError::Unavailable)) {
-            Err(SwitchError::NotFound) => match self.over_or_unknown(tenant, serial).await {
-                CancelError::AlreadyOver => Err(SwitchError::AlreadyOver),
-                CancelError::NotFound | CancelError::Stopping => Err(SwitchError::NotFound),
-            },
+            Err(SwitchError::NotFound) if self.is_over(tenant, serial).await => {
+                Err(SwitchError::AlreadyOver)
+            }
             answered => answered,
         }
     }
@@ -193,11 +194,9 @@ impl Calls {
         let _ = self.asks.send(Ask::Limit(tenant, limits, used)).await;
     }
 
-    async fn over_or_unknown(&self, tenant: TenantId, serial: Serial) -> CancelError {
-        match self.store.cdr(serial).await {
-            Ok(Some(record)) if record.intent.tenant == tenant => CancelError::AlreadyOver,
-            Ok(_) | Err(_) => CancelError::NotFound,
-        }
+    /// Whether it is a call of this tenant's that has ended, as far as the store can say.
+    async fn is_over(&self, tenant: TenantId, serial: Serial) -> bool {
+        self.store.cdr(tenant, serial).await.is_ok_and(|record| record.is_some())
     }
 
     /// How many calls match, and one page of them, each as it is now.
@@ -206,12 +205,19 @@ impl Calls {
         Ok((total, self.with_progress(calls).await))
     }
 
-    /// A call, whoever's it is.
-    pub async fn find(&self, serial: Serial) -> Result<Option<Listed>, StoreError> {
+    /// A call of the tenant.
+    pub async fn find(
+        &self,
+        tenant: TenantId,
+        serial: Serial,
+    ) -> Result<Option<Listed>, StoreError> {
         // First the intent: a call that ends in between has its record by the time that is looked for.
-        let call = match self.store.intent(serial).await? {
+        let call = match self.store.intent(tenant, serial).await? {
             Some((intent, state)) => Some(KeptCall::Unfinished(Box::new(intent), state)),
-            None => self.store.cdr(serial).await?.map(|cdr| KeptCall::Over(Box::new(cdr))),
+            None => {
+                let record = self.store.cdr(tenant, serial).await?;
+                record.map(|cdr| KeptCall::Over(Box::new(cdr)))
+            }
         };
         Ok(self.with_progress(call.into_iter().collect()).await.pop())
     }

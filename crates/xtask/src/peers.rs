@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::debian::{self, Need};
-use crate::workspace::{cargo, root, target};
+use crate::workspace::{built_release, cargo, root, target};
 
 /// Pinned: the figures are compared with those of this version.
 const RUSTPBX: &str = "0.5.0";
@@ -27,7 +27,8 @@ pub fn run(arguments: &[&str]) -> bool {
         ("rustpbx", from_the_registry()),
         ("sipp", from_debian(&debian::SIPP)),
     ];
-    let measured = offhook().and_then(|offhook| measure(&offhook, &peers, arguments));
+    let offhook = built_release().map_err(|fault| fault.to_string());
+    let measured = offhook.and_then(|offhook| measure(&offhook, &peers, arguments));
     match measured {
         Ok(figures) => {
             println!("{figures}");
@@ -74,15 +75,6 @@ fn with_origins(mut figures: Value, peers: &[Peer]) -> Value {
         measured.insert("built".to_owned(), format!("{RUSTPBX} {BUILT}").into());
     }
     figures
-}
-
-fn offhook() -> Result<PathBuf, String> {
-    let mut build = cargo();
-    build.args(["build", "--locked", "--release", "--package", "server"]).stdout(Stdio::null());
-    if !build.status().is_ok_and(|status| status.success()) {
-        return Err("the server does not build".to_owned());
-    }
-    Ok(target().join("release/offhook"))
 }
 
 /// Installed where it is missing; a service that Debian starts with it is stopped.

@@ -6,15 +6,17 @@
 
 mod address;
 mod session;
+pub(crate) mod walls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use self::address::PostgresUrl;
 use self::session::Session;
+use crate::Scope;
 use crate::error::StoreError;
 use crate::sql::Loan;
 use crate::writer::Writer;
@@ -47,12 +49,8 @@ impl Postgres {
     ) -> Result<Self, StoreError> {
         let away = Arc::new(AtomicBool::new(false));
         let take_over = take_over.unwrap_or(TAKE_OVER_LIMIT);
-        let (mut session, positions) = Session::open(url, take_over, Arc::clone(&away)).await?;
-        let readers = PgPoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(READER_WAIT)
-            .connect_lazy_with(session.reading());
-        session.followed_by(readers.clone());
+        let (session, positions) = Session::open(url, take_over, Arc::clone(&away)).await?;
+        let readers = session.readers().clone();
         let (writer, inbox) = Writer::channel();
         inbox.serve(session, positions);
         Ok(Postgres { readers, writer, away })
@@ -66,8 +64,8 @@ impl Postgres {
         self.away.load(Relaxed)
     }
 
-    pub(crate) async fn reader(&self) -> Result<Loan, StoreError> {
-        Ok(Loan::Postgres(self.readers.acquire().await?))
+    pub(crate) async fn reader(&self, scope: Scope) -> Result<Loan, StoreError> {
+        Ok(Loan::Postgres(self.readers.begin_with(walls::begin(scope)).await?))
     }
 
     /// Writes what is queued, then lets go of the database.
@@ -75,4 +73,10 @@ impl Postgres {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Those who read; each connects when it is first asked for.
+fn readers(to: PgConnectOptions) -> PgPool {
+    let pool = PgPoolOptions::new().max_connections(READERS).acquire_timeout(READER_WAIT);
+    pool.connect_lazy_with(to)
 }

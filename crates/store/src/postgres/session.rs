@@ -14,7 +14,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{sleep, timeout};
 
-use super::{OUTAGE_LIMIT, PostgresUrl};
+use super::walls::Wall;
+use super::{OUTAGE_LIMIT, PostgresUrl, walls};
 use crate::error::{ApplyError, DatabaseError, StoreError};
 use crate::events::Positions;
 use crate::sql::{Connection, Statement, schema};
@@ -41,7 +42,7 @@ pub(super) struct Session {
     /// The one of them that `connection` leads to.
     server: usize,
     /// Those who read are to read there too.
-    readers: Option<PgPool>,
+    readers: PgPool,
     /// Of the transaction that was begun last; never one of an earlier process.
     number: i64,
     /// Of the last transaction that is known to be on disk; `None`: no one of this process is.
@@ -73,22 +74,19 @@ impl Session {
             sleep(PAUSE).await;
         }
         warn_of_a_server_that_forgets(&mut connection).await?;
+        walls::warn_of_a_role_that_ignores_them(&mut connection).await?;
         migrate(&mut connection).await?;
         let positions =
             crate::events::last_positions(&mut Connection::Postgres(&mut connection)).await?;
-        let (readers, confirmed) = (None, None);
+        let readers = super::readers(reading(&servers[server]));
+        let confirmed = None;
         let session = Session { connection, servers, server, readers, number, confirmed, away };
         Ok((session, positions))
     }
 
-    /// How readers reach the server that is written.
-    pub(super) fn reading(&self) -> PgConnectOptions {
-        self.servers[self.server].clone().application_name("offhook")
-    }
-
     /// These go where the writer goes.
-    pub(super) fn followed_by(&mut self, readers: PgPool) {
-        self.readers = Some(readers);
+    pub(super) fn readers(&self) -> &PgPool {
+        &self.readers
     }
 
     /// A session in place of one that is of no use any more, on this server, and what the old one committed.
@@ -120,9 +118,7 @@ impl Session {
         self.connection = connection;
         if std::mem::replace(&mut self.server, server) != server {
             tracing::warn!("another server has the database now");
-            if let Some(readers) = &self.readers {
-                readers.set_connect_options(self.reading());
-            }
+            self.readers.set_connect_options(reading(&self.servers[server]));
         }
         Ok(fate)
     }
@@ -191,6 +187,11 @@ impl Disk for Session {
     }
 }
 
+/// How readers reach the server that is written.
+fn reading(server: &PgConnectOptions) -> PgConnectOptions {
+    server.clone().application_name("offhook")
+}
+
 /// The first server that can be written.
 async fn connect_to_any(
     servers: &[PgConnectOptions],
@@ -205,10 +206,10 @@ async fn connect_to_any(
     Err(last)
 }
 
-/// To a server that can be written.
+/// To a server that can be written, as the writer, who sees everything.
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let connect = async {
-        let mut connection = options.connect().await?;
+        let mut connection = walls::beyond(options).connect().await?;
         let standby = sqlx::query_scalar("SELECT pg_is_in_recovery()");
         if standby.fetch_one(&mut connection).await? {
             return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
@@ -232,10 +233,10 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
     let found = Statement::new("SELECT max(version) AS value FROM schema_version")
         .fetch_integer(&mut Connection::Postgres(&mut transaction))
         .await?;
-    for (version, steps) in schema::missing(found.unwrap_or(0))? {
-        for step in steps {
-            let step = AssertSqlSafe(schema::for_postgres(step));
-            transaction.execute(sqlx::raw_sql(step)).await?;
+    for (version, added) in schema::missing(found.unwrap_or(0))? {
+        let steps = added.steps.iter().map(|step| schema::for_postgres(step));
+        for step in steps.chain(added.walls.iter().map(Wall::sql)) {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(step))).await?;
         }
         let mark = Statement::new("UPDATE schema_version SET version = $1").bind(version);
         mark.execute(&mut Connection::Postgres(&mut transaction)).await?;
