@@ -7,7 +7,7 @@ use crate::bidirectional_call::{arrived_call, over_trunks};
 use crate::world::{World, ended, intent, order, pace};
 use engine::action::Input;
 use engine::cdr::{Cause, Outcome};
-use engine::intent::{Caller, Order, Place};
+use engine::intent::{Order, Place};
 use engine::vocabulary::{LegId, Side};
 use engine::writes::{Attempt, FoundLeg, Unfinished};
 
