@@ -9,7 +9,7 @@ use engine::events::EventKind;
 use engine::intent::{Caller, Intent, OrderKind};
 use engine::vocabulary::{LegId, Serial, Side};
 use sip::Transmit;
-use store::Store;
+use store::{Scope, Store};
 
 use super::cast;
 use super::link::header;
@@ -88,7 +88,7 @@ impl Witness {
         let (call_id, cseq) = (header(&text, "Call-ID"), header(&text, "CSeq").to_owned());
         let serial = serial_of(call_id).unwrap_or_else(|| panic!("no serial in {call_id}"));
         let life = self.life;
-        let intent = at_once(store.intent(serial)).expect("it is readable");
+        let intent = at_once(store.intent(Scope::All, serial)).expect("it is readable");
         let intent = intent.map(|(intent, _)| intent);
         let known = self.attempts.entry(serial).or_default();
         if let Some(attempt) = known.iter_mut().find(|attempt| attempt.call_id == call_id) {
@@ -173,7 +173,7 @@ impl Witness {
     /// The caller's dialog, or that it came, is on disk, of this very life of the server, and it has not left.
     fn caller_is_there(&self, intent: &Intent, store: &Store, now: Duration) {
         let serial = intent.serial;
-        let events = at_once(store.events_of(serial)).expect("it is readable");
+        let events = at_once(store.events_of(intent.tenant, serial)).expect("it is readable");
         let mut kinds = events.iter().map(|(_, event)| &event.kind);
         let is_here = |life: u32, left: Option<Duration>| {
             life == self.life && left.is_none_or(|left| left >= now)
@@ -212,7 +212,7 @@ fn parties(intent: &Intent) -> u32 {
 /// Whom the attempt of this Call-ID is for, where that is on disk.
 fn side_on_disk(serial: Serial, call_id: &str, store: &Store) -> Option<Side> {
     let number: u32 = call_id.split('-').nth(1)?.parse().ok()?;
-    let events = at_once(store.events_of(serial)).expect("it is readable");
+    let events = at_once(store.events_of(Scope::All, serial)).expect("it is readable");
     events.iter().find_map(|(_, event)| match &event.kind {
         EventKind::Dialling { side, attempt, .. } if *attempt == number => Some(*side),
         _ => None,
