@@ -54,6 +54,8 @@ struct Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
     Nothing,
+    /// Of the first INVITE that it is not enough; of the next one nothing.
+    Challenged,
     /// The far side has it.
     Alive,
     /// Also by a challenge, until it is answered.
@@ -94,7 +96,7 @@ impl Witness {
         if let Some(attempt) = known.iter_mut().find(|attempt| attempt.call_id == call_id) {
             let first = attempt.invites.entry(cseq).or_insert_with(|| {
                 // The answer to a challenge.
-                attempt.heard = Heard::Alive;
+                attempt.heard = Heard::Challenged;
                 message.bytes.to_vec()
             });
             let same = *first == message.bytes;
@@ -162,7 +164,7 @@ impl Witness {
             let other_place = attempt.to != to && is_phone(to) && is_phone(attempt.to);
             let known = match heard {
                 Heard::Refused => true,
-                Heard::Nothing => *then == self.life,
+                Heard::Nothing | Heard::Challenged => *then == self.life,
                 Heard::Alive => *then == self.life && (*was_silent || other_place),
                 Heard::Answered => false,
             };
