@@ -6,7 +6,7 @@
 //! B, F or a lost connection: gone, and the owner is told.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A CANCEL shares the branch of its INVITE and is a transaction of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ClientKey {
     pub branch: u64,
     pub is_cancel: bool,
@@ -75,9 +75,10 @@ pub(crate) struct NewClient {
     pub to: Destination,
 }
 
+/// In trees, which give back what a rush took.
 #[derive(Debug, Default)]
 pub(crate) struct ClientStore {
-    live: HashMap<ClientKey, Client>,
+    live: BTreeMap<ClientKey, Client>,
     refusals: Refusals,
     /// Refusals whose ACK waits for the caller, by their leg.
     owed: BTreeMap<LegId, ClientKey>,
@@ -461,11 +462,9 @@ impl Stack {
     pub fn fail_clients(&mut self, hop: Hop) -> Vec<(ClientKey, Owner)> {
         let lost =
             |client: &Client| client.to.hop() == hop && matches!(client.state, State::Sent { .. });
-        #[expect(clippy::disallowed_methods, reason = "sorted below")]
         let all = self.clients.live.iter();
-        let mut keys: Vec<ClientKey> =
+        let keys: Vec<ClientKey> =
             all.filter(|(_, client)| lost(client)).map(|(key, _)| *key).collect();
-        keys.sort();
         let failed = keys.into_iter().filter_map(|key| {
             let client = self.clients.live.remove(&key)?;
             self.stop_resending(&client.state);
