@@ -127,7 +127,7 @@ impl Backlog {
             .get(&key)
             .map_or(0, |queue| queue.waiting + u32::from(queue.claim.is_some()));
         let behind = (ahead > 0).then_some(Waiting::BehindOthers { waiting: ahead });
-        let why = self.obstacle(tenant, route, now).or(behind);
+        let why = self.obstacle(tenant, Some(route), now).or(behind);
         let free = if why.is_none() { self.free_hop(route, now) } else { None };
         if let Some(trunk) = free {
             if caller.is_some_and(|caller| !self.is_free_beside(caller, &trunk, now)) {
@@ -181,16 +181,13 @@ impl Backlog {
         place: &Place,
         now: Duration,
     ) -> Result<Option<TrunkName>, Waiting> {
-        let obstacle = match place {
-            Place::Trunks(route) => self.obstacle(tenant, route, now),
-            Place::Softphone => self.obstacle_of_tenant(tenant, now),
-        };
-        if let Some(why) = obstacle {
+        let route = place.route();
+        if let Some(why) = self.obstacle(tenant, route, now) {
             return Err(why);
         }
-        let trunk = match place {
-            Place::Trunks(route) => Some(self.free_hop(route, now).ok_or(Waiting::TrunkRate)?),
-            Place::Softphone => None,
+        let trunk = match route {
+            Some(route) => Some(self.free_hop(route, now).ok_or(Waiting::TrunkRate)?),
+            None => None,
         };
         self.start(tenant, trunk.as_ref(), 1, now);
         Ok(trunk)
@@ -424,37 +421,25 @@ impl Backlog {
         Some(route.hops()[index].trunk.clone())
     }
 
-    fn obstacle(&self, tenant: TenantId, route: &Route, now: Duration) -> Option<Waiting> {
-        let open = |(_, trunk): &(usize, &Trunk)| trunk.is_open(now);
-        if !self.level(route, now).any(|hop| open(&hop)) {
+    /// What stands in the way of a call over this route; `None`: of one that needs no trunk.
+    fn obstacle(&self, tenant: TenantId, route: Option<&Route>, now: Duration) -> Option<Waiting> {
+        let any = |fits: fn(&Trunk, Duration) -> bool| {
+            route.is_none_or(|route| self.level(route, now).any(|(_, trunk)| fits(trunk, now)))
+        };
+        if !any(Trunk::is_open) {
             return Some(Waiting::TrunkDown);
         }
         let Some(tenant) = self.tenants.get(&tenant) else { return Some(Waiting::TenantRate) };
-        let mut trunks = self.level(route, now).filter(open);
         if self.draining || self.running >= self.capacity {
             Some(Waiting::ServerFull)
         } else if tenant.free_slots() == 0 {
             Some(Waiting::TenantConcurrency)
-        } else if self.level(route, now).all(|(_, trunk)| trunk.pacer.free_slots() == 0) {
+        } else if !any(|trunk, _| trunk.pacer.free_slots() > 0) {
             Some(Waiting::TrunkConcurrency)
         } else if tenant.may_start(now) == 0 {
             Some(Waiting::TenantRate)
-        } else if trunks.all(|(_, trunk)| trunk.may_start(now) == 0) {
+        } else if !any(|trunk, now| trunk.may_start(now) > 0) {
             Some(Waiting::TrunkRate)
-        } else {
-            None
-        }
-    }
-
-    /// What stands in the way of a call that needs no trunk.
-    fn obstacle_of_tenant(&self, tenant: TenantId, now: Duration) -> Option<Waiting> {
-        let Some(tenant) = self.tenants.get(&tenant) else { return Some(Waiting::TenantRate) };
-        if self.draining || self.running >= self.capacity {
-            Some(Waiting::ServerFull)
-        } else if tenant.free_slots() == 0 {
-            Some(Waiting::TenantConcurrency)
-        } else if tenant.may_start(now) == 0 {
-            Some(Waiting::TenantRate)
         } else {
             None
         }

@@ -44,8 +44,6 @@ struct Share {
     /// From the answer on.
     granted: Duration,
     answered_at: Option<Duration>,
-    /// Its place in `Balances::ends`.
-    ends_at: Option<Duration>,
 }
 
 impl Balances {
@@ -72,7 +70,7 @@ impl Balances {
             return;
         }
         let granted = self.tenants.entry(tenant).or_default().grant();
-        let share = Share { tenant, granted, answered_at: None, ends_at: None };
+        let share = Share { tenant, granted, answered_at: None };
         self.calls.insert(serial, share);
     }
 
@@ -84,15 +82,14 @@ impl Balances {
     /// The parties of a call talk from now on.
     pub fn answered(&mut self, serial: Serial, now: Now) {
         let Some(share) = self.calls.get_mut(&serial) else { return };
-        let ends_at = now.since_start + share.granted.max(AT_ONCE);
-        (share.answered_at, share.ends_at) = (Some(now.since_start), Some(ends_at));
-        self.ends.insert((ends_at, serial));
+        share.answered_at = Some(now.since_start);
+        self.ends.extend(share.ends_at().map(|at| (at, serial)));
     }
 
     /// A call is over and has talked so long: the rest of its share is given back.
     pub fn over(&mut self, serial: Serial, talked: Duration) {
         let Some(share) = self.calls.remove(&serial) else { return };
-        if let Some(ends_at) = share.ends_at {
+        if let Some(ends_at) = share.ends_at() {
             self.ends.remove(&(ends_at, serial));
         }
         let balance = self.tenants.entry(share.tenant).or_default();
@@ -124,15 +121,19 @@ impl Balances {
                 share.granted += more;
             }
             if share.granted <= talked {
-                share.ends_at = None;
                 used_up.push(serial);
             } else {
-                let ends_at = now.since_start + (share.granted - talked);
-                share.ends_at = Some(ends_at);
-                self.ends.insert((ends_at, serial));
+                self.ends.extend(share.ends_at().map(|at| (at, serial)));
             }
         }
         used_up
+    }
+}
+
+impl Share {
+    /// When it has talked through it: its place in `Balances::ends`, until that was said.
+    fn ends_at(&self) -> Option<Duration> {
+        Some(self.answered_at? + self.granted.max(AT_ONCE))
     }
 }
 

@@ -261,9 +261,7 @@ impl Engine {
 
     fn recovered(&mut self, found: Unfinished, now: Now) {
         let (tenant, serial) = (found.intent.tenant, found.intent.serial);
-        if found.intent.order.is_ita() {
-            self.balances.begin(serial, tenant);
-        }
+        self.set_aside(serial, tenant, &found.intent.order);
         let (undialled, cancelled) = (found.legs.is_empty(), found.cancelled);
         let trunk_of = |leg: &FoundLeg| leg.attempt.as_ref().and_then(|one| one.trunk.clone());
         let trunks: Vec<_> = found.legs.iter().map(|leg| (leg.leg, trunk_of(leg))).collect();
@@ -276,7 +274,17 @@ impl Engine {
             | OrderKind::VoiceNotification { .. }
             | OrderKind::BidirectionalCall(_) => self.backlog.adopt_all(&found, now.since_start),
         };
-        let start = slots.called().filter(|_| undialled).cloned();
+        let next = match &slots {
+            Slots::Held { .. } | Slots::None if cancelled => {
+                Some(CallInput::Stop(Outcome::Cancelled))
+            }
+            Slots::Held { called, .. } if undialled => Some(match called {
+                Some(trunk) => CallInput::Start(trunk.clone()),
+                // Only who called us reaches a softphone, and has gone.
+                None => CallInput::Stop(Outcome::Interrupted),
+            }),
+            Slots::Held { .. } | Slots::None => None,
+        };
         let mut effects = Effects::new(self.last_leg);
         let room = Room::recover(found, now, &mut effects);
         self.insert(serial, room, slots, None);
@@ -286,10 +294,8 @@ impl Engine {
                 owner.trunk = trunk;
             }
         }
-        if cancelled {
-            self.run(serial, CallInput::Stop(Outcome::Cancelled), now);
-        } else if let Some(trunk) = start {
-            self.run(serial, CallInput::Start(trunk), now);
+        if let Some(next) = next {
+            self.run(serial, next, now);
         }
     }
 
@@ -370,9 +376,7 @@ impl Engine {
 
     fn start_claimed(&mut self, intent: Intent, trunk: &TrunkName, now: Now) {
         let serial = intent.serial;
-        if intent.order.is_ita() {
-            self.balances.begin(serial, intent.tenant);
-        }
+        self.set_aside(serial, intent.tenant, &intent.order);
         let refused = if intent.queue_deadline_ms <= now.unix_ms {
             Some(Outcome::QueueTimeout)
         } else if self.quotas.forbids_dialling(intent.tenant, now)

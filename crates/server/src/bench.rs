@@ -3,6 +3,7 @@
 
 mod bridges;
 mod far_end;
+mod ladder;
 mod notifications;
 mod overload;
 mod peers;

@@ -161,7 +161,9 @@ impl Calls {
             .await
             .map_err(|_| CancelError::Stopping)?;
         match reply.await.unwrap_or(Err(CancelError::Stopping)) {
-            Err(CancelError::NotFound) => Err(self.over_or_unknown(tenant, serial).await),
+            Err(CancelError::NotFound) if self.is_over(tenant, serial).await => {
+                Err(CancelError::AlreadyOver)
+            }
             answered => answered,
         }
     }
@@ -179,10 +181,9 @@ impl Calls {
             .await
             .map_err(|_| SwitchError::Unavailable)?;
         match reply.await.unwrap_or(Err(SwitchError::Unavailable)) {
-            Err(SwitchError::NotFound) => match self.over_or_unknown(tenant, serial).await {
-                CancelError::AlreadyOver => Err(SwitchError::AlreadyOver),
-                CancelError::NotFound | CancelError::Stopping => Err(SwitchError::NotFound),
-            },
+            Err(SwitchError::NotFound) if self.is_over(tenant, serial).await => {
+                Err(SwitchError::AlreadyOver)
+            }
             answered => answered,
         }
     }
@@ -193,11 +194,10 @@ impl Calls {
         let _ = self.asks.send(Ask::Limit(tenant, limits, used)).await;
     }
 
-    async fn over_or_unknown(&self, tenant: TenantId, serial: Serial) -> CancelError {
-        match self.store.cdr(serial).await {
-            Ok(Some(record)) if record.intent.tenant == tenant => CancelError::AlreadyOver,
-            Ok(_) | Err(_) => CancelError::NotFound,
-        }
+    /// Whether it is a call of this tenant's that has ended, as far as the store can say.
+    async fn is_over(&self, tenant: TenantId, serial: Serial) -> bool {
+        let record = self.store.cdr(serial).await.ok().flatten();
+        record.is_some_and(|record| record.intent.tenant == tenant)
     }
 
     /// How many calls match, and one page of them, each as it is now.

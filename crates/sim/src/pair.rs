@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{Clip, Codec, Srtp, tone};
+use media::{Clip, Codec, Srtp};
 
 use crate::RtpReport;
 use crate::audio_leg::{AudioError, AudioLeg, Switchboard};
+use crate::sounds;
 
 /// What each of them plays, in Hz.
 const TONES: [u16; 2] = [440, 880];
-/// A clear tone, well below the loudest there is.
-const PEAK: i16 = 8_000;
 
 /// The phones' audio is at fault: the description that the relay gave, or the machine.
 #[derive(Debug, thiserror::Error)]
@@ -37,19 +36,11 @@ pub struct Pairs {
 impl Pairs {
     /// Phones on 127.0.0.1 that speak PCMA, on one media thread.
     pub fn start() -> Result<Pairs, PairError> {
-        let fault = |fault: &dyn std::fmt::Display| PairError(fault.to_string());
         let config = media::Config { threads: 1, ..media::Config::default() };
         let board = Switchboard::start(config, vec![Codec::Pcma], Srtp::Off);
-        let tone = |hz: u16| {
-            // A whole number of waves in a second: repeated, it is one tone.
-            let second = tone::sine(f32::from(hz), 1000, PEAK);
-            Clip::from_pcm(&second, tone::RATE).map(|clip| Arc::from([clip]))
-        };
-        let [first, second] = TONES.map(tone);
-        Ok(Pairs {
-            board: Arc::new(board.map_err(|error| fault(&error))?),
-            tones: [first.map_err(|error| fault(&error))?, second.map_err(|error| fault(&error))?],
-        })
+        let board = board.map_err(|error| PairError(error.to_string()))?;
+        let tones = TONES.map(|hz| Arc::from([sounds::second_of(hz)]));
+        Ok(Pairs { board: Arc::new(board), tones })
     }
 
     /// The first phone dials: a pair, and its offer.

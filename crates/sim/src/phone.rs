@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use crate::audio_leg::AudioLeg;
 use crate::exchange::{Exchange, Line, Notice};
 use crate::fork::ForkReport;
+use crate::sounds;
 use crate::wire::Lost;
 use crate::{EndedBy, Heard, Moment};
 
@@ -91,9 +92,6 @@ enum Happening {
     /// 200 to our INVITE.
     Answered,
 }
-
-/// A clear tone, well below the loudest there is.
-const TONE_PEAK: i16 = 8_000;
 
 #[derive(PartialEq)]
 enum Played {
@@ -218,14 +216,8 @@ impl Phone {
     /// Plays a tone of so many Hz for so long.
     pub async fn tone_for(&mut self, hz: u16, time: Duration) -> Result<(), Over> {
         let until = Instant::now() + time;
-        // A whole number of waves in a second: repeated, it is one tone.
-        let second = media::tone::sine(f32::from(hz), 1000, TONE_PEAK);
-        match Clip::from_pcm(&second, media::tone::RATE) {
-            Ok(clip) => {
-                while self.play_until(&clip, u8::MAX, Some(until)).await? == Played::Whole {}
-            }
-            Err(error) => self.log.fault_text(&error.to_string()),
-        }
+        let second = sounds::second_of(hz);
+        while self.play_until(&second, u8::MAX, Some(until)).await? == Played::Whole {}
         self.wait(until - Instant::now()).await
     }
 

@@ -18,11 +18,16 @@ pub(crate) struct Sounds {
 
 const RATE: u32 = tone::RATE;
 
+/// A clear tone, well below the loudest there is.
+const TONE_PEAK: i16 = 8_000;
+
+/// A tone of so many Hz for a second. That is a whole number of waves: repeated, it is one tone.
+pub(crate) fn second_of(hz: u16) -> Clip {
+    clip(&tone::sine(f32::from(hz), 1000, TONE_PEAK))
+}
+
 impl Sounds {
     pub fn new(seed: u64) -> Sounds {
-        let clip = |samples: &[i16]| {
-            Clip::from_pcm(samples, RATE).expect("8 kHz is a rate and there are samples")
-        };
         let mut random = Random::for_name(seed, "greeting");
         let mut ringback = tone::sine(425.0, 1000, 6_000);
         ringback.extend(tone::silence(4000));
@@ -32,4 +37,8 @@ impl Sounds {
             ringback: clip(&ringback),
         }
     }
+}
+
+fn clip(samples: &[i16]) -> Clip {
+    Clip::from_pcm(samples, RATE).expect("8 kHz is a rate and there are samples")
 }

@@ -218,7 +218,7 @@ impl Endpoint {
 
     /// Queues a command; what comes of it is an event.
     pub fn command(&self, command: Command) -> Result<(), Busy> {
-        self.orders.try_send(Order::Command(command)).map_err(|_| Busy)
+        self.try_command(command).map_err(|_| Busy)
     }
 
     /// As [`Endpoint::command`]; gives back what there is no room for, to be tried again.

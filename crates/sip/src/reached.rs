@@ -2,7 +2,7 @@
 //! sees our answer, and with it the tag in it; whoever acknowledges an answer with that tag is where it says.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -10,8 +10,8 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Reached {
     last: HashMap<SocketAddr, Instant>,
-    /// In the order in which they were shown; of one that was shown again only the last counts.
-    by_age: VecDeque<(Instant, SocketAddr)>,
+    /// When each of them was last shown.
+    by_age: BTreeSet<(Instant, SocketAddr)>,
 }
 
 /// How long it counts: an address, with its port, may be somebody else's later.
@@ -22,16 +22,16 @@ const MAX: usize = 20_000;
 impl Reached {
     /// It has acknowledged an answer.
     pub fn add(&mut self, addr: SocketAddr, now: Instant) {
-        while let Some((at, addr)) = self.by_age.front().copied()
-            && (self.by_age.len() >= MAX || now.duration_since(at) >= LIFE)
-        {
-            self.by_age.pop_front();
-            if self.last.get(&addr) == Some(&at) {
-                self.last.remove(&addr);
-            }
+        if let Some(before) = self.last.insert(addr, now) {
+            self.by_age.remove(&(before, addr));
         }
-        self.last.insert(addr, now);
-        self.by_age.push_back((now, addr));
+        self.by_age.insert((now, addr));
+        while let Some((at, oldest)) = self.by_age.first().copied()
+            && (self.by_age.len() > MAX || now.duration_since(at) >= LIFE)
+        {
+            self.by_age.pop_first();
+            self.last.remove(&oldest);
+        }
     }
 
     pub fn has(&self, addr: SocketAddr, now: Instant) -> bool {
@@ -60,12 +60,23 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_that_is_sent_again_and_again_takes_no_other_addresss_place() {
+        let (mut reached, now) = (Reached::default(), Instant::now());
+        reached.add(addr(1), now);
+        for n in 0..2 * MAX as u64 {
+            reached.add(addr(2), now + Duration::from_micros(n));
+        }
+        assert!(reached.has(addr(1), now) && reached.has(addr(2), now));
+        assert_eq!((reached.last.len(), reached.by_age.len()), (2, 2));
+    }
+
+    #[test]
     fn no_more_than_so_many_are_remembered() {
         let (mut reached, now) = (Reached::default(), Instant::now());
         for n in 0..3 * MAX as u32 {
             reached.add(addr(n), now);
         }
-        assert!(reached.last.len() <= MAX && reached.by_age.len() <= MAX);
+        assert_eq!((reached.last.len(), reached.by_age.len()), (MAX, MAX));
         assert!(reached.has(addr(3 * MAX as u32 - 1), now) && !reached.has(addr(0), now));
     }
 }

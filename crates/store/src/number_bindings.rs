@@ -4,6 +4,7 @@ use engine::intent::{Binding, Intent, OrderKind};
 use engine::vocabulary::TenantId;
 
 use crate::error::{ApplyError, StoreError};
+use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{Connection, Row, Statement};
 use crate::work::{EXPIRED_AT_ONCE, Edit};
 use crate::{Reader, Store};
@@ -19,6 +20,14 @@ CREATE TABLE number_bindings (
 ) WITHOUT ROWID;
 CREATE INDEX number_bindings_by_expiry ON number_bindings (expires_ms);
 ";
+
+/// Of each three numbers one row: a statement changes none twice.
+pub(crate) static PUT: MultiRow = MultiRow::new(
+    &["INSERT INTO number_bindings (x, party_a, party_b, tenant, expires_ms) VALUES {rows} \
+       ON CONFLICT (x, party_a, party_b) DO UPDATE SET tenant = excluded.tenant, \
+           expires_ms = excluded.expires_ms"],
+    5,
+);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberBinding {
@@ -72,7 +81,7 @@ pub(crate) fn bound_by(intent: &Intent) -> Option<NumberBinding> {
     Some(NumberBinding { tenant: intent.tenant, x, party_a, party_b, expires_ms })
 }
 
-/// The key of a binding in memory.
+/// What no two bindings share.
 pub(crate) type Numbers = (String, String, String);
 
 impl NumberBinding {
@@ -81,19 +90,11 @@ impl NumberBinding {
     }
 }
 
-pub(crate) async fn put(
-    connection: &mut Connection<'_>,
-    binding: &NumberBinding,
-) -> Result<u64, ApplyError> {
-    let put = Statement::new(
-        "INSERT INTO number_bindings (x, party_a, party_b, tenant, expires_ms)
-         VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (x, party_a, party_b) DO UPDATE SET tenant = excluded.tenant,
-             expires_ms = excluded.expires_ms",
-    );
-    let put = put.bind(binding.x.as_str()).bind(binding.party_a.as_str());
-    let put = put.bind(binding.party_b.as_str()).bind(binding.tenant.0).bind(binding.expires_ms);
-    Ok(put.execute(connection).await?)
+impl Bind for NumberBinding {
+    fn bind(self, to: &mut Values) {
+        to.push(self.x).push(self.party_a).push(self.party_b);
+        to.push(self.tenant.0).push(self.expires_ms);
+    }
 }
 
 pub(crate) async fn remove(

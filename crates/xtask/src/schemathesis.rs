@@ -138,7 +138,7 @@ impl Server {
         );
         fs::write(folder.join("offhook.toml"), config).map_err(fault)?;
         let log = fs::File::create(folder.join("log")).map_err(fault)?;
-        let mut child = Command::new(workspace::root().join("target/debug/offhook"))
+        let mut child = Command::new(workspace::target().join("debug/offhook"))
             .args(["serve", "--announce"])
             .current_dir(&folder)
             .stdout(Stdio::piped())

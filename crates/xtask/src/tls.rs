@@ -3,14 +3,14 @@
 mod verdict;
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::debian;
 use crate::steps::{Outcome, Steps};
-use crate::workspace::{cargo, root};
+use crate::workspace::{cargo, root, target};
 use verdict::Verdict;
 
 /// Scans both listeners; the last line on standard output is the result as JSON. True where neither takes anything below
@@ -137,8 +137,4 @@ fn scan_listener(folder: &Path, name: &str, address: &str) -> Result<Verdict, St
     let text = std::fs::read_to_string(&file)
         .map_err(|fault| format!("testssl wrote nothing about {name}: {fault}"))?;
     Verdict::of(&text).map_err(|fault| format!("{name}: {fault}"))
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -16,6 +16,17 @@ pub fn root() -> PathBuf {
 /// Where cargo builds.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into)
+}
+
+/// The server as it is shipped, built anew where it is not as it should be.
+pub fn built_release() -> Result<PathBuf, WorkspaceError> {
+    let mut build = cargo();
+    build.args(["build", "--locked", "--release", "--package", "server"]).stdout(Stdio::null());
+    match build.status() {
+        Ok(status) if status.success() => Ok(target().join("release/offhook")),
+        Ok(_) => Err(WorkspaceError::Build),
+        Err(fault) => Err(WorkspaceError::Start("cargo build", fault)),
+    }
 }
 
 /// Which packages to ask cargo for.
@@ -51,6 +62,8 @@ pub enum WorkspaceError {
     Start(&'static str, std::io::Error),
     #[error("`{0}` failed; what it said:\n{1}")]
     Failed(&'static str, String),
+    #[error("the server does not build; what cargo said stands above")]
+    Build,
     #[error("cargo answered something that is not package metadata: {0}")]
     Metadata(#[from] serde_json::Error),
     #[error("cannot read {0}: {1}")]

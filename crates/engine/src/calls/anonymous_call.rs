@@ -78,19 +78,11 @@ impl AnonymousCall {
         AnonymousCall { draft, state: State::Expecting { until: now.since_start + wait } }
     }
 
-    /// What a restart makes of it: a code that nobody used is good again. Who called a virtual number has gone.
+    /// What a restart makes of it: a code that nobody used is good again. Who called a virtual number has gone, which
+    /// its start says.
     pub(super) fn recover(found: Unfinished, now: Now, out: &mut Effects) -> AnonymousCall {
         if found.legs.is_empty() {
-            let mut room = AnonymousCall::new(Draft::new(found.intent), now);
-            match &room.draft.intent.order.kind {
-                OrderKind::AnonymousCall(_) => {}
-                OrderKind::BidirectionalCall(_) | OrderKind::VoiceNotification { .. } => {
-                    let cancelled = found.cancelled;
-                    let outcome = if cancelled { Outcome::Cancelled } else { Outcome::Interrupted };
-                    room.state = room.over(outcome, now, out);
-                }
-            }
-            return room;
+            return AnonymousCall::new(Draft::new(found.intent), now);
         }
         let (draft, endings) = Endings::after_restart(found, now, out);
         AnonymousCall { draft, state: State::Ending(endings) }

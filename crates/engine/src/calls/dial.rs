@@ -77,7 +77,7 @@ enum Stage {
         until: Deadline,
     },
     /// The INVITE is on its way and nothing at all has come back. `silent_at`: when the next trunk is asked for; `None`:
-    /// there is none.
+    /// there is none, or this one has just asked for credentials.
     Sent {
         silent_at: Option<Deadline>,
     },
@@ -212,13 +212,13 @@ impl Dial {
             (
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
                 LegInput::Challenged { wire, media },
-            ) => self.send_again(Stage::Trying, draft, (wire, media), now, out),
+            ) => self.send_again(None, draft, (wire, media), now, out),
             (
                 Stage::Sent { .. } | Stage::Trying | Stage::Resumed | Stage::Ringing,
                 LegInput::Retried { wire, media },
             ) => {
-                let stage = Stage::Sent { silent_at: Some(now.since_start + SILENCE) };
-                self.send_again(stage, draft, (wire, media), now, out)
+                let silent_at = Some(now.since_start + SILENCE);
+                self.send_again(silent_at, draft, (wire, media), now, out)
             }
             (Stage::Sent { .. }, LegInput::Trying) => {
                 self.stage = Stage::Trying;
@@ -295,10 +295,10 @@ impl Dial {
         }
     }
 
-    /// A new INVITE of the same leg.
+    /// A new INVITE of the same leg, to which nothing has come back.
     fn send_again(
         mut self,
-        stage: Stage,
+        silent_at: Option<Deadline>,
         draft: &mut Draft,
         (wire, media): (Vec<u8>, Vec<u8>),
         now: Now,
@@ -306,7 +306,7 @@ impl Dial {
     ) -> Step {
         self.attempt = draft.next_attempt();
         self.send(draft, wire, media, now, out);
-        self.stage = stage;
+        self.stage = Stage::Sent { silent_at };
         Step::GoesOn(self)
     }
 

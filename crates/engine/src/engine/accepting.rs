@@ -82,7 +82,7 @@ impl Engine {
         }
     }
 
-    /// A new call is counted and remembered.
+    /// A new call is counted, and remembered for who asks again.
     fn taken_up(
         &mut self,
         tenant: TenantId,
@@ -91,11 +91,7 @@ impl Engine {
         order: &Order,
         now: Now,
     ) -> Serial {
-        self.quotas.accepted(tenant, now);
-        let serial = self.serials.next(now.unix_ms);
-        if order.is_ita() {
-            self.balances.begin(serial, tenant);
-        }
+        let serial = self.numbered(tenant, order, now);
         if let Some(idempotency) = idempotency {
             self.keys.remember(idempotency.clone(), serial, now);
         }
@@ -103,6 +99,21 @@ impl Engine {
             self.natural.insert(natural_key(tenant, order), serial);
         }
         serial
+    }
+
+    /// A new call, counted; what it may talk is set aside.
+    pub(super) fn numbered(&mut self, tenant: TenantId, order: &Order, now: Now) -> Serial {
+        self.quotas.accepted(tenant, now);
+        let serial = self.serials.next(now.unix_ms);
+        self.set_aside(serial, tenant, order);
+        serial
+    }
+
+    /// What it may talk, where that is paid for; once, however often it is asked for.
+    pub(super) fn set_aside(&mut self, serial: Serial, tenant: TenantId, order: &Order) {
+        if order.is_ita() {
+            self.balances.begin(serial, tenant);
+        }
     }
 
     fn cannot_expect(

@@ -78,9 +78,7 @@ impl Engine {
         let Ok(trunk) = self.backlog.start_now(tenant, &order.place, now.since_start) else {
             return self.turn_away(leg, Refused::Busy);
         };
-        self.quotas.accepted(tenant, now);
-        let serial = self.serials.next(now.unix_ms);
-        self.balances.begin(serial, tenant);
+        let serial = self.numbered(tenant, &order, now);
         let queue_deadline_ms = now.later(queue_timeout).unix_ms;
         let intent = Intent { serial, tenant, created_ms: now.unix_ms, queue_deadline_ms, order };
         let unwritten = Unwritten {

@@ -138,6 +138,36 @@ fn a_trunk_that_had_taken_the_call_and_is_gone_leaves_it_unknown_and_nobody_dial
 }
 
 #[test]
+fn a_trunk_that_asked_for_credentials_and_is_gone_has_not_taken_the_call() {
+    let challenged = || LegInput::Challenged { wire: vec![9], media: vec![2] };
+    let mut world = world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.leg(1, LegInput::Trying);
+    world.leg(1, challenged());
+    assert_eq!(world.commit(), ["dial 1"]);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.wants(), NOTHING, "it has shown life");
+    world.leg(1, ended(Cause::TrunkFailed));
+    assert_eq!(world.wants(), ["open 2 to 8899 as 2222201"], "nothing came back to the second");
+
+    let mut world = self::world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.leg(1, challenged());
+    world.commit();
+    world.leg(1, LegInput::Trying);
+    world.leg(1, ended(Cause::TrunkFailed));
+    assert_eq!(world.wants(), NOTHING, "it has the second: somebody may ring");
+    assert_eq!(world.record().outcome, Outcome::Unknown);
+
+    let mut world = self::world();
+    world.dialled(over("carrier*1,backup*0"));
+    world.leg(1, challenged());
+    world.commit();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.wants(), ["hang up 1"], "it has the whole ring limit");
+}
+
+#[test]
 fn where_there_is_no_other_trunk_the_silent_one_has_the_time() {
     let mut world = World::new();
     world.dialled(order());

@@ -2,7 +2,7 @@
 //! the same codec on both sides and with two, and what the bridge adds to a packet's way.
 
 pub mod delay;
-pub mod ladder;
+pub mod steps;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -14,13 +14,14 @@ use sim::CallReport;
 use tokio::task::JoinSet;
 
 use super::far_end::{FarEnd, Memory, SOFTPHONE, TRANSCODED};
+use super::ladder::Ladder;
 use super::notifications::accepted;
 use super::requests::{CREATE_CALL, Requests};
 use super::witnesses::Quantiles;
 use super::{LimitedBy, process};
 use crate::serve::ServeError;
 
-use ladder::{Cost, Ladder, Relaying, SET_UP, Step, highest, least_packets};
+use steps::{Cost, Relaying, SET_UP, Step, concurrent, least_packets};
 
 /// A phone that answers at once and listens.
 const CALLER: &str = "1001";
@@ -80,10 +81,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let added_delay_ms = delay::added(&far_end, (arguments.from / 2).max(1)).await?;
     let ladder = Ladder { from: arguments.from, step: arguments.step, to: arguments.to };
     let mut steps = ladder.climb(async |calls| measure(&far_end, calls, false).await).await?;
-    let (relayed_concurrent, limited_by) = highest(&steps);
+    let (relayed_concurrent, limited_by) = concurrent(&steps);
     let bytes_per_call = steps.iter().map(|step| step.bytes_per_call).max().unwrap_or(0);
     let transcoded = ladder.climb(async |calls| measure(&far_end, calls, true).await).await?;
-    let (transcoded_concurrent, _) = highest(&transcoded);
+    let (transcoded_concurrent, _) = concurrent(&transcoded);
     steps.extend(transcoded);
     let figures = Figures {
         bridges_per_second: short.per_second,

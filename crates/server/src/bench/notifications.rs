@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use sim::{Moment, process_cpu_time};
+use sim::Moment;
 
+use super::LimitedBy;
 use super::far_end::{FarEnd, Memory};
+use super::process::{self, Meter};
 use super::requests::{Answer, Asked, NOTIFY, Requests};
 use super::witnesses::{Quantiles, Witnesses};
-use super::{LimitedBy, process};
 use crate::serve::ServeError;
 
 /// What a call plays.
@@ -76,21 +77,17 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let pid = far_end.server.pid();
     let idle = process::resident(pid)?;
     let memory = Memory::watch(pid);
-    let (server_before, far_before, began) =
-        (process::cpu_time(pid)?, process_cpu_time(), Moment::now());
+    let meter = Meter::start(pid)?;
     let sent = accepted(requests.offer(arguments.cps.into(), arguments.calls).await);
-    let offered = Moment::now().since(began);
+    let offered = Moment::now().since(meter.began());
     far_end.called_back(sent.len() as u64).await;
-    let took = Moment::now().since(began).as_secs_f64();
-    let server_cpu = process::cpu_time(pid)? - server_before;
-    let far_end_cpu = (process_cpu_time() - far_before).as_secs_f64() / took;
+    let spent = meter.read()?;
     let highest = memory.highest();
     tokio::time::sleep(SETTLE).await;
     // Before the history is read, which is work again.
     let after = process::resident(pid)?;
 
     let judged = Witnesses::hear(&far_end).await?.judge(&sent, WHOLE);
-    let server_share = server_cpu.as_secs_f64() / took;
     let peak = judged.peak_concurrent.max(1);
     let figures = Figures {
         calls: arguments.calls,
@@ -99,14 +96,14 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
         calls_per_second: judged.calls_per_second,
         invite_ms: judged.invite_ms,
         late_packets_ratio: judged.late_packets_ratio,
-        cpu_ms_per_call: server_cpu.as_secs_f64() * 1000.0 / f64::from(arguments.calls),
+        cpu_ms_per_call: spent.server_ms_per_call(arguments.calls),
         bytes_per_call: highest.saturating_sub(idle) / u64::from(peak),
         peak_concurrent: judged.peak_concurrent,
         rss_idle_bytes: idle,
         rss_peak_bytes: highest,
         rss_after_bytes: after,
-        far_end_cpu,
-        limited_by: LimitedBy::judge(server_share, far_end_cpu),
+        far_end_cpu: spent.far_end_cpu(),
+        limited_by: LimitedBy::judge(spent.server_cpu(), spent.far_end_cpu()),
     };
     if !arguments.json {
         println!("{figures:#?}");

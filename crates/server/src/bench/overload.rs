@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use sim::{Moment, process_cpu_time};
+use sim::Moment;
 
 use super::far_end::{FarEnd, Memory};
-use super::process;
+use super::process::Meter;
 use super::requests::{Answer, Asked, NOTIFY, Requests};
 use super::witnesses::{Fault, Quantiles, Witnesses};
 use crate::serve::ServeError;
@@ -28,7 +28,7 @@ const LEAD_IN: Duration = Duration::from_secs(3);
 
 /// Capacity is the highest rate at which nothing fails and this holds for the time from request to
 /// INVITE.
-const P99_MS: f64 = 100.0;
+pub const P99_MS: f64 = 100.0;
 
 /// How fast the search for the capacity climbs, and in how many steps it then closes in.
 const CLIMB: f64 = 1.25;
@@ -207,14 +207,12 @@ async fn measure(
     let live = Live::start(far_end, live, LEAD_IN + lasts + LONGER).await?;
     let pid = far_end.server.pid();
     let memory = Memory::watch(pid);
-    let (server, far, began) = (process::cpu_time(pid)?, process_cpu_time(), Moment::now());
+    let meter = Meter::start(pid)?;
     let count = rate * (LEAD_IN + lasts).as_secs_f64();
     let asked = requests.offer(rate, count as u32).await;
-    let took = Moment::now().since(began).as_secs_f64();
-    let server_cpu = (process::cpu_time(pid)? - server).as_secs_f64() / took;
-    let far_end_cpu = (process_cpu_time() - far).as_secs_f64() / took;
+    let spent = meter.read()?;
 
-    let tally = Tally::of(asked, began);
+    let tally = Tally::of(asked, meter.began());
     let accepted = tally.led_in.len() + tally.accepted.len();
     far_end.called_back((accepted + live.serials.len()) as u64).await;
     let witnesses = Witnesses::hear(far_end).await?;
@@ -225,7 +223,7 @@ async fn measure(
         *faults.entry(fault).or_default() += calls;
     }
     Ok(Load {
-        offered_cps: tally.requests as f64 / took,
+        offered_cps: tally.requests as f64 / spent.took.as_secs_f64(),
         good_cps: f64::from(judged.good) / lasts.as_secs_f64(),
         accepted: accepted as u32,
         failed: faults.values().sum(),
@@ -238,8 +236,8 @@ async fn measure(
         live_lost: live.lost(&witnesses),
         late_packets_ratio: judged.late_packets_ratio,
         rss_highest_bytes: memory.highest(),
-        server_cpu,
-        far_end_cpu,
+        server_cpu: spent.server_cpu(),
+        far_end_cpu: spent.far_end_cpu(),
     })
 }
 

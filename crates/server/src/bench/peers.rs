@@ -15,7 +15,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::bridges;
-use super::bridges::ladder::{Ladder, Relaying};
+use super::bridges::steps::Relaying;
+use super::ladder::Ladder;
 use crate::serve::ServeError;
 use rates::{Calling, Rates};
 use sipp::Ceiling;
@@ -90,12 +91,8 @@ struct Beside<T> {
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let ladder = Ladder { from: arguments.from, step: arguments.step, to: arguments.to };
-    let rates = Rates {
-        from: arguments.cps,
-        step: arguments.cps,
-        to: arguments.to_cps,
-        seconds: arguments.seconds.max(1),
-    };
+    let calling = Ladder { from: arguments.cps, step: arguments.cps, to: arguments.to_cps };
+    let rates = Rates { ladder: calling, seconds: arguments.seconds.max(1) };
     let mut figures = Figures::default();
     if let Some(program) = &arguments.rtpengine {
         let first = rtpengine::measure(program, ladder).await;
@@ -114,8 +111,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
         let turns = first.zip(turn().await);
         figures.rustpbx = turns.map(|(first, second)| Outcome::of_turns(first, &ours, second));
         if let Some(program) = &arguments.sipp {
-            let (cps, to) = (rates.from.saturating_mul(10), rates.to.saturating_mul(10));
-            let sipp = sipp::measure(program, Rates { from: cps, step: cps, to, ..rates }).await;
+            let (cps, to) = (calling.from.saturating_mul(10), calling.to.saturating_mul(10));
+            let ladder = Ladder { from: cps, step: cps, to };
+            let sipp = sipp::measure(program, Rates { ladder, ..rates }).await;
             figures.sipp = Some(Outcome::of(sipp));
         }
         figures.offhook.calling = Some(ours);

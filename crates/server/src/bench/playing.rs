@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use sim::{Moment, process_cpu_time};
 use tokio::task::JoinSet;
 
 use super::far_end::FarEnd;
-use super::{BUSY, LimitedBy, process};
+use super::ladder::{Ladder, Rung, broken, highest};
+use super::process::Meter;
+use super::{BUSY, LimitedBy};
 use crate::serve::ServeError;
 
 /// How long each call plays: the steps overlap in it.
@@ -56,33 +57,28 @@ struct Figures {
     steps: Vec<Step>,
 }
 
-impl Step {
+impl Rung for Step {
+    fn load(&self) -> u32 {
+        self.calls
+    }
+
     fn holds(&self) -> bool {
         self.failed == 0 && self.late_packets_ratio < LATE && self.server_cpu < BUSY
+    }
+
+    fn cpu(&self) -> f64 {
+        self.server_cpu
     }
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let far_end = FarEnd::start().await?;
     let wanted = far_end.notification(PLAYS).await?.to_json();
-    let mut steps: Vec<Step> = Vec::new();
-    let mut calls = arguments.from.max(1);
-    while calls <= arguments.to {
-        let step = measure(&far_end, &wanted, calls).await?;
-        tracing::info!(?step, "measured");
-        let holds = step.holds();
-        steps.push(step);
-        if !holds {
-            break;
-        }
-        calls += arguments.step.max(1);
-    }
-    let playing =
-        steps.iter().filter(|step| step.holds()).map(|step| step.calls).max().unwrap_or(0);
-    let limited_by = steps
-        .last()
-        .filter(|step| !step.holds())
-        .map_or(LimitedBy::Rate, |step| LimitedBy::judge(step.server_cpu, step.far_end_cpu));
+    let ladder = Ladder { from: arguments.from, step: arguments.step, to: arguments.to };
+    let steps = ladder.climb(async |calls| measure(&far_end, &wanted, calls).await).await?;
+    let playing = highest(&steps).map_or(0, |step| step.calls);
+    let by = |step: &Step| LimitedBy::judge(step.server_cpu, step.far_end_cpu);
+    let limited_by = broken(&steps).map_or(LimitedBy::Rate, by);
     let figures = Figures { playing, limited_by, steps };
     if !arguments.json {
         println!("{figures:#?}");
@@ -101,12 +97,9 @@ async fn measure(far_end: &FarEnd, body: &str, calls: u32) -> Result<Step, Serve
         requests.spawn(async move { client.create_voice_notification(body, None).await });
     }
     // All are up now, and stay so until the first one has been played.
-    let (pid, at) = (far_end.server.pid(), Moment::now());
-    let (server, far) = (process::cpu_time(pid)?, process_cpu_time());
+    let meter = Meter::start(far_end.server.pid())?;
     tokio::time::sleep_until(began + PLAYS - Duration::from_secs(2)).await;
-    let took = Moment::now().since(at).as_secs_f64();
-    let server_cpu = (process::cpu_time(pid)? - server).as_secs_f64() / took;
-    let far_end_cpu = (process_cpu_time() - far).as_secs_f64() / took;
+    let spent = meter.read()?;
     requests.join_all().await;
     far_end.called_back(calls.into()).await;
 
@@ -119,7 +112,7 @@ async fn measure(far_end: &FarEnd, body: &str, calls: u32) -> Result<Step, Serve
         calls,
         failed: calls.saturating_sub(good),
         late_packets_ratio: late as f64 / packets.max(1) as f64,
-        server_cpu,
-        far_end_cpu,
+        server_cpu: spent.server_cpu(),
+        far_end_cpu: spent.far_end_cpu(),
     })
 }

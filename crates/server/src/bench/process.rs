@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use sim::{Moment, process_cpu_time};
 
 /// This thread and all that it starts later run on `core` only. On a machine with one core nothing
 /// is pinned.
@@ -17,6 +18,55 @@ pub fn pin(core: usize) {
     set.set(core);
     if let Err(error) = sched_setaffinity(None, &set) {
         tracing::warn!(core, %error, "not pinned: figures are less exact");
+    }
+}
+
+/// What a process and this one, the far end, use from its start on.
+pub struct Meter {
+    pid: u32,
+    began: Moment,
+    server: Duration,
+    far_end: Duration,
+}
+
+/// Since the start of its [`Meter`].
+#[derive(Debug, Clone, Copy)]
+pub struct Spent {
+    pub took: Duration,
+    /// User and system time of the process, and of this one.
+    pub server: Duration,
+    pub far_end: Duration,
+}
+
+impl Meter {
+    pub fn start(pid: u32) -> std::io::Result<Meter> {
+        let (server, far_end) = (cpu_time(pid)?, process_cpu_time());
+        Ok(Meter { pid, began: Moment::now(), server, far_end })
+    }
+
+    pub fn began(&self) -> Moment {
+        self.began
+    }
+
+    pub fn read(&self) -> std::io::Result<Spent> {
+        let took = Moment::now().since(self.began);
+        let server = cpu_time(self.pid)? - self.server;
+        Ok(Spent { took, server, far_end: process_cpu_time() - self.far_end })
+    }
+}
+
+impl Spent {
+    /// The shares of their cores.
+    pub fn server_cpu(&self) -> f64 {
+        self.server.as_secs_f64() / self.took.as_secs_f64()
+    }
+
+    pub fn far_end_cpu(&self) -> f64 {
+        self.far_end.as_secs_f64() / self.took.as_secs_f64()
+    }
+
+    pub fn server_ms_per_call(&self, calls: u32) -> f64 {
+        self.server.as_secs_f64() * 1000.0 / f64::from(calls.max(1))
     }
 }
 

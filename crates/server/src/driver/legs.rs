@@ -7,7 +7,7 @@ mod hearing;
 mod incoming;
 mod signalling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +22,10 @@ use super::notes::NoteKind;
 use crate::admission::UnderWay;
 
 #[derive(Debug, Default)]
-pub struct Legs(BTreeMap<LegId, Leg>);
+pub struct Legs {
+    all: BTreeMap<LegId, Leg>,
+    of_calls: BTreeSet<(Serial, LegId)>,
+}
 
 #[derive(Debug)]
 pub struct Leg {
@@ -87,18 +90,17 @@ enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reoffer {
     No,
-    Answering,
-    /// It offered nothing and asks for our offer (RFC 3261 §14.2).
-    Offering,
+    /// For that, or for our offer where it made none (RFC 3261 §14.2).
+    Awaited,
 }
 
 impl Legs {
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     fn add(&mut self, id: LegId, serial: Serial, stage: Stage) {
@@ -117,11 +119,35 @@ impl Legs {
             held: false,
             alive_at: None,
         };
-        self.0.insert(id, leg);
+        self.all.insert(id, leg);
+        self.of_calls.insert((serial, id));
+    }
+
+    fn get(&self, id: LegId) -> Option<&Leg> {
+        self.all.get(&id)
+    }
+
+    fn get_mut(&mut self, id: LegId) -> Option<&mut Leg> {
+        self.all.get_mut(&id)
+    }
+
+    fn remove(&mut self, id: LegId) {
+        if let Some(leg) = self.all.remove(&id) {
+            self.of_calls.remove(&(leg.serial, id));
+        }
+    }
+
+    /// The record of their call is on disk.
+    fn outlive(&mut self, serial: Serial) {
+        for (_, id) in self.of_calls.range((serial, LegId(0))..=(serial, LegId(u64::MAX))) {
+            if let Some(leg) = self.all.get_mut(id) {
+                leg.outlives = true;
+            }
+        }
     }
 
     fn serial(&self, id: LegId) -> Option<Serial> {
-        self.0.get(&id).map(|leg| leg.serial)
+        self.all.get(&id).map(|leg| leg.serial)
     }
 }
 

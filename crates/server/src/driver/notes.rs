@@ -135,11 +135,6 @@ impl Notes {
         self.legs.get(&leg).copied()
     }
 
-    /// Its legs so far, while its notes are open.
-    pub fn legs_of(&self, serial: Serial) -> &[LegId] {
-        self.calls.get(&serial).map_or(&[], |call| &call.legs)
-    }
-
     /// Dropped where the call's notes are not open.
     pub fn add(&mut self, serial: Serial, at_ms: i64, kind: NoteKind) {
         let Some(OfCall { notes, .. }) = self.calls.get_mut(&serial) else { return };

@@ -46,7 +46,6 @@ struct Index {
 type PairKey = (TenantId, String, String);
 
 /// Requests whose calls are being accepted with the binding of one pair.
-#[derive(Debug, Default)]
 struct Holding {
     requests: u32,
     /// The end that is on disk; `None`: it is not there.
@@ -161,9 +160,8 @@ impl NumberBindings {
         now_ms: i64,
     ) -> Result<Held, BindError> {
         let turn = Arc::clone(&self.0.changing).read_owned().await;
-        let mut chosen = Err(BindError::Exhausted);
-        self.change(|all| chosen = all.hold(pair, pool, expires_ms, now_ms));
-        Ok(Held { bindings: self.clone(), binding: chosen?, _turn: turn })
+        let binding = self.change(|all| all.hold(pair, pool, expires_ms, now_ms))?;
+        Ok(Held { bindings: self.clone(), binding, _turn: turn })
     }
 
     /// Whether the pair was bound. On disk when this returns.
@@ -179,9 +177,7 @@ impl NumberBindings {
     pub async fn expire(&self, now_ms: i64) -> Result<(), StoreError> {
         let _changing = self.0.changing.write().await;
         self.0.store.expire_number_bindings(now_ms).await?;
-        let mut forgotten = EXPIRED_AT_ONCE;
-        while forgotten == EXPIRED_AT_ONCE {
-            self.change(|all| forgotten = all.expire(now_ms, EXPIRED_AT_ONCE));
+        while self.change(|all| all.expire(now_ms, EXPIRED_AT_ONCE)) == EXPIRED_AT_ONCE {
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -191,8 +187,8 @@ impl NumberBindings {
         read(&self.0.all.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change(&self, change: impl FnOnce(&mut Index)) {
-        change(&mut self.0.all.write().unwrap_or_else(PoisonError::into_inner));
+    fn change<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
+        change(&mut self.0.all.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

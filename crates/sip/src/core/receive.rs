@@ -48,21 +48,31 @@ impl Core {
     }
 
     fn ack(&mut self, request: Request, bytes: Bytes) {
-        let leg = self.dialog_of(&request).or_else(|| self.stack.servers.leg_of(&request));
+        let in_dialog = self.dialog_of(&request);
+        let leg = in_dialog.or_else(|| self.stack.servers.leg_of(&request));
         self.tap(leg, request.source, bytes);
-        let stateless = self.stack.random.tag_for(&refused_as(&request));
-        if self.stack.servers.are_heard_by(&request) || request.to_tag == Some(stateless) {
+        // Who writes over a connection is where it says.
+        if !request.source.transport.is_reliable() && self.has_heard_us(&request, in_dialog) {
             self.outside.strangers.reached(request.source.remote, &self.stack);
         }
         if self.stack.server_request(&request) == Found::Absorbed {
             return;
         }
-        match self.dialog_of(&request) {
+        match in_dialog {
             Some(leg) => {
                 self.with_leg(leg, Input::Request { request: Box::new(request), server: None })
             }
             None => self.stack.counters.stray_acks += 1,
         }
+    }
+
+    /// Whether this ACK is for a refusal of ours, which only who received it can know.
+    fn has_heard_us(&self, ack: &Request, in_dialog: Option<LegId>) -> bool {
+        let is_stateless = || {
+            let tag = ack.to_tag.as_deref();
+            tag.is_some_and(|tag| tag == self.stack.random.tag_for(&refused_as(ack)))
+        };
+        self.stack.servers.are_heard_by(ack) || (in_dialog.is_none() && is_stateless())
     }
 
     fn cancel(&mut self, request: &Request, reply: &Reply, bytes: Bytes) {
@@ -149,7 +159,7 @@ impl Core {
             // A client of ours or anybody's, and not a network: it is spoken to the way it came.
             request.source.flow = request.source.flow.or(Some(FlowId::DATAGRAMS));
         }
-        let Some(call) = incoming(&request, origin.clone()) else {
+        let Some(call) = incoming(&request, origin) else {
             self.tap(None, source, bytes);
             self.refuse_invite(server, 400, &[]);
             return;
@@ -161,7 +171,7 @@ impl Core {
                 self.insert(id, Leg::Inbound(Box::new(leg)));
                 if asks {
                     let ip = source.remote.ip();
-                    self.outside.strangers.asked(id, &origin, ip, &mut self.stack);
+                    self.outside.strangers.asked(id, &call.origin, ip, &mut self.stack);
                 }
                 let request = Box::new(call);
                 self.stack.event(Event::Incoming { leg: id, request });

@@ -34,25 +34,15 @@ impl Offered {
     }
 
     /// Of `due`, those that nobody has, now offered.
-    pub(crate) fn offer<T>(
+    pub(crate) fn offer(
         &mut self,
-        due: impl IntoIterator<Item = T>,
-        id_of: impl Fn(&T) -> CallbackId,
+        due: impl Iterator<Item = CallbackId>,
         now_ms: i64,
         limit: usize,
-    ) -> Vec<T> {
+    ) -> Vec<CallbackId> {
         self.expire(now_ms);
-        let mut free = Vec::new();
-        for callback in due {
-            if free.len() == limit {
-                break;
-            }
-            let id = id_of(&callback);
-            if let std::collections::btree_map::Entry::Vacant(vacant) = self.until.entry(id) {
-                vacant.insert(now_ms + OFFER_MS);
-                free.push(callback);
-            }
-        }
+        let free: Vec<_> = due.filter(|id| !self.holds(*id)).take(limit).collect();
+        free.iter().for_each(|id| self.give(*id, now_ms));
         free
     }
 
@@ -72,7 +62,7 @@ impl Offered {
         vacant
     }
 
-    /// What was held is offered.
+    /// It is offered from now on.
     pub(crate) fn give(&mut self, id: CallbackId, now_ms: i64) {
         self.until.insert(id, now_ms + OFFER_MS);
     }

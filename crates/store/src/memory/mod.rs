@@ -91,7 +91,7 @@ impl Memory {
         let committed = &self.lock().committed;
         let due = committed.callbacks.by_due_time();
         let due = due.take_while(|(at_ms, _)| *at_ms <= now_ms).map(|(_, id)| id);
-        let free = offered::lock(&self.offered).offer(due, |id| *id, now_ms, limit);
+        let free = offered::lock(&self.offered).offer(due, now_ms, limit);
         free.into_iter()
             .filter_map(|id| {
                 let CallbackState { url, attempts, .. } = committed.callbacks.state(id)?.clone();

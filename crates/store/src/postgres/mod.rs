@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use self::address::PostgresUrl;
 use self::session::Session;
@@ -47,12 +47,8 @@ impl Postgres {
     ) -> Result<Self, StoreError> {
         let away = Arc::new(AtomicBool::new(false));
         let take_over = take_over.unwrap_or(TAKE_OVER_LIMIT);
-        let (mut session, positions) = Session::open(url, take_over, Arc::clone(&away)).await?;
-        let readers = PgPoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(READER_WAIT)
-            .connect_lazy_with(session.reading());
-        session.followed_by(readers.clone());
+        let (session, positions) = Session::open(url, take_over, Arc::clone(&away)).await?;
+        let readers = session.readers().clone();
         let (writer, inbox) = Writer::channel();
         inbox.serve(session, positions);
         Ok(Postgres { readers, writer, away })
@@ -75,4 +71,10 @@ impl Postgres {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Those who read; each connects when it is first asked for.
+fn readers(to: PgConnectOptions) -> PgPool {
+    let pool = PgPoolOptions::new().max_connections(READERS).acquire_timeout(READER_WAIT);
+    pool.connect_lazy_with(to)
 }

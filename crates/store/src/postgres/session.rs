@@ -41,7 +41,7 @@ pub(super) struct Session {
     /// The one of them that `connection` leads to.
     server: usize,
     /// Those who read are to read there too.
-    readers: Option<PgPool>,
+    readers: PgPool,
     /// Of the transaction that was begun last; never one of an earlier process.
     number: i64,
     /// Of the last transaction that is known to be on disk; `None`: no one of this process is.
@@ -76,19 +76,15 @@ impl Session {
         migrate(&mut connection).await?;
         let positions =
             crate::events::last_positions(&mut Connection::Postgres(&mut connection)).await?;
-        let (readers, confirmed) = (None, None);
+        let readers = super::readers(reading(&servers[server]));
+        let confirmed = None;
         let session = Session { connection, servers, server, readers, number, confirmed, away };
         Ok((session, positions))
     }
 
-    /// How readers reach the server that is written.
-    pub(super) fn reading(&self) -> PgConnectOptions {
-        self.servers[self.server].clone().application_name("offhook")
-    }
-
     /// These go where the writer goes.
-    pub(super) fn followed_by(&mut self, readers: PgPool) {
-        self.readers = Some(readers);
+    pub(super) fn readers(&self) -> &PgPool {
+        &self.readers
     }
 
     /// A session in place of one that is of no use any more, on this server, and what the old one committed.
@@ -120,9 +116,7 @@ impl Session {
         self.connection = connection;
         if std::mem::replace(&mut self.server, server) != server {
             tracing::warn!("another server has the database now");
-            if let Some(readers) = &self.readers {
-                readers.set_connect_options(self.reading());
-            }
+            self.readers.set_connect_options(reading(&self.servers[server]));
         }
         Ok(fate)
     }
@@ -189,6 +183,11 @@ impl Disk for Session {
             tracing::warn!(%error, "the database was not left in form; it ends the session by itself");
         }
     }
+}
+
+/// How readers reach the server that is written.
+fn reading(server: &PgConnectOptions) -> PgConnectOptions {
+    server.clone().application_name("offhook")
 }
 
 /// The first server that can be written.

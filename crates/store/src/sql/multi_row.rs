@@ -17,10 +17,8 @@ const SIZES: usize = 8;
 pub(crate) struct MultiRow {
     templates: &'static [&'static str],
     columns: usize,
-    /// SQLite's, of one row.
-    one: OnceLock<Arc<[String]>>,
-    /// PostgreSQL's, by the number of rows.
-    chunks: [OnceLock<Vec<Arc<str>>>; SIZES],
+    /// By the number of rows; SQLite's are those of one.
+    chunks: [OnceLock<Arc<[Arc<str>]>>; SIZES],
 }
 
 /// A row's values, in the order of the statement's columns.
@@ -39,8 +37,7 @@ impl Values {
 
 impl MultiRow {
     pub(crate) const fn new(templates: &'static [&'static str], columns: usize) -> Self {
-        let one = OnceLock::new();
-        MultiRow { templates, columns, one, chunks: [const { OnceLock::new() }; SIZES] }
+        MultiRow { templates, columns, chunks: [const { OnceLock::new() }; SIZES] }
     }
 
     /// Runs the statements for all rows; says how many rows of their tables changed.
@@ -71,14 +68,12 @@ impl MultiRow {
         size: usize,
         values: Vec<Value>,
     ) -> Result<u64, DatabaseError> {
+        let texts = self.chunks[size].get_or_init(|| self.texts(size));
         if let Connection::Sqlite(sqlite) = connection {
-            let one = self.one.get_or_init(|| self.texts("?", 0).collect());
-            return sqlite.execute_all(Arc::clone(one), values).await;
+            return sqlite.execute_all(Arc::clone(texts), values).await;
         }
         let mut changed = 0;
-        let texts =
-            self.chunks[size].get_or_init(|| self.texts("$", size).map(Arc::from).collect());
-        for text in texts {
+        for text in texts.iter() {
             // Safe as SQL: made of constants and placeholders only.
             let one = Statement::assembled(Arc::clone(text), values.clone());
             changed += one.execute(connection).await?;
@@ -87,13 +82,14 @@ impl MultiRow {
     }
 
     /// Of so many rows, as a power of two. Numbered, so that each of the statements gets the same.
-    fn texts(&self, sign: &str, size: usize) -> impl Iterator<Item = String> {
+    fn texts(&self, size: usize) -> Arc<[Arc<str>]> {
         let row = |n: usize| {
             let first = n * self.columns + 1;
-            let values = (first..first + self.columns).map(|value| format!("{sign}{value}"));
+            let values = (first..first + self.columns).map(|value| format!("${value}"));
             format!("({})", values.collect::<Vec<_>>().join(","))
         };
         let rows = (0..1 << size).map(row).collect::<Vec<_>>().join(",");
-        self.templates.iter().map(move |template| template.replace("{rows}", &rows))
+        let text = |template: &&str| template.replace("{rows}", &rows).into();
+        self.templates.iter().map(text).collect()
     }
 }

@@ -1,6 +1,5 @@
 //! SQLite's side of a statement: on which thread it runs, how values get in and rows come out.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::types::{ToSql, ToSqlOutput, Value as Cell, ValueRef};
@@ -48,7 +47,7 @@ impl SqliteConnection {
     /// Several texts with the same values; how many rows were changed.
     pub(super) async fn execute_all(
         &mut self,
-        texts: Arc<[String]>,
+        texts: Arc<[Arc<str>]>,
         values: Vec<Value>,
     ) -> Result<u64, DatabaseError> {
         let all = move |connection: &rusqlite::Connection| {
@@ -92,7 +91,7 @@ fn execute(
     text: &str,
     values: &[Value],
 ) -> Result<u64, rusqlite::Error> {
-    let mut statement = connection.prepare_cached(&numbered(text))?;
+    let mut statement = connection.prepare_cached(text)?;
     bind(&mut statement, values)?;
     Ok(statement.raw_execute()? as u64)
 }
@@ -103,7 +102,7 @@ fn fetch(
     values: &[Value],
     limit: usize,
 ) -> Result<Vec<SqliteRow>, rusqlite::Error> {
-    let mut statement = connection.prepare_cached(&numbered(text))?;
+    let mut statement = connection.prepare_cached(text)?;
     bind(&mut statement, values)?;
     let columns: Arc<[String]> = statement.column_names().into_iter().map(str::to_owned).collect();
     let mut found = Vec::new();
@@ -117,30 +116,23 @@ fn fetch(
     Ok(found)
 }
 
+/// `$n` is a name for SQLite, whose own numbers follow the order in which names appear.
 fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(), rusqlite::Error> {
-    for (at, value) in values.iter().enumerate() {
-        statement.raw_bind_parameter(at + 1, value)?;
+    let mut last = 0;
+    for place in 1..=statement.parameter_count() {
+        let name = statement.parameter_name(place).unwrap_or("?");
+        let number: Option<usize> = name.strip_prefix('$').and_then(|digits| digits.parse().ok());
+        let number =
+            number.ok_or_else(|| rusqlite::Error::InvalidParameterName(name.to_owned()))?;
+        let value = number.checked_sub(1).and_then(|at| values.get(at));
+        let value = value.ok_or(rusqlite::Error::InvalidParameterCount(values.len(), number))?;
+        statement.raw_bind_parameter(place, value)?;
+        last = last.max(number);
+    }
+    if last < values.len() {
+        return Err(rusqlite::Error::InvalidParameterCount(values.len(), last));
     }
     Ok(())
-}
-
-/// `$n` is a name for SQLite, numbered by its first appearance; `?n` is a number.
-pub(super) fn numbered(text: &str) -> Cow<'_, str> {
-    let parameter = |at: usize| text.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit);
-    let mut places =
-        text.match_indices('$').map(|(at, _)| at).filter(|at| parameter(*at)).peekable();
-    if places.peek().is_none() {
-        return Cow::Borrowed(text);
-    }
-    let mut numbered = String::with_capacity(text.len());
-    let mut copied = 0;
-    for at in places {
-        numbered.push_str(&text[copied..at]);
-        numbered.push('?');
-        copied = at + 1;
-    }
-    numbered.push_str(&text[copied..]);
-    Cow::Owned(numbered)
 }
 
 impl ToSql for Value {
@@ -220,7 +212,6 @@ mod tests {
     fn a_value_is_found_by_its_number_wherever_it_stands() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         let text = "SELECT $2 AS second, $1 AS first, $2 AS again, '$.a' AS path, $11 AS last";
-        assert_eq!(numbered(text), text.replace("$1", "?1").replace("$2", "?2"));
         let values: Vec<Value> = (1..=11_i64).map(Value::from).collect();
         let rows = fetch(&connection, text, &values, 2).unwrap();
         let [row] = &rows[..] else { panic!("{rows:?}") };
@@ -228,6 +219,19 @@ mod tests {
             assert_eq!(row.get::<i64>(column).unwrap(), value, "{column}");
         }
         assert_eq!(row.get::<&str>("path").unwrap(), "$.a");
+    }
+
+    #[test]
+    fn a_statement_with_more_or_fewer_values_than_it_names_is_an_error() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let text = "SELECT $2 AS second, $1 AS first";
+        for count in [0, 1, 3] {
+            let values: Vec<Value> = (0..count).map(|n: i64| n.into()).collect();
+            assert!(fetch(&connection, text, &values, 1).is_err(), "{count}");
+        }
+        for text in ["SELECT $0 AS none", "SELECT ? AS nameless", "SELECT $a AS word"] {
+            assert!(fetch(&connection, text, &[1_i64.into()], 1).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::events::{self, EventRow, Positions};
 use crate::idempotency::{self, IdempotencyRow};
 use crate::intents::{self, IntentRow};
 use crate::ita_usage::{self, Talked};
-use crate::number_bindings::NumberBinding;
+use crate::number_bindings::{NumberBinding, Numbers};
 use crate::registrations::{self, Registration};
 use crate::sql::Connection;
 use crate::sql::multi_row::{Bind, Values};
@@ -85,7 +85,7 @@ struct Rows {
     cancelled: Vec<Number>,
     ended: Vec<Number>,
     ita_talked: Talked,
-    bound: Vec<NumberBinding>,
+    bound: BTreeMap<Numbers, NumberBinding>,
     registrations: BTreeMap<String, Registration>,
 }
 
@@ -99,7 +99,8 @@ impl Rows {
                     self.idempotency.extend(
                         key.map(|key| IdempotencyRow::new(key, intent.serial, intent.created_ms)),
                     );
-                    self.bound.extend(number_bindings::bound_by(intent));
+                    let bound = number_bindings::bound_by(intent);
+                    self.bound.extend(bound.map(|bound| (bound.numbers(), bound)));
                     self.intents.push(IntentRow::new(intent, *started));
                 }
                 Write::Attempt(attempt) => {
@@ -168,9 +169,7 @@ impl Rows {
         timelines::INSERT.execute(connection, timelines).await?;
         callbacks::rows::insert_attempts(connection, rows.callback_attempts).await?;
         ita_usage::put(connection, rows.ita_talked).await?;
-        for binding in &rows.bound {
-            number_bindings::put(connection, binding).await?;
-        }
+        number_bindings::PUT.execute(connection, rows.bound.into_values()).await?;
         registrations::put(connection, rows.registrations.into_values()).await?;
         intents::DELETE.execute(connection, rows.ended).await?;
         Ok(())
@@ -229,7 +228,9 @@ async fn edit(connection: &mut Connection<'_>, edit: &Edit) -> Result<u64, Apply
         Edit::RemoveSoftphone { tenant, number } => {
             softphones::remove(connection, *tenant, number).await
         }
-        Edit::PutNumberBinding(binding) => number_bindings::put(connection, binding).await,
+        Edit::PutNumberBinding(binding) => {
+            Ok(number_bindings::PUT.execute(connection, [binding.clone()]).await?)
+        }
         Edit::RemoveNumberBinding(binding) => number_bindings::remove(connection, binding).await,
         Edit::ExpireNumberBindings { now_ms } => number_bindings::expire(connection, *now_ms).await,
         Edit::Expire(expiry) => retention::expire(connection, expiry).await,

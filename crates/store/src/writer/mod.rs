@@ -78,9 +78,7 @@ pub(crate) trait Disk: Send + 'static {
 #[derive(Debug)]
 pub(crate) struct Writer {
     commands: mpsc::Sender<Command>,
-    stopped: Stopped,
-    counters: Arc<Counters>,
-    known: Arc<Mutex<Known>>,
+    said: Said,
 }
 
 /// The end of the queue that the writer itself has.
@@ -90,6 +88,7 @@ pub(crate) struct Inbox {
 }
 
 /// What the writer says of itself while it works.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Said {
     stopped: Stopped,
     counters: Arc<Counters>,
@@ -100,14 +99,8 @@ pub(crate) struct Said {
 impl Writer {
     pub(crate) fn channel() -> (Writer, Inbox) {
         let (commands, queue) = mpsc::channel(QUEUE_LIMIT);
-        let (stopped, counters) = (Stopped::default(), Arc::<Counters>::default());
-        let known = Arc::<Mutex<Known>>::default();
-        let said = Said {
-            stopped: Arc::clone(&stopped),
-            counters: Arc::clone(&counters),
-            known: Arc::clone(&known),
-        };
-        (Writer { commands, stopped, counters, known }, Inbox { queue, said })
+        let said = Said::default();
+        (Writer { commands, said: said.clone() }, Inbox { queue, said })
     }
 
     pub(crate) fn commands(&self) -> mpsc::WeakSender<Command> {
@@ -115,21 +108,21 @@ impl Writer {
     }
 
     pub(crate) fn stopped(&self) -> &Stopped {
-        &self.stopped
+        &self.said.stopped
     }
 
     pub(crate) fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+        &self.said.counters
     }
 
     /// Callbacks that need not be read.
     pub(crate) fn known(&self) -> &Mutex<Known> {
-        &self.known
+        &self.said.known
     }
 
     pub(crate) fn submit(&self, batch: Batch) -> Submitted {
         if batch.accepts() && self.commands.capacity() < QUEUE_RESERVE {
-            self.counters.count_refused();
+            self.said.counters.count_refused();
             return Submitted::refused(CommitError::Busy);
         }
         let (reply, answer) = oneshot::channel();
@@ -159,16 +152,21 @@ impl Writer {
     }
 
     fn enqueue(&self, command: Command) -> Result<(), CommitError> {
-        if let Some(why) = self.stopped.get() {
+        if let Some(why) = self.said.stopped.get() {
             return Err(CommitError::Stopped { why: why.clone() });
         }
         self.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
-                self.counters.count_refused();
+                self.said.counters.count_refused();
                 CommitError::Busy
             }
             mpsc::error::TrySendError::Closed(_) => CommitError::Stopped {
-                why: self.stopped.get().cloned().unwrap_or_else(|| "its writer is gone".into()),
+                why: self
+                    .said
+                    .stopped
+                    .get()
+                    .cloned()
+                    .unwrap_or_else(|| "its writer is gone".into()),
             },
         })
     }

@@ -27,6 +27,8 @@ impl Program {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
         command.stdout(said.try_clone()?).stderr(said);
+        // What our own log says is no setting of theirs.
+        command.env_remove("RUST_LOG");
         // What a thread starts runs on the thread's core.
         let spawning = std::thread::spawn(move || {
             process::pin(core);

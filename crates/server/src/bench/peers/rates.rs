@@ -1,30 +1,22 @@
 //! Calls that are asked for, answered, played a second and hung up: at higher and higher rates, until one fails.
 
-use std::time::Duration;
-
 use serde::Serialize;
-use sim::{CallReport, Moment, process_cpu_time};
+use sim::CallReport;
 
 use super::super::far_end::{FarEnd, Memory};
+use super::super::ladder::{Ladder, Rung, beside, broken, highest};
 use super::super::notifications::accepted;
+use super::super::overload::{P99_MS, PLAYS, WHOLE};
+use super::super::process::Meter;
 use super::super::requests::{NOTIFY, Requests};
 use super::super::witnesses::{Quantiles, Witnesses};
 use super::super::{LimitedBy, process};
 use crate::serve::ServeError;
 
-/// What a call plays, and the packets of 20 ms that it has.
-pub const PLAYS: Duration = Duration::from_secs(1);
-const WHOLE: u64 = 50;
-
-/// How late an INVITE may be that counts as in time: STACK.md's row.
-const IN_TIME_MS: f64 = 100.0;
-
-/// From so many calls per second, by so many, to so many, each for some seconds.
+/// Calls per second, each rate for some seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
-    pub from: u32,
-    pub step: u32,
-    pub to: u32,
+    pub ladder: Ladder,
     pub seconds: u32,
 }
 
@@ -45,9 +37,17 @@ pub struct Rate {
     pub rss_peak_bytes: u64,
 }
 
-impl Rate {
+impl Rung for Rate {
+    fn load(&self) -> u32 {
+        self.calls_per_second
+    }
+
     fn holds(&self) -> bool {
-        self.failed == 0 && self.invite_ms.p99 < IN_TIME_MS
+        self.failed == 0 && self.invite_ms.p99 < P99_MS
+    }
+
+    fn cpu(&self) -> f64 {
+        self.cpu_ms_per_call
     }
 }
 
@@ -64,12 +64,10 @@ pub struct Calling {
 }
 
 impl Calling {
-    fn of(rates: Vec<Rate>) -> Calling {
-        let held =
-            rates.iter().filter(|rate| rate.holds()).max_by_key(|rate| rate.calls_per_second);
-        let broken = rates.last().filter(|rate| !rate.holds());
-        let limited_by = broken
-            .map_or(LimitedBy::Rate, |rate| LimitedBy::judge(rate.server_cpu, rate.far_end_cpu));
+    pub fn of(rates: Vec<Rate>) -> Calling {
+        let held = highest(&rates);
+        let by = |rate: &Rate| LimitedBy::judge(rate.server_cpu, rate.far_end_cpu);
+        let limited_by = broken(&rates).map_or(LimitedBy::Rate, by);
         Calling {
             calls_per_second: held.map_or(0, |rate| rate.calls_per_second),
             cpu_ms_per_call: held.map_or(0.0, |rate| rate.cpu_ms_per_call),
@@ -81,55 +79,23 @@ impl Calling {
 
     /// The highest rate at which both held, and the CPU per call of each there.
     pub fn beside(&self, other: &Calling) -> Option<(f64, f64)> {
-        let held = |calling: &Calling| -> Vec<Rate> {
-            calling.rates.iter().copied().filter(Rate::holds).collect()
-        };
-        let others = held(other);
-        held(self).into_iter().rev().find_map(|ours| {
-            let theirs = others.iter().find(|rate| rate.calls_per_second == ours.calls_per_second);
-            theirs.map(|theirs| (ours.cpu_ms_per_call, theirs.cpu_ms_per_call))
-        })
+        beside(&self.rates, &other.rates)
     }
-}
-
-/// One rate after the other, as long as they hold.
-pub async fn climb(
-    rates: Rates,
-    mut measure: impl AsyncFnMut(u32) -> Result<Rate, ServeError>,
-) -> Result<Calling, ServeError> {
-    let mut measured = Vec::new();
-    let mut calls_per_second = rates.from.max(1);
-    while calls_per_second <= rates.to {
-        let rate = measure(calls_per_second).await?;
-        tracing::info!(?rate, "measured");
-        measured.push(rate);
-        if !rate.holds() {
-            break;
-        }
-        calls_per_second += rates.step.max(1);
-    }
-    Ok(Calling::of(measured))
 }
 
 /// What is looked at while a rate is offered.
 pub struct Watch {
-    pid: u32,
     idle: u64,
     memory: Memory,
-    server: Duration,
-    far_end: Duration,
-    began: Moment,
+    meter: Meter,
 }
 
 impl Watch {
     pub fn start(pid: u32) -> std::io::Result<Watch> {
         Ok(Watch {
-            pid,
             idle: process::resident(pid)?,
             memory: Memory::watch(pid),
-            server: process::cpu_time(pid)?,
-            far_end: process_cpu_time(),
-            began: Moment::now(),
+            meter: Meter::start(pid)?,
         })
     }
 
@@ -140,16 +106,15 @@ impl Watch {
         (calls, good): (u32, u32),
         invite_ms: Quantiles,
     ) -> std::io::Result<Rate> {
-        let took = Moment::now().since(self.began).as_secs_f64();
-        let server = (process::cpu_time(self.pid)? - self.server).as_secs_f64();
+        let spent = self.meter.read()?;
         Ok(Rate {
             calls_per_second,
             calls,
             failed: calls.saturating_sub(good),
             invite_ms,
-            cpu_ms_per_call: server * 1000.0 / f64::from(calls.max(1)),
-            server_cpu: server / took,
-            far_end_cpu: (process_cpu_time() - self.far_end).as_secs_f64() / took,
+            cpu_ms_per_call: spent.server_ms_per_call(calls),
+            server_cpu: spent.server_cpu(),
+            far_end_cpu: spent.far_end_cpu(),
             rss_idle_bytes: self.idle,
             rss_peak_bytes: self.memory.highest(),
         })
@@ -164,7 +129,7 @@ pub async fn offhook(rates: Rates) -> Result<Calling, ServeError> {
     // Nothing is measured that happens once.
     let warm_up = accepted(requests.offer(20.0, 20).await).len() as u64;
     far_end.called_back(warm_up).await;
-    let ours = climb(rates, async |calls_per_second: u32| {
+    let ours = rates.ladder.climb(async |calls_per_second| {
         far_end.clear().await;
         let calls = calls_per_second * rates.seconds;
         let watch = Watch::start(far_end.server.pid())?;
@@ -173,7 +138,7 @@ pub async fn offhook(rates: Rates) -> Result<Calling, ServeError> {
         let judged = Witnesses::hear_without_history(&far_end).await.judge(&sent, WHOLE);
         Ok(watch.end(calls_per_second, (calls, judged.good), judged.invite_ms)?)
     });
-    ours.await
+    Ok(Calling::of(ours.await?))
 }
 
 /// Whether a peer's call was answered, played its second but for what a slow start cuts off, and hung up.
@@ -202,15 +167,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_ladder_ends_with_the_first_rate_that_fails_or_is_late() {
-        let rates = Rates { from: 50, step: 50, to: 500, seconds: 1 };
-        let failing = async |cps: u32| Ok(rate(cps, u32::from(cps == 150), 3.0, 2.0));
-        let calling = climb(rates, failing).await.expect("nothing errs");
+        let ladder = Ladder { from: 50, step: 50, to: 500 };
+        let climb = async |measure: fn(u32) -> Rate| {
+            let rates = ladder.climb(async |cps| Ok(measure(cps))).await;
+            Calling::of(rates.expect("nothing errs"))
+        };
+        let calling = climb(|cps| rate(cps, u32::from(cps == 150), 3.0, 2.0)).await;
         assert_eq!((calling.calls_per_second, calling.rates.len()), (100, 3));
         assert_eq!(calling.limited_by, LimitedBy::Server);
-        let late = climb(rates, async |cps: u32| Ok(rate(cps, 0, f64::from(cps), 2.0))).await;
-        assert_eq!(late.expect("nothing errs").calls_per_second, 50);
-        let never = climb(rates, async |cps: u32| Ok(rate(cps, 0, 3.0, 2.0))).await;
-        let never = never.expect("nothing errs");
+        let late = climb(|cps| rate(cps, 0, f64::from(cps), 2.0)).await;
+        assert_eq!(late.calls_per_second, 50);
+        let never = climb(|cps| rate(cps, 0, 3.0, 2.0)).await;
         assert_eq!((never.calls_per_second, never.limited_by), (500, LimitedBy::Rate));
     }
 

@@ -8,8 +8,9 @@ use sim::{Pair, Pairs};
 
 use super::super::SERVER_CORE;
 use super::super::bridges::delay;
-use super::super::bridges::ladder::{Cost, Ladder, Relaying, SET_UP, Step, least_packets};
+use super::super::bridges::steps::{Cost, Relaying, SET_UP, Step, least_packets};
 use super::super::far_end::{Memory, free_addresses};
+use super::super::ladder::Ladder;
 use super::super::process;
 use super::super::witnesses::Quantiles;
 use super::ng::Ng;

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sim::{CallReport, Carrier, CarrierConfig, KeepAudio, Moment};
-use tokio::sync::{Mutex, broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use super::super::SERVER_CORE;
 use super::super::far_end::free_addresses;
+use super::super::overload::PLAYS;
 use super::super::witnesses::Quantiles;
 use super::program::Program;
-use super::rates::{Calling, PLAYS, Rate, Rates, Watch, climb, is_played};
+use super::rates::{Calling, Rate, Rates, Watch, is_played};
 use super::web_socket::{self, Message, Writer};
 use crate::serve::ServeError;
 
@@ -32,21 +33,21 @@ pub async fn measure(program: &Path, rates: Rates) -> Result<Calling, ServeError
     let config = CarrierConfig { keep_audio: KeepAudio::None, ..CarrierConfig::default() };
     let carrier = Carrier::start(config).await?;
     let mut ended = carrier.subscribe();
-    let peer = Peer::start(program, &carrier).await?;
+    let mut peer = Peer::start(program, &carrier).await?;
     // Nothing is measured that happens once.
     peer.offer(&mut ended, 20, 20).await?;
-    climb(rates, async |calls_per_second: u32| {
+    let measured = rates.ladder.climb(async |calls_per_second| {
         let calls = calls_per_second * rates.seconds;
         peer.offer(&mut ended, calls_per_second, calls).await
-    })
-    .await
+    });
+    Ok(Calling::of(measured.await?))
 }
 
 struct Peer {
     program: Program,
     carrier: SocketAddr,
     commands: mpsc::Sender<String>,
-    next_call: Mutex<u64>,
+    next_call: u64,
     connection: JoinHandle<()>,
 }
 
@@ -109,12 +110,12 @@ impl Peer {
             tokio::join!(reading, writing);
         });
         let carrier = carrier.udp_address();
-        Ok(Peer { program, carrier, commands, next_call: Mutex::new(0), connection })
+        Ok(Peer { program, carrier, commands, next_call: 0, connection })
     }
 
     /// `calls` requests, so many per second, and what became of them.
     async fn offer(
-        &self,
+        &mut self,
         ended: &mut broadcast::Receiver<Arc<CallReport>>,
         calls_per_second: u32,
         calls: u32,
@@ -126,7 +127,7 @@ impl Peer {
         for call in 0..calls {
             let due = Duration::from_secs_f64(f64::from(call) / f64::from(calls_per_second));
             tokio::time::sleep_until(began + due).await;
-            let name = self.next_name().await;
+            let name = self.next_name();
             sent.insert(name.clone(), Moment::now());
             self.commands.send(self.originate(&name)).await?;
             collect(ended, &mut reports);
@@ -145,10 +146,9 @@ impl Peer {
         Ok(watch.end(calls_per_second, (calls, good), waits)?)
     }
 
-    async fn next_name(&self) -> String {
-        let mut next = self.next_call.lock().await;
-        *next += 1;
-        format!("bench-{next}")
+    fn next_name(&mut self) -> String {
+        self.next_call += 1;
+        format!("bench-{}", self.next_call)
     }
 
     /// Straight to the carrier; the name becomes the INVITE's Call-ID.
@@ -201,6 +201,10 @@ async fn write(
 fn reaction(event: &str, clip: &str) -> Option<String> {
     let event: Value = serde_json::from_str(event).ok()?;
     let kind = event["event_type"].as_str().or(event["type"].as_str())?;
+    if kind == "command_failed" {
+        // It need not name a call.
+        tracing::warn!(%event, "rustpbx refused a command");
+    }
     let call = event["call_id"].as_str()?;
     match kind {
         "call_answered" => {
@@ -208,10 +212,6 @@ fn reaction(event: &str, clip: &str) -> Option<String> {
             Some(command("media.play", call, json!({ "source": source })))
         }
         "media_play_finished" => Some(command("call.hangup", call, json!({}))),
-        "command_failed" => {
-            tracing::warn!(%event, "rustpbx refused a command");
-            None
-        }
         _ => None,
     }
 }

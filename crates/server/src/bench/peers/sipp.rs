@@ -8,9 +8,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::far_end::free_addresses;
+use super::super::ladder::{Rung, highest};
+use super::super::overload::PLAYS;
 use super::super::{BUSY, FAR_END_CORE, SERVER_CORE, process};
 use super::program::Program;
-use super::rates::{PLAYS, Rates};
+use super::rates::Rates;
 use crate::serve::ServeError;
 
 /// How long after its last request a rate may take to end: 64·T1 and a little.
@@ -38,25 +40,24 @@ pub struct Rate {
     caller_cpu: f64,
 }
 
-impl Rate {
+impl Rung for Rate {
+    fn load(&self) -> u32 {
+        self.calls_per_second
+    }
+
     fn holds(&self) -> bool {
         self.failed == 0 && self.caller_cpu < BUSY
+    }
+
+    fn cpu(&self) -> f64 {
+        self.cpu_ms_per_call
     }
 }
 
 pub async fn measure(program: &Path, rates: Rates) -> Result<Ceiling, ServeError> {
-    let mut measured = Vec::new();
-    let mut calls_per_second = rates.from.max(1);
-    while calls_per_second <= rates.to {
-        let rate = attempt(program, calls_per_second, calls_per_second * rates.seconds).await?;
-        tracing::info!(?rate, "sipp measured");
-        measured.push(rate);
-        if !rate.holds() {
-            break;
-        }
-        calls_per_second += rates.step.max(1);
-    }
-    let held = measured.iter().copied().rfind(Rate::holds);
+    let measured = rates.ladder.climb(async |cps| attempt(program, cps, cps * rates.seconds).await);
+    let measured = measured.await?;
+    let held = highest(&measured);
     Ok(Ceiling {
         calls_per_second: held.map_or(0, |rate| rate.calls_per_second),
         cpu_ms_per_call: held.map_or(0.0, |rate| rate.cpu_ms_per_call),

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sim::{Moment, RtpReport, process_cpu_time};
+use sim::RtpReport;
 
 use super::super::far_end::Memory;
+use super::super::ladder::{Rung, beside, broken, highest};
+use super::super::process::{Meter, Spent};
 use super::super::witnesses::Quantiles;
-use super::super::{BUSY, LimitedBy, process};
-use crate::serve::ServeError;
+use super::super::{BUSY, LimitedBy};
 
 /// How long the calls of a step are up together, and how long their set-up is spread.
 pub const UP: Duration = Duration::from_secs(10);
@@ -16,36 +17,6 @@ pub const SET_UP: Duration = Duration::from_secs(8);
 
 /// The share of packets that may be missing or late.
 const MISSING: f64 = 0.01;
-
-/// From so many calls, by so many, to so many.
-#[derive(Debug, Clone, Copy)]
-pub struct Ladder {
-    pub from: u32,
-    pub step: u32,
-    pub to: u32,
-}
-
-impl Ladder {
-    /// One step after the other, as long as they hold.
-    pub async fn climb(
-        self,
-        mut measure: impl AsyncFnMut(u32) -> Result<Step, ServeError>,
-    ) -> Result<Vec<Step>, ServeError> {
-        let mut steps = Vec::new();
-        let mut calls = self.from.max(1);
-        while calls <= self.to {
-            let step = measure(calls).await?;
-            tracing::info!(?step, "measured");
-            let holds = step.holds();
-            steps.push(step);
-            if !holds {
-                break;
-            }
-            calls += self.step.max(1);
-        }
-        Ok(steps)
-    }
-}
 
 /// What one server makes of the ladder, with both sides PCMA.
 #[derive(Debug, Serialize)]
@@ -60,17 +31,13 @@ pub struct Relaying {
 
 impl Relaying {
     pub fn of(steps: Vec<Step>, added_delay_ms: Quantiles) -> Relaying {
-        let (relayed_concurrent, limited_by) = highest(&steps);
+        let (relayed_concurrent, limited_by) = concurrent(&steps);
         Relaying { relayed_concurrent, added_delay_ms, limited_by, steps }
     }
 
     /// The shares of a core that this one and the other used at the highest step that both held.
     pub fn beside(&self, other: &Relaying) -> Option<(f64, f64)> {
-        let held = |step: &&Step| step.holds();
-        self.steps.iter().rev().filter(held).find_map(|ours| {
-            let theirs = other.steps.iter().filter(held).find(|step| step.calls == ours.calls)?;
-            Some((ours.server_cpu, theirs.server_cpu))
-        })
+        beside(&self.steps, &other.steps)
     }
 }
 
@@ -94,8 +61,7 @@ pub struct Step {
 
 /// What the calls cost while they are up together.
 pub struct Cost {
-    server_cpu: f64,
-    far_end_cpu: f64,
+    spent: Spent,
     bytes: u64,
 }
 
@@ -103,13 +69,10 @@ impl Cost {
     /// Of the process `pid` and of this one. Waits for [`UP`]. The memory was `idle` before the first call, and is watched
     /// since then.
     pub async fn measure(pid: u32, idle: u64, memory: Memory) -> std::io::Result<Cost> {
-        let all_up = Moment::now();
-        let (server, far) = (process::cpu_time(pid)?, process_cpu_time());
+        let all_up = Meter::start(pid)?;
         tokio::time::sleep(UP).await;
-        let took = Moment::now().since(all_up).as_secs_f64();
-        let server_cpu = (process::cpu_time(pid)? - server).as_secs_f64() / took;
-        let far_end_cpu = (process_cpu_time() - far).as_secs_f64() / took;
-        Ok(Cost { server_cpu, far_end_cpu, bytes: memory.highest().saturating_sub(idle) })
+        let spent = all_up.read()?;
+        Ok(Cost { spent, bytes: memory.highest().saturating_sub(idle) })
     }
 }
 
@@ -140,15 +103,25 @@ impl Step {
             missing_ratio: lost as f64 / (heard + lost).max(1) as f64,
             late_packets_ratio: passed_on_late as f64 / heard.max(1) as f64,
             sent_late_ratio: sent_late as f64 / sent.max(1) as f64,
-            server_cpu: cost.server_cpu,
-            far_end_cpu: cost.far_end_cpu,
+            server_cpu: cost.spent.server_cpu(),
+            far_end_cpu: cost.spent.far_end_cpu(),
             bytes_per_call: cost.bytes / u64::from(calls.max(1)),
         }
     }
+}
 
-    pub fn holds(&self) -> bool {
+impl Rung for Step {
+    fn load(&self) -> u32 {
+        self.calls
+    }
+
+    fn holds(&self) -> bool {
         let whole = self.missing_ratio < MISSING && self.late_packets_ratio < MISSING;
         self.failed == 0 && whole && self.server_cpu < BUSY
+    }
+
+    fn cpu(&self) -> f64 {
+        self.server_cpu
     }
 }
 
@@ -157,18 +130,17 @@ pub fn least_packets() -> u64 {
     UP.as_millis() as u64 / 20 * 9 / 10
 }
 
-/// The highest step that held, and what kept the next one from it.
-pub fn highest(steps: &[Step]) -> (u32, LimitedBy) {
-    let held = steps.iter().filter(|step| step.holds()).map(|step| step.calls).max();
-    let broken = steps.last().filter(|step| !step.holds());
-    let limited_by =
-        broken.map_or(LimitedBy::Rate, |step| LimitedBy::judge(step.server_cpu, step.far_end_cpu));
-    (held.unwrap_or(0), limited_by)
+/// The calls of the highest step that held, and what kept the next one from it.
+pub fn concurrent(steps: &[Step]) -> (u32, LimitedBy) {
+    let by = |step: &Step| LimitedBy::judge(step.server_cpu, step.far_end_cpu);
+    let limited_by = broken(steps).map_or(LimitedBy::Rate, by);
+    (highest(steps).map_or(0, |step| step.calls), limited_by)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::ladder::Ladder;
 
     fn step(calls: u32, late_packets_ratio: f64, server_cpu: f64) -> Step {
         Step {
@@ -191,10 +163,10 @@ mod tests {
         let steps = ladder.climb(late).await.expect("nothing errs");
         // 300 of 30,000 are the hundredth that is too much; a busy core ends it before.
         assert_eq!(steps.len(), 1);
-        assert_eq!(highest(&steps), (0, LimitedBy::Server));
+        assert_eq!(concurrent(&steps), (0, LimitedBy::Server));
         let late = async |calls: u32| Ok(step(calls, f64::from(calls) / 30_000.0, 0.5));
         let steps = ladder.climb(late).await.expect("nothing errs");
-        assert_eq!((steps.len(), highest(&steps)), (3, (200, LimitedBy::Rate)));
+        assert_eq!((steps.len(), concurrent(&steps)), (3, (200, LimitedBy::Rate)));
     }
 
     #[test]
