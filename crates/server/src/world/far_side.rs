@@ -443,7 +443,7 @@ impl FarSide {
             },
             Act::GiveUp if self.calls.get(&leg).is_some_and(|call| call.heard >= 200) => return,
             Act::HangUp | Act::GiveUp => Command::HangUp { leg, cause: HangUpCause::Normal },
-            Act::StopRinging if fate != Some(Fate::Open) => return,
+            // Whoever has answered meanwhile does not hear of it.
             Act::StopRinging => {
                 Command::Refuse { leg, status: 480, reason: None, headers: Vec::new() }
             }
