@@ -196,8 +196,7 @@ impl Calls {
 
     /// Whether it is a call of this tenant's that has ended, as far as the store can say.
     async fn is_over(&self, tenant: TenantId, serial: Serial) -> bool {
-        let record = self.store.cdr(serial).await.ok().flatten();
-        record.is_some_and(|record| record.intent.tenant == tenant)
+        self.store.cdr(tenant, serial).await.is_ok_and(|record| record.is_some())
     }
 
     /// How many calls match, and one page of them, each as it is now.
@@ -206,12 +205,19 @@ impl Calls {
         Ok((total, self.with_progress(calls).await))
     }
 
-    /// A call, whoever's it is.
-    pub async fn find(&self, serial: Serial) -> Result<Option<Listed>, StoreError> {
+    /// A call of the tenant.
+    pub async fn find(
+        &self,
+        tenant: TenantId,
+        serial: Serial,
+    ) -> Result<Option<Listed>, StoreError> {
         // First the intent: a call that ends in between has its record by the time that is looked for.
-        let call = match self.store.intent(serial).await? {
+        let call = match self.store.intent(tenant, serial).await? {
             Some((intent, state)) => Some(KeptCall::Unfinished(Box::new(intent), state)),
-            None => self.store.cdr(serial).await?.map(|cdr| KeptCall::Over(Box::new(cdr))),
+            None => {
+                let record = self.store.cdr(tenant, serial).await?;
+                record.map(|cdr| KeptCall::Over(Box::new(cdr)))
+            }
         };
         Ok(self.with_progress(call.into_iter().collect()).await.pop())
     }

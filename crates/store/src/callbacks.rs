@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::EventPosition;
 use crate::error::StoreError;
 use crate::work::{Edit, Work};
-use crate::{Place, Reader, Store};
+use crate::{Place, Reader, Scope, Store};
 
 pub(crate) mod known;
 pub(crate) mod memory;
@@ -142,7 +142,7 @@ impl Store {
         now_ms: i64,
         reach: usize,
     ) -> Result<(), StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 rows::look(&mut loan.connection(), known, now_ms, reach).await
             }
@@ -167,11 +167,13 @@ impl Store {
     /// The deliveries of a call's events, each with its attempts in order.
     pub async fn callbacks_of(
         &self,
+        whose: impl Into<Scope>,
         serial: Serial,
     ) -> Result<Vec<(CallbackState, Vec<CallbackAttempt>)>, StoreError> {
-        match self.reader().await? {
-            Reader::Database(mut loan) => rows::of(&mut loan.connection(), serial).await,
-            Reader::Memory(memory) => Ok(memory.read(|tables| tables.callbacks.of(serial))),
+        let scope = whose.into();
+        match self.reader(scope).await? {
+            Reader::Database(mut loan) => rows::of(&mut loan.connection(), scope, serial).await,
+            Reader::Memory(memory) => Ok(memory.read(|tables| tables.callbacks.of(scope, serial))),
         }
     }
 
@@ -191,7 +193,7 @@ impl Store {
         offset: u32,
         limit: u32,
     ) -> Result<Vec<CallbackState>, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 rows::dead_letters(&mut loan.connection(), tenant, offset, limit).await
             }

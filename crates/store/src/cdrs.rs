@@ -11,7 +11,7 @@ use engine::vocabulary::{Serial, TenantId};
 use crate::error::{DatabaseError, StoreError};
 use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{PerDatabase, Row, Statement};
-use crate::{Reader, Store, rows};
+use crate::{Reader, Scope, Store, rows};
 
 /// `caller_present` is the number that stands for the caller, whoever that is (`Order::caller_number`).
 /// The index answers a count by itself and gives the order of a page.
@@ -53,16 +53,25 @@ const USED: PerDatabase = PerDatabase {
 
 impl Store {
     /// The record of a call that is over.
-    pub async fn cdr(&self, serial: Serial) -> Result<Option<Cdr>, StoreError> {
-        match self.reader().await? {
+    pub async fn cdr(
+        &self,
+        whose: impl Into<Scope>,
+        serial: Serial,
+    ) -> Result<Option<Cdr>, StoreError> {
+        let scope = whose.into();
+        match self.reader(scope).await? {
             Reader::Database(mut loan) => {
-                let query = Statement::new("SELECT body FROM cdrs WHERE serial = $1");
-                let row = query.bind(serial.0).fetch_optional(&mut loan.connection()).await?;
+                let query = Statement::new(
+                    "SELECT body FROM cdrs WHERE serial = $1 AND ($2 IS NULL OR tenant = $2)",
+                );
+                let query = query.bind(serial.0).bind(scope);
+                let row = query.fetch_optional(&mut loan.connection()).await?;
                 row.as_ref().map(decode).transpose()
             }
-            Reader::Memory(memory) => {
-                Ok(memory.read(|tables| tables.cdrs.rows.get(&serial).cloned()))
-            }
+            Reader::Memory(memory) => Ok(memory.read(|tables| {
+                let record = tables.cdrs.rows.get(&serial);
+                record.filter(|cdr| scope.holds(cdr.intent.tenant)).cloned()
+            })),
         }
     }
 
@@ -75,7 +84,7 @@ impl Store {
         day_start_ms: i64,
         accepted_from_ms: i64,
     ) -> Result<Used, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 let mut connection = loan.connection();
                 let query = Statement::new(USED.on(&connection)).bind(tenant.0);

@@ -11,7 +11,7 @@ use crate::batch::EventPosition;
 use crate::error::StoreError;
 use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{Connection, Row, Statement};
-use crate::{Reader, Store, rows};
+use crate::{Reader, Scope, Store, rows};
 
 /// `body` is NULL where the event is the terminal one: its record in `cdrs` is the body, which
 /// would otherwise stand on disk twice. `first`: the log begins here, since older events expired.
@@ -57,7 +57,7 @@ impl Store {
         after: u64,
         limit: u32,
     ) -> Result<Vec<(u64, Event)>, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 // What stands before the first position waits for a callback only.
                 let text = format!(
@@ -82,7 +82,7 @@ impl Store {
 
     /// The position at which a tenant's log begins: 1, and a later one once events have expired.
     pub async fn first_event(&self, tenant: TenantId) -> Result<u64, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 let first = Statement::new(
                     "SELECT coalesce(max(first), 1) AS value FROM event_positions WHERE tenant = $1",
@@ -95,20 +95,26 @@ impl Store {
     }
 
     /// All events of a call that have not expired, in the order of its tenant's log.
-    pub async fn events_of(&self, serial: Serial) -> Result<Vec<(u64, Event)>, StoreError> {
-        match self.reader().await? {
+    pub async fn events_of(
+        &self,
+        whose: impl Into<Scope>,
+        serial: Serial,
+    ) -> Result<Vec<(u64, Event)>, StoreError> {
+        let scope = whose.into();
+        match self.reader(scope).await? {
             Reader::Database(mut loan) => {
                 let text = format!(
                     "SELECT {COLUMNS} FROM events {JOIN}
                      JOIN event_positions AS log ON log.tenant = events.tenant
-                     WHERE events.serial = $1 AND events.position >= log.first
+                     WHERE events.serial = $1 AND ($2 IS NULL OR events.tenant = $2)
+                       AND events.position >= log.first
                      ORDER BY events.tenant, events.position"
                 );
-                let all = Statement::assembled(text, vec![serial.0.into()]);
+                let all = Statement::assembled(text, vec![serial.0.into(), scope.into()]);
                 let all = all.fetch_all(&mut loan.connection()).await?;
                 all.iter().map(decode).collect()
             }
-            Reader::Memory(memory) => Ok(memory.read(|tables| tables.events.of(serial))),
+            Reader::Memory(memory) => Ok(memory.read(|tables| tables.events.of(scope, serial))),
         }
     }
 }
@@ -268,12 +274,11 @@ impl Events {
         self.first.get(&tenant).copied().unwrap_or(1)
     }
 
-    fn of(&self, serial: Serial) -> Vec<(u64, Event)> {
+    fn of(&self, scope: Scope, serial: Serial) -> Vec<(u64, Event)> {
         let all = (serial, TenantId(0), 0)..=(serial, TenantId(u32::MAX), u64::MAX);
-        let kept = self
-            .by_serial
-            .range(all)
-            .filter(|(_, tenant, position)| *position >= self.first(*tenant));
+        let kept = self.by_serial.range(all).filter(|(_, tenant, position)| {
+            scope.holds(*tenant) && *position >= self.first(*tenant)
+        });
         kept.filter_map(|(_, tenant, position)| {
             Some((*position, self.rows.get(&(*tenant, *position))?.clone()))
         })

@@ -103,7 +103,7 @@ const PAGE: &str = concat!(
 impl Store {
     /// How many calls match, and one page of them, oldest first.
     pub async fn calls(&self, query: &CallQuery) -> Result<(u64, Vec<KeptCall>), StoreError> {
-        match self.reader().await? {
+        match self.reader(query.tenant).await? {
             Reader::Database(mut loan) => page(&mut loan.connection(), query).await,
             Reader::Memory(memory) => Ok(memory.read(|tables| page_in_memory(tables, query))),
         }

@@ -55,7 +55,7 @@ impl Store {
         &self,
         key: &IdempotencyKey,
     ) -> Result<Option<AcceptedRequest>, StoreError> {
-        match self.reader().await? {
+        match self.reader(key.tenant).await? {
             Reader::Database(mut loan) => {
                 let query = Statement::new(
                     "SELECT serial, body_sha256, accepted_ms FROM idempotency

@@ -13,7 +13,7 @@ use crate::error::{ApplyError, StoreError};
 use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{Connection, PerDatabase, Row, Statement};
 use crate::work::{Outcome, Work};
-use crate::{Reader, Store, rows};
+use crate::{Reader, Scope, Store, rows};
 
 /// `caller_present` is the number that stands for the caller, whoever that is (`Order::caller_number`).
 /// The partial indexes hold waiting rows only: a call that is dialled at once pays for neither. The last one gives lists
@@ -143,24 +143,29 @@ impl Store {
     /// An accepted call that is not over, and where it stands.
     pub async fn intent(
         &self,
+        whose: impl Into<Scope>,
         serial: Serial,
     ) -> Result<Option<(Intent, IntentState)>, StoreError> {
-        match self.reader().await? {
+        let scope = whose.into();
+        match self.reader(scope).await? {
             Reader::Database(mut loan) => {
-                let query = Statement::new("SELECT * FROM intents WHERE serial = $1");
-                let row = query.bind(serial.0).fetch_optional(&mut loan.connection()).await?;
+                let query = Statement::new(
+                    "SELECT * FROM intents WHERE serial = $1 AND ($2 IS NULL OR tenant = $2)",
+                );
+                let query = query.bind(serial.0).bind(scope);
+                let row = query.fetch_optional(&mut loan.connection()).await?;
                 row.map(|row| Ok((decode(&row)?, state(row.flag("started")?)))).transpose()
             }
             Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let (intent, started) = tables.intents.rows.get(&serial)?;
-                Some((intent.clone(), state(*started)))
+                scope.holds(intent.tenant).then(|| (intent.clone(), state(*started)))
             })),
         }
     }
 
     /// How many calls wait, by tenant and route.
     pub async fn waiting(&self) -> Result<Vec<(TenantId, Route, u32)>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let counts = Statement::new(
                     "SELECT tenant, route, count(*) AS calls FROM intents WHERE started = 0
@@ -186,7 +191,7 @@ impl Store {
 
     /// When the next wait in the queue is over, ms since 1970.
     pub async fn next_queue_deadline_ms(&self) -> Result<Option<i64>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let first = Statement::new(
                     "SELECT min(queue_deadline_ms) AS value FROM intents WHERE started = 0",
@@ -201,7 +206,7 @@ impl Store {
     /// The natural keys of a tenant's unfinished calls, by serial. For a start, and for tenants
     /// that refuse duplicates only: it reads every unfinished call.
     pub async fn natural_keys(&self, tenant: TenantId) -> Result<Vec<NaturalKey>, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 let keys = Statement::new(
                     "SELECT tenant, kind, caller_present, called, serial FROM intents

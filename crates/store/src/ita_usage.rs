@@ -9,7 +9,7 @@ use engine::vocabulary::{Serial, TenantId};
 
 use crate::error::{ApplyError, StoreError};
 use crate::sql::{Connection, Row, Statement};
-use crate::{Reader, Store, rows};
+use crate::{Reader, Scope, Store, rows};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE ita_usage (
@@ -24,7 +24,7 @@ pub(crate) type Talked = BTreeMap<TenantId, u64>;
 impl Store {
     /// What the tenant's ITA calls that are over have talked in all.
     pub async fn ita_talked(&self, tenant: TenantId) -> Result<Duration, StoreError> {
-        let talked_ms = match self.reader().await? {
+        let talked_ms = match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 let query = Statement::new("SELECT talked_ms FROM ita_usage WHERE tenant = $1");
                 let row = query.bind(tenant.0).fetch_optional(&mut loan.connection()).await?;
@@ -39,7 +39,7 @@ impl Store {
 
     /// The same of every tenant that has talked so.
     pub async fn ita_talked_by_all(&self) -> Result<Vec<(TenantId, Duration)>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let all = Statement::new("SELECT tenant, talked_ms FROM ita_usage ORDER BY tenant");
                 let rows = all.fetch_all(&mut loan.connection()).await?;
@@ -58,7 +58,7 @@ impl Store {
 
     /// The tenant's ITA calls that wait in the queue, oldest first. For a start, and for tenants with a balance.
     pub async fn ita_waiting(&self, tenant: TenantId) -> Result<Vec<Serial>, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 let waiting = Statement::new(
                     "SELECT serial FROM intents WHERE tenant = $1 AND kind = $2 AND started = 0

@@ -12,6 +12,7 @@
 //! - After a commit whose end is not known nothing is accepted any more. SQLite cannot say what
 //!   became of a failed one; PostgreSQL is asked, for as long as [`OUTAGE_LIMIT`].
 //! - All stores do the same; one suite of tests runs on all three.
+//! - What reads for a tenant names it. On PostgreSQL no other tenant's row exists for that read (`postgres/walls.rs`).
 
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,7 @@ mod recovery;
 mod registrations;
 mod retention;
 mod rows;
+mod scope;
 mod secrets;
 mod softphones;
 mod sql;
@@ -67,6 +69,7 @@ pub use postgres::{OUTAGE_LIMIT, Postgres, PostgresUrl};
 pub use recovery::Recovery;
 pub use registrations::Registration;
 pub use retention::{Expiry, TimelineMark};
+pub use scope::Scope;
 pub use softphones::Softphone;
 pub use sqlite::Sqlite;
 pub use tenants::Tenant;
@@ -196,10 +199,11 @@ impl Store {
         }
     }
 
-    async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+    /// Where nothing is seen but what is within `whose`: PostgreSQL holds it, whatever is asked of it there.
+    async fn reader(&self, whose: impl Into<Scope>) -> Result<Reader<'_>, StoreError> {
         Ok(match self {
             Store::Sqlite(sqlite) => Reader::Database(sqlite.reader().await?),
-            Store::Postgres(postgres) => Reader::Database(postgres.reader().await?),
+            Store::Postgres(postgres) => Reader::Database(postgres.reader(whose.into()).await?),
             Store::Memory(memory) => Reader::Memory(memory),
         })
     }

@@ -3,7 +3,7 @@
 use crate::error::{ApplyError, StoreError};
 use crate::sql::{Connection, Statement};
 use crate::work::Edit;
-use crate::{Reader, Store};
+use crate::{Reader, Scope, Store};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE meta (
@@ -15,7 +15,7 @@ CREATE TABLE meta (
 impl Store {
     /// The value kept under `key`.
     pub async fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let query = Statement::new("SELECT value FROM meta WHERE key = $1").bind(key);
                 let row = query.fetch_optional(&mut loan.connection()).await?;

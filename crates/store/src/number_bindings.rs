@@ -7,7 +7,7 @@ use crate::error::{ApplyError, StoreError};
 use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{Connection, Row, Statement};
 use crate::work::{EXPIRED_AT_ONCE, Edit};
-use crate::{Reader, Store};
+use crate::{Reader, Scope, Store};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE number_bindings (
@@ -55,7 +55,7 @@ impl Store {
 
     /// All bindings, also those that are over, by their numbers.
     pub async fn number_bindings(&self) -> Result<Vec<NumberBinding>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let all =
                     Statement::new("SELECT * FROM number_bindings ORDER BY x, party_a, party_b");

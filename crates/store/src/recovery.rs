@@ -7,7 +7,7 @@ use engine::writes::Unfinished;
 use crate::error::StoreError;
 use crate::sql::Statement;
 use crate::work::Edit;
-use crate::{Reader, Store, attempts};
+use crate::{Reader, Scope, Store, attempts};
 
 /// The calls that were not over when the last process ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Store {
     }
 
     async fn unfinished_started(&self) -> Result<Vec<Unfinished>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => attempts::unfinished(&mut loan.connection()).await,
             Reader::Memory(memory) => {
                 Ok(memory.read(|tables| tables.attempts.unfinished(&tables.intents)))
@@ -45,7 +45,7 @@ impl Store {
     }
 
     async fn highest_serial(&self) -> Result<Option<Serial>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let highest = Statement::new(
                     "SELECT max(serial) AS value FROM (SELECT max(serial) AS serial FROM intents

@@ -3,7 +3,7 @@
 use crate::error::{ApplyError, StoreError};
 use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{Connection, Row, Statement};
-use crate::{Reader, Store};
+use crate::{Reader, Scope, Store};
 
 /// Goes with the password that it was made with: [`crate::softphones`].
 pub(crate) const SCHEMA: &str = "
@@ -37,7 +37,7 @@ pub struct Registration {
 impl Store {
     /// All that are kept, by number.
     pub async fn registrations(&self) -> Result<Vec<Registration>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let all = Statement::new("SELECT * FROM registrations ORDER BY number");
                 all.fetch_all(&mut loan.connection()).await?.iter().map(decode).collect()

@@ -77,7 +77,7 @@ impl Store {
         expiry: Expiry,
         from: TimelineMark,
     ) -> Result<Vec<TimelineMark>, StoreError> {
-        match self.reader().await? {
+        match self.reader(expiry.tenant).await? {
             Reader::Database(mut loan) => {
                 let page = Statement::new(
                     "SELECT created_ms, serial FROM cdrs

@@ -24,7 +24,7 @@ impl Store {
         tenant: TenantId,
         name: &str,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 let query =
                     Statement::new("SELECT sealed FROM secrets WHERE tenant = $1 AND name = $2");

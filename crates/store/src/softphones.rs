@@ -5,7 +5,7 @@ use engine::vocabulary::TenantId;
 use crate::error::{ApplyError, StoreError};
 use crate::sql::{Connection, Row, Statement};
 use crate::work::Edit;
-use crate::{Reader, Store};
+use crate::{Reader, Scope, Store};
 
 /// A number belongs to one tenant: it is the user name of its phones.
 pub(crate) const SCHEMA: &str = "
@@ -64,7 +64,7 @@ impl Store {
 
     /// All softphones, by number.
     pub async fn softphones(&self) -> Result<Vec<Softphone>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let all = Statement::new("SELECT * FROM softphones ORDER BY number");
                 all.fetch_all(&mut loan.connection()).await?.iter().map(decode).collect()

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::error::{ApplyError, StoreError};
 use crate::sql::{Connection, Row, Statement};
 use crate::work::Edit;
-use crate::{Reader, Store, rows};
+use crate::{Reader, Scope, Store, rows};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE tenants (
@@ -49,7 +49,7 @@ impl Store {
     }
 
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
-        match self.reader().await? {
+        match self.reader(id).await? {
             Reader::Database(mut loan) => {
                 let query = Statement::new("SELECT * FROM tenants WHERE id = $1").bind(id.0);
                 let row = query.fetch_optional(&mut loan.connection()).await?;
@@ -60,7 +60,7 @@ impl Store {
     }
 
     pub async fn tenant_by_app_key(&self, app_key: &str) -> Result<Option<Tenant>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let query = Statement::new("SELECT * FROM tenants WHERE app_key = $1");
                 let row = query.bind(app_key).fetch_optional(&mut loan.connection()).await?;
@@ -74,7 +74,7 @@ impl Store {
 
     /// All tenants, by id.
     pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let all = Statement::new("SELECT * FROM tenants ORDER BY id");
                 all.fetch_all(&mut loan.connection()).await?.iter().map(decode).collect()

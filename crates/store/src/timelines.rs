@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::error::StoreError;
 use crate::sql::Statement;
 use crate::sql::multi_row::{Bind, MultiRow, Values};
-use crate::{Reader, Store};
+use crate::{Reader, Scope, Store};
 
 /// The most that one call's notes may take before compression. Larger notes are dropped: a call's
 /// record must not fail because of them.
@@ -45,15 +45,29 @@ impl Store {
         Ok(())
     }
 
-    /// The notes of a call, as they were given.
-    pub async fn timeline(&self, serial: Serial) -> Result<Option<Vec<u8>>, StoreError> {
-        let notes: Option<Vec<u8>> = match self.reader().await? {
+    /// The notes of a call that has its record, as they were given.
+    pub async fn timeline(
+        &self,
+        whose: impl Into<Scope>,
+        serial: Serial,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let scope = whose.into();
+        let notes: Option<Vec<u8>> = match self.reader(scope).await? {
             Reader::Database(mut loan) => {
-                let query = Statement::new("SELECT notes FROM timelines WHERE serial = $1");
-                let row = query.bind(serial.0).fetch_optional(&mut loan.connection()).await?;
+                let query = Statement::new(
+                    "SELECT notes FROM timelines WHERE serial = $1 AND ($2 IS NULL OR EXISTS
+                         (SELECT 1 FROM cdrs WHERE cdrs.serial = $1 AND cdrs.tenant = $2))",
+                );
+                let query = query.bind(serial.0).bind(scope);
+                let row = query.fetch_optional(&mut loan.connection()).await?;
                 row.map(|row| row.get("notes")).transpose()?
             }
-            Reader::Memory(memory) => memory.read(|tables| tables.timelines.get(&serial).cloned()),
+            Reader::Memory(memory) => memory.read(|tables| {
+                let record = tables.cdrs.rows.get(&serial);
+                let of_tenant = |tenant| record.is_some_and(|cdr| cdr.intent.tenant == tenant);
+                let shown = scope.tenant().is_none_or(of_tenant);
+                tables.timelines.get(&serial).filter(|_| shown).cloned()
+            }),
         };
         notes.map(|notes| inflate(&notes)).transpose()
     }

@@ -5,7 +5,7 @@ use engine::vocabulary::TenantId;
 use crate::error::{ApplyError, StoreError};
 use crate::sql::{Connection, Row, Statement};
 use crate::work::{EXPIRED_AT_ONCE, Edit};
-use crate::{Reader, Store};
+use crate::{Reader, Scope, Store};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE tokens (
@@ -43,7 +43,7 @@ impl Store {
 
     /// The token with this hash, also where it has expired: compare its `expires_ms`.
     pub async fn token(&self, sha256: &[u8; 32]) -> Result<Option<Token>, StoreError> {
-        match self.reader().await? {
+        match self.reader(Scope::All).await? {
             Reader::Database(mut loan) => {
                 let query = Statement::new("SELECT * FROM tokens WHERE sha256 = $1");
                 let query = query.bind(sha256.as_slice());

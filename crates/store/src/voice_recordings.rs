@@ -96,7 +96,7 @@ impl Store {
         offset: u32,
         limit: u32,
     ) -> Result<(u64, Vec<VoiceRecording>), StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 page(&mut loan.connection(), tenant, status, offset, limit).await
             }
@@ -117,7 +117,7 @@ impl Store {
         tenant: TenantId,
         voice_id: &str,
     ) -> Result<Option<VoiceRecording>, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 let by_id = "SELECT body FROM voice_recordings WHERE tenant = $1 AND voice_id = $2";
                 one(&mut loan.connection(), by_id, tenant, voice_id).await
@@ -133,7 +133,7 @@ impl Store {
         tenant: TenantId,
         name: &str,
     ) -> Result<Option<VoiceRecording>, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 let by_name = "SELECT body FROM voice_recordings WHERE tenant = $1 AND name = $2";
                 one(&mut loan.connection(), by_name, tenant, name).await

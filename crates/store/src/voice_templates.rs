@@ -56,7 +56,7 @@ impl Store {
         offset: u32,
         limit: u32,
     ) -> Result<(u64, Vec<VoiceTemplate>), StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => page(&mut loan.connection(), tenant, offset, limit).await,
             Reader::Memory(memory) => Ok(memory.read(|tables| {
                 let all = tables.voice_templates.values();
@@ -74,7 +74,7 @@ impl Store {
         tenant: TenantId,
         template_id: &str,
     ) -> Result<Option<VoiceTemplate>, StoreError> {
-        match self.reader().await? {
+        match self.reader(tenant).await? {
             Reader::Database(mut loan) => {
                 let query = Statement::new(
                     "SELECT body FROM voice_templates WHERE tenant = $1 AND template_id = $2",

@@ -63,6 +63,7 @@ pub fn check_file(path: &Path, text: &str) -> Vec<Finding> {
     let tests_from = if is_test_file(path) { 0 } else { inline_tests_start(text) };
     let in_engine = path.starts_with("crates/engine/src");
     let in_room = path.starts_with("crates/engine/src/calls");
+    let in_route = path.starts_with("crates/server/src/http");
     for (index, line) in text.lines().enumerate() {
         if line.trim_end() != line {
             report(
@@ -77,6 +78,7 @@ pub fn check_file(path: &Path, text: &str) -> Vec<Finding> {
                 Place::Tests => index >= tests_from,
                 Place::Engine => in_engine,
                 Place::Rooms => in_room && index < tests_from,
+                Place::Routes => in_route && index < tests_from,
             };
             if let Some(word) = ban.words.iter().find(|word| applies && code.contains(*word)) {
                 report(Some(index + 1), format!("`{word}`: {}", ban.instead));
@@ -98,6 +100,8 @@ enum Place {
     Engine,
     /// The state machines; not their tests.
     Rooms,
+    /// What serves a request of one tenant; not its tests.
+    Routes,
 }
 
 const BANS: &[Ban] = &[
@@ -146,6 +150,11 @@ const BANS: &[Ban] = &[
         words: &["_ =>", "(_, _) =>", "(_, _, _) =>"],
         place: Place::Rooms,
         instead: "name the cases: a new state or input is then asked for by the compiler",
+    },
+    Ban {
+        words: &["Scope::All"],
+        place: Place::Routes,
+        instead: "a request sees what is its tenant's: name that one",
     },
 ];
 

@@ -88,6 +88,14 @@ fn a_room_that_passes_over_cases_is_found() {
 }
 
 #[test]
+fn a_route_that_reads_every_tenants_rows_is_found() {
+    let read = "let cdr = store.cdr(Scope::All, serial).await?;\n";
+    assert_eq!(lines_of("crates/server/src/http/v1/calls.rs", read), [1]);
+    assert_eq!(lines_of("crates/server/src/world/witness.rs", read), [0; 0]);
+    assert_eq!(lines_of("crates/server/src/http/v1/tests.rs", read), [0; 0]);
+}
+
+#[test]
 fn files_too_long_named_for_nothing_or_with_loose_ends_are_found() {
     let long = "fn f() {}\n".repeat(tidy::MAX_LINES + 1);
     assert_eq!(

@@ -209,9 +209,9 @@ impl Delivery {
             return Ok(None);
         };
         let store = &self.app.store;
-        match store.intent(serial).await? {
+        match store.intent(event.tenant, serial).await? {
             Some((intent, _)) => Ok(Some(intent)),
-            None => Ok(store.cdr(serial).await?.map(|cdr| cdr.intent)),
+            None => Ok(store.cdr(event.tenant, serial).await?.map(|cdr| cdr.intent)),
         }
     }
 
@@ -319,7 +319,8 @@ mod tests {
         let late = unix_ms() + store::OFFER_MS * 2;
         delivery.deliver(first.clone()).await;
         delivery.deliver(first.clone()).await;
-        let (state, attempts) = store.callbacks_of(serial).await.unwrap().remove(0);
+        let (state, attempts) =
+            store.callbacks_of(first.id.tenant, serial).await.unwrap().remove(0);
         assert_eq!((state.attempts, attempts.len()), (1, 1));
         let [second] = &store.callbacks_due(late, 10).await.unwrap()[..] else { panic!() };
         assert_eq!((second.id, second.attempt_number), (first.id, 2), "it goes on");

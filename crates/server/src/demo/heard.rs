@@ -33,7 +33,7 @@ impl Library {
         tenant: TenantId,
         serial: Serial,
     ) -> Result<(), ServeError> {
-        let record = app.store.cdr(serial).await?.ok_or("the call has no record")?;
+        let record = app.store.cdr(tenant, serial).await?.ok_or("the call has no record")?;
         let OrderKind::VoiceNotification { playlist, .. } = record.intent.order.kind else {
             return Err("the call plays nothing".into());
         };

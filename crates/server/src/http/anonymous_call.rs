@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use engine::intent::{Idempotency, OrderKind};
-use engine::vocabulary::{CallKind, Serial};
+use engine::vocabulary::{CallKind, Serial, TenantId};
 use serde::Serialize;
 
 pub use order::{Wish, judge};
@@ -123,7 +123,9 @@ pub async fn expect(
         let placed = tokio::time::timeout(ACCEPTED_WITHIN, place(app, request)).await;
         match placed.map_err(|_| NotPlaced::Refused(Refused::TooSlow))? {
             Ok(accepted) if accepted.replayed => {
-                return replayed(app, accepted, sip_address).await.map_err(NotPlaced::Refused);
+                return replayed(app, tenant.id, accepted, sip_address)
+                    .await
+                    .map_err(NotPlaced::Refused);
             }
             Ok(accepted) => return Ok(Expected { accepted, sip_address, code, valid_until_ms }),
             Err(Refusal::CodeTaken) => {}
@@ -136,16 +138,17 @@ pub async fn expect(
 /// A repeated request gets the first one's code.
 async fn replayed(
     app: &App,
+    tenant: TenantId,
     accepted: Accepted,
     sip_address: SocketAddr,
 ) -> Result<Expected, Refused> {
     let (code, valid_until_ms) =
-        stored_code(app, accepted.serial).await.ok_or(Refused::Stopping)?;
+        stored_code(app, tenant, accepted.serial).await.ok_or(Refused::Stopping)?;
     Ok(Expected { accepted, sip_address, code, valid_until_ms })
 }
 
-async fn stored_code(app: &App, serial: Serial) -> Option<(String, i64)> {
-    let found = app.calls.find(serial).await;
+async fn stored_code(app: &App, tenant: TenantId, serial: Serial) -> Option<(String, i64)> {
+    let found = app.calls.find(tenant, serial).await;
     let found = found.inspect_err(|error| tracing::error!(%error, "a call could not be read"));
     match &found.ok()??.call.intent().order.kind {
         OrderKind::AnonymousCall(call) => Some((call.code.clone(), call.valid_until_ms)),

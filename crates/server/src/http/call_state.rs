@@ -53,11 +53,11 @@ pub async fn query(
     let Some(serial) = serial.filter(|serial| serial.0 <= i64::MAX as u64) else {
         return refused("3", "callSerialNo must be a whole number of at most 50 characters");
     };
-    let found = app.calls.find(serial).await.map_err(|error| {
+    let found = app.calls.find(tenant.id, serial).await.map_err(|error| {
         tracing::error!(%serial, %error, "a call could not be read");
         WireError::Failed("the call could not be read; try again")
     })?;
-    let Some(found) = found.filter(|found| found.call.intent().tenant == tenant.id) else {
+    let Some(found) = found else {
         return refused("1", "there is no call with this callSerialNo");
     };
     let order = &found.call.intent().order;

@@ -142,11 +142,11 @@ async fn recorded_call(
     tenant: TenantId,
     serial: Serial,
 ) -> Result<Option<Cdr>, WireError> {
-    let cdr = app.store.cdr(serial).await.map_err(|error| {
+    let cdr = app.store.cdr(tenant, serial).await.map_err(|error| {
         tracing::error!(%error, "call record not read");
         WireError::Failed("the call record could not be read; try again")
     })?;
-    Ok(cdr.filter(|cdr| cdr.intent.tenant == tenant && cdr.recorded))
+    Ok(cdr.filter(|cdr| cdr.recorded))
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ pub async fn recover(store: &Store) -> Result<Recovery, StoreError> {
     let mut found = store.recover().await?;
     crash_point!("recovery_found");
     for unfinished in &mut found.unfinished_started {
-        let events = store.events_of(unfinished.intent.serial).await?;
+        let events = store.events_of(unfinished.intent.tenant, unfinished.intent.serial).await?;
         let is_ringing =
             |kind: &EventKind| matches!(kind, EventKind::Ringing { side: Side::Called, .. });
         let rang = events.iter().find(|(_, event)| is_ringing(&event.kind));

@@ -84,8 +84,8 @@ impl Courier {
 /// The order behind an event whose body needs it: gone with the record, at the latest.
 fn call_of(store: &Store, event: &Event) -> Option<Intent> {
     let serial = event.serial.filter(|_| release::needs_call(&event.kind))?;
-    let unfinished = at_once(store.intent(serial)).expect("it is readable");
-    unfinished
-        .map(|(intent, _)| intent)
-        .or_else(|| at_once(store.cdr(serial)).expect("it is readable").map(|cdr| cdr.intent))
+    let unfinished = at_once(store.intent(event.tenant, serial)).expect("it is readable");
+    unfinished.map(|(intent, _)| intent).or_else(|| {
+        at_once(store.cdr(event.tenant, serial)).expect("it is readable").map(|cdr| cdr.intent)
+    })
 }

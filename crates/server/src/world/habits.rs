@@ -88,7 +88,7 @@ pub fn of_talking(charter: Charter, dice: &mut Dice) -> Plan {
     let talk = match charter {
         Charter::Notifications | Charter::EveryKind => (Act::HangUp, 500, 45_000),
         // Longer than somebody is waited for who has fallen silent.
-        Charter::Silence => (Act::HangUp, 45_000, 90_000),
+        Charter::Silence => (Act::HangUp, 60_000, 120_000),
     };
     let mut plan = vec![talk];
     if dice.percent(15) {

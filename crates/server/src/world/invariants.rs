@@ -6,7 +6,7 @@ use engine::cdr::{Cause, Cdr, Outcome};
 use engine::events::{Event, EventKind};
 use engine::intent::OrderKind;
 use engine::vocabulary::Serial;
-use store::{CallbackAttempt, CallbackNext, CallbackState, CallbackStatus, Store};
+use store::{CallbackAttempt, CallbackNext, CallbackState, CallbackStatus, Scope, Store};
 
 use super::clients::{LAST_CALLS, TENANTS};
 use super::far_side::{Dialog, FarSide, Fate};
@@ -71,10 +71,10 @@ struct Call {
 impl Call {
     fn record(&self, serial: Serial, store: &Store) -> Cdr {
         let (_, in_log) = self.ended.as_ref().unwrap_or_else(|| panic!("P2: {serial} never ended"));
-        let cdr = at_once(store.cdr(serial)).expect("it is readable");
+        let cdr = at_once(store.cdr(Scope::All, serial)).expect("it is readable");
         let cdr = cdr.unwrap_or_else(|| panic!("P2: {serial} has no record"));
         assert_eq!(cdr, **in_log, "the record is the terminal event's");
-        let unfinished = at_once(store.intent(serial)).expect("it is readable");
+        let unfinished = at_once(store.intent(Scope::All, serial)).expect("it is readable");
         assert_eq!(unfinished, None, "{serial} has its record and is still in the backlog");
         cdr
     }
@@ -156,7 +156,8 @@ fn agrees_with_far_side(cdr: &Cdr, dialogs: &[&Dialog]) {
 /// At least once, under the same id with the same body, or ten times in vain over three days.
 fn callbacks_were_delivered(cdr: &Cdr, connected: usize, world: &World) {
     let serial = cdr.intent.serial;
-    let callbacks = at_once(world.store.callbacks_of(serial)).expect("it is readable");
+    let callbacks =
+        at_once(world.store.callbacks_of(cdr.intent.tenant, serial)).expect("it is readable");
     let order = &cdr.intent.order;
     let of_connection = if order.connected_url().is_some() { connected } else { 0 };
     let wanted = usize::from(order.callback_url.is_some()) + of_connection;

@@ -40,7 +40,7 @@ use std::time::Duration;
 use engine::events::EventKind;
 use engine::vocabulary::Serial;
 use sip::LegId;
-use store::Store;
+use store::{Scope, Store};
 
 use crate::driver::Happening;
 use agenda::Agenda;
@@ -252,7 +252,7 @@ impl World {
 
     /// The legs of a call that are not over, as the far sides have them.
     fn legs_of(&self, serial: Serial) -> Vec<(usize, LegId)> {
-        let events = at_once(self.store.events_of(serial)).expect("it is readable");
+        let events = at_once(self.store.events_of(Scope::All, serial)).expect("it is readable");
         let arrived = events.iter().filter_map(|(_, event)| match &event.kind {
             EventKind::Arrived { leg, .. } => self.witness.call_id_of(*leg),
             _ => None,

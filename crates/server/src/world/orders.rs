@@ -43,7 +43,7 @@ pub fn any(charter: Charter, number: usize, wall_ms: i64, dice: &mut Dice) -> Or
     let connected_url = dice.percent(70).then(|| "http://192.0.2.9/connected".to_owned());
     let mut order = notification(dice);
     if charter == Charter::Silence {
-        order.max_duration_s += 60;
+        order.max_duration_s += 90;
     }
     order.place = trunks(dice);
     order.kind = match kind {

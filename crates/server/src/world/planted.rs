@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use engine::intent::OrderKind;
 use sip::{Command, LegId};
-use store::{Recovery, Store};
+use store::{Recovery, Scope, Store};
 
 use super::World;
 use super::cast::{CUSTOMER, Charter};
@@ -105,7 +105,7 @@ impl Saboteur {
 /// Of a call of two parties.
 fn is_customer(invite: &sip::Invite, store: &Store) -> bool {
     let serial = serial_of(&invite.call_id).expect("ours begin with the serial");
-    let intent = at_once(store.intent(serial)).expect("it is readable");
+    let intent = at_once(store.intent(Scope::All, serial)).expect("it is readable");
     let kind = intent.map(|(intent, _)| intent.order.kind);
     let two = !matches!(kind, Some(OrderKind::VoiceNotification { .. }) | None);
     two && invite.request_uri.user().starts_with(CUSTOMER)

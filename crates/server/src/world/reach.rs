@@ -51,7 +51,7 @@ pub fn reached(world: &World) -> BTreeSet<&'static str> {
                 EventKind::Queued { why: Waiting::TrunkDown } => seen.insert(ALL[17]),
                 EventKind::Bridged { .. } => {
                     let serial = event.serial.expect("it is a call's");
-                    let cdr = at_once(world.store.cdr(serial)).expect("it is readable");
+                    let cdr = at_once(world.store.cdr(tenant, serial)).expect("it is readable");
                     seen.insert(ALL[connected(&cdr.expect("it is over"))])
                 }
                 EventKind::Ended { cdr } => {

@@ -55,8 +55,9 @@ pub fn script(charter: Charter, dice: &mut Dice) -> Agenda<Blow> {
     let mut blows = Agenda::default();
     if charter.has_every_kind() {
         befall_the_cast(&mut blows, dice);
-        // In a third of the worlds whatever goes wrong is what people do.
-        if dice.percent(33) {
+        // In a third of the worlds whatever goes wrong is what people do; in most in which they talk for long, or few would.
+        let people = if charter == Charter::Silence { 80 } else { 33 };
+        if dice.percent(people) {
             return blows;
         }
     }

@@ -35,7 +35,7 @@ pub fn hold(cdr: &Cdr, world: &World) {
         return;
     }
     let serial = cdr.intent.serial;
-    let events = at_once(world.store.events_of(serial)).expect("it is readable");
+    let events = at_once(world.store.events_of(cdr.intent.tenant, serial)).expect("it is readable");
     let events: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
     let legs = legs(cdr, &events, world);
     connected_once(cdr, &events, &legs);

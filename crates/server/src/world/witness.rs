@@ -9,7 +9,7 @@ use engine::events::{Event, EventKind};
 use engine::intent::{Caller, Intent, OrderKind};
 use engine::vocabulary::{LegId, Serial, Side};
 use sip::Transmit;
-use store::{NumberBinding, Store};
+use store::{NumberBinding, Scope, Store};
 
 use super::cast;
 use super::link::header;
@@ -109,7 +109,7 @@ impl Witness {
         let (call_id, cseq) = (header(&text, "Call-ID"), header(&text, "CSeq").to_owned());
         let serial = serial_of(call_id).unwrap_or_else(|| panic!("no serial in {call_id}"));
         let life = self.life;
-        let intent = at_once(store.intent(serial)).expect("it is readable");
+        let intent = at_once(store.intent(Scope::All, serial)).expect("it is readable");
         let intent = intent.map(|(intent, _)| intent);
         let known = self.attempts.entry(serial).or_default();
         if let Some(attempt) = known.iter_mut().find(|attempt| attempt.call_id == call_id) {
@@ -124,7 +124,7 @@ impl Witness {
             assert!(!two || attempt.life == life, "P3: {call_id} of two parties is dialled again");
             return;
         }
-        let events = at_once(store.events_of(serial)).expect("it is readable");
+        let events = at_once(store.events_of(Scope::All, serial)).expect("it is readable");
         let on_disk = side_of_attempt(events.iter().map(|(_, event)| event), call_id);
         let by_number = || intent.as_ref().map_or(Side::Called, |intent| side_of(intent, &text));
         let side = on_disk.unwrap_or_else(by_number);
@@ -195,7 +195,7 @@ impl Witness {
     /// The caller's dialog, or that it came, is on disk, of this very life of the server, and it has not left.
     fn caller_is_there(&self, intent: &Intent, store: &Store, now: Duration) {
         let serial = intent.serial;
-        let events = at_once(store.events_of(serial)).expect("it is readable");
+        let events = at_once(store.events_of(intent.tenant, serial)).expect("it is readable");
         let mut kinds = events.iter().map(|(_, event)| &event.kind);
         let is_here = |life: u32, left: Option<Duration>| {
             life == self.life && left.is_none_or(|left| left >= now)

@@ -34,6 +34,15 @@ async fn a_whole_call_on_postgresql() {
     let counts = "SELECT (SELECT count(*) FROM cdrs), (SELECT count(*) FROM intents)";
     assert_eq!(cluster.sql(&database, counts), "1|0", "it is there and nowhere else");
     assert!(!world.server.recording("Y:/offhook.db").exists());
+    assert!(!world.server.log().contains("row-level security"), "its role is bound by it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_row_level_security_does_not_bind_is_warned_about() {
+    let cluster = block_in_place(Cluster::start);
+    let url = cluster.url_of_superuser(&cluster.database());
+    let world = World::with(stored_at(&url), CarrierConfig::default()).await;
+    world.server.logs("so that row-level security does not keep tenants apart").await;
 }
 
 /// The reply to a commit is cut off, the server is killed, the database loses its power, a cable is

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::vocabulary::{Serial, TenantId};
 
 use super::{CallbackAttempt, CallbackId, CallbackNext, CallbackState, CallbackStatus};
+use crate::Scope;
 use crate::retention::Expiry;
 
 #[derive(Debug, Clone, Default)]
@@ -94,10 +95,15 @@ impl Callbacks {
         self.states.get(&id)
     }
 
-    pub(crate) fn of(&self, serial: Serial) -> Vec<(CallbackState, Vec<CallbackAttempt>)> {
+    pub(crate) fn of(
+        &self,
+        scope: Scope,
+        serial: Serial,
+    ) -> Vec<(CallbackState, Vec<CallbackAttempt>)> {
         let first = CallbackId { tenant: TenantId(0), position: 0 };
         let last = CallbackId { tenant: TenantId(u32::MAX), position: u64::MAX };
         let ids = self.by_serial.range((serial, first)..=(serial, last));
+        let ids = ids.filter(|(_, id)| scope.holds(id.tenant));
         ids.filter_map(|(_, id)| {
             let attempts = self.attempts.range((*id, 0)..=(*id, u32::MAX));
             Some((self.states.get(id)?.clone(), attempts.map(|(_, a)| a.clone()).collect()))

@@ -14,7 +14,7 @@ use crate::batch::EventPosition;
 use crate::error::{ApplyError, StoreError};
 use crate::sql::multi_row::{Bind, MultiRow, Values};
 use crate::sql::{Connection, Row, Statement};
-use crate::{events, rows};
+use crate::{Scope, events, rows};
 
 /// `state`: 0 pending, 1 delivered, 2 dead. `next_try_ms` of what is not pending any more is when
 /// its last attempt was made, by which it expires.
@@ -220,17 +220,22 @@ async fn one_due(
 
 pub(super) async fn of(
     connection: &mut Connection<'_>,
+    scope: Scope,
     serial: Serial,
 ) -> Result<Vec<(CallbackState, Vec<CallbackAttempt>)>, StoreError> {
-    let text =
-        format!("SELECT {COLUMNS} FROM callbacks WHERE serial = $1 ORDER BY tenant, position");
-    let states = Statement::assembled(text, vec![serial.0.into()]).fetch_all(connection).await?;
+    let text = format!(
+        "SELECT {COLUMNS} FROM callbacks WHERE serial = $1 AND ($2 IS NULL OR tenant = $2)
+         ORDER BY tenant, position"
+    );
+    let states = Statement::assembled(text, vec![serial.0.into(), scope.into()]);
+    let states = states.fetch_all(connection).await?;
     let attempts = Statement::new(
         "SELECT attempts.* FROM callbacks JOIN callback_attempts AS attempts
          ON attempts.tenant = callbacks.tenant AND attempts.position = callbacks.position
-         WHERE callbacks.serial = $1 ORDER BY attempts.number",
+         WHERE callbacks.serial = $1 AND ($2 IS NULL OR callbacks.tenant = $2)
+         ORDER BY attempts.number",
     );
-    let attempts = attempts.bind(serial.0).fetch_all(connection).await?;
+    let attempts = attempts.bind(serial.0).bind(scope).fetch_all(connection).await?;
     let mut by_callback = BTreeMap::<CallbackId, Vec<CallbackAttempt>>::new();
     for row in &attempts {
         let attempt = decode_attempt(row)?;

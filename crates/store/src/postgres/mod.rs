@@ -6,6 +6,7 @@
 
 mod address;
 mod session;
+pub(crate) mod walls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,6 +16,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use self::address::PostgresUrl;
 use self::session::Session;
+use crate::Scope;
 use crate::error::StoreError;
 use crate::sql::Loan;
 use crate::writer::Writer;
@@ -62,8 +64,8 @@ impl Postgres {
         self.away.load(Relaxed)
     }
 
-    pub(crate) async fn reader(&self) -> Result<Loan, StoreError> {
-        Ok(Loan::Postgres(self.readers.acquire().await?))
+    pub(crate) async fn reader(&self, scope: Scope) -> Result<Loan, StoreError> {
+        Ok(Loan::Postgres(self.readers.begin_with(walls::begin(scope)).await?))
     }
 
     /// Writes what is queued, then lets go of the database.

@@ -14,7 +14,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{sleep, timeout};
 
-use super::{OUTAGE_LIMIT, PostgresUrl};
+use super::walls::Wall;
+use super::{OUTAGE_LIMIT, PostgresUrl, walls};
 use crate::error::{ApplyError, DatabaseError, StoreError};
 use crate::events::Positions;
 use crate::sql::{Connection, Statement, schema};
@@ -73,6 +74,7 @@ impl Session {
             sleep(PAUSE).await;
         }
         warn_of_a_server_that_forgets(&mut connection).await?;
+        walls::warn_of_a_role_that_ignores_them(&mut connection).await?;
         migrate(&mut connection).await?;
         let positions =
             crate::events::last_positions(&mut Connection::Postgres(&mut connection)).await?;
@@ -204,10 +206,10 @@ async fn connect_to_any(
     Err(last)
 }
 
-/// To a server that can be written.
+/// To a server that can be written, as the writer, who sees everything.
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let connect = async {
-        let mut connection = options.connect().await?;
+        let mut connection = walls::beyond(options).connect().await?;
         let standby = sqlx::query_scalar("SELECT pg_is_in_recovery()");
         if standby.fetch_one(&mut connection).await? {
             return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
@@ -231,10 +233,10 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
     let found = Statement::new("SELECT max(version) AS value FROM schema_version")
         .fetch_integer(&mut Connection::Postgres(&mut transaction))
         .await?;
-    for (version, steps) in schema::missing(found.unwrap_or(0))? {
-        for step in steps {
-            let step = AssertSqlSafe(schema::for_postgres(step));
-            transaction.execute(sqlx::raw_sql(step)).await?;
+    for (version, added) in schema::missing(found.unwrap_or(0))? {
+        let steps = added.steps.iter().map(|step| schema::for_postgres(step));
+        for step in steps.chain(added.walls.iter().map(Wall::sql)) {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(step))).await?;
         }
         let mark = Statement::new("UPDATE schema_version SET version = $1").bind(version);
         mark.execute(&mut Connection::Postgres(&mut transaction)).await?;

@@ -9,9 +9,10 @@ pub(crate) mod sqlite;
 
 use std::sync::Arc;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
-use sqlx::{Arguments as _, AssertSqlSafe, Decode, Row as _, SqlSafeStr as _, SqlStr, Type};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Decode, Row as _, SqlSafeStr as _, SqlStr, Transaction, Type,
+};
 
 use self::sqlite::{FromCell, SqliteConnection, SqliteRow};
 use crate::error::{DatabaseError, StoreError};
@@ -26,7 +27,8 @@ pub(crate) enum Connection<'a> {
 /// A connection that reads, on loan.
 pub(crate) enum Loan {
     Sqlite(ReaderLoan),
-    Postgres(PoolConnection<Postgres>),
+    /// Its rows are a tenant's, or all: `postgres/walls.rs`. Rolled back on its way home.
+    Postgres(Transaction<'static, Postgres>),
 }
 
 impl Loan {

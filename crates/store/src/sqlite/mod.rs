@@ -110,9 +110,9 @@ impl Opened {
 /// says which one it has.
 fn migrate(connection: &mut rusqlite::Connection) -> Result<(), StoreError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (version, steps) in schema::missing(found)? {
+    for (version, added) in schema::missing(found)? {
         let transaction = connection.transaction()?;
-        for step in steps {
+        for step in added.steps {
             transaction.execute_batch(step)?;
         }
         transaction.pragma_update(None, "user_version", version)?;

@@ -1,7 +1,7 @@
 //! A database of an earlier version is brought to the newest and read.
 
 use engine::events::EventKind;
-use engine::vocabulary::{LegId, Serial, Side};
+use engine::vocabulary::{LegId, Serial, Side, TenantId};
 
 use super::*;
 use crate::{Store, StoreConfig};
@@ -14,7 +14,7 @@ const ORDER: &str = r#"{"route":"carrier","called":"8899","caller_present":"9559
 /// As the first version wrote a call that rings and one that is over.
 fn first_version(file: &Path) {
     let connection = connect(file).unwrap();
-    for step in schema::MIGRATIONS[0] {
+    for step in schema::MIGRATIONS[0].steps {
         connection.execute_batch(step).unwrap();
     }
     let cdr = format!(
@@ -58,8 +58,8 @@ async fn what_the_first_version_wrote_is_read_by_this_one() {
     assert_eq!((leg.leg, leg.side()), (LegId(71), Side::Called));
     assert_eq!(leg.answered, Some((vec![3], 4)));
     assert_eq!(leg.attempt.as_ref().and_then(|one| one.trunk.clone()), Some("carrier".into()));
-    let events = store.events_of(Serial(7)).await.unwrap();
+    let events = store.events_of(TenantId(1), Serial(7)).await.unwrap();
     assert_eq!(events[0].1.kind, EventKind::Ringing { leg: LegId(71), side: Side::Called });
-    let cdr = store.cdr(Serial(8)).await.unwrap().unwrap();
+    let cdr = store.cdr(TenantId(1), Serial(8)).await.unwrap().unwrap();
     assert_eq!((cdr.caller.clone(), cdr.release_reason()), (None, "1"));
 }

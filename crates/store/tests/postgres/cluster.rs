@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 /// A server takes this long to start on a machine that is busy with everything else.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// initdb and PostgreSQL refuse to run as root; Debian's package makes this user.
+/// initdb and PostgreSQL refuse to run as root; Debian's package makes this user. The server's superuser has its name.
 const USER: &str = "postgres";
+/// As an operator makes it: it owns its databases, and row-level security binds it.
+const ROLE: &str = "offhook";
 
 /// Reads its standard input until whoever holds the other end is gone, killed or not.
 const KEEPER: &str = r#"
@@ -40,6 +42,7 @@ impl Cluster {
         succeeds(make.arg("-D").arg(cluster.directory.join("data")));
         cluster.set("fsync = on\nmax_connections = 300\nshared_buffers = 32MB\n");
         cluster.run();
+        cluster.sql("postgres", &format!("CREATE ROLE {ROLE} LOGIN"));
         cluster
     }
 
@@ -105,30 +108,43 @@ impl Cluster {
     /// The name of a new, empty database.
     pub fn database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        self.sql("postgres", &format!("CREATE DATABASE {name} OWNER {ROLE}"));
         name
     }
 
     /// How an offhook is told of a database.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}@localhost/{database}?host={}", self.directory.display())
+        self.url_of(ROLE, database)
+    }
+
+    /// The same for the superuser, whom nothing binds.
+    pub fn url_of_superuser(&self, database: &str) -> String {
+        self.url_of(USER, database)
+    }
+
+    fn url_of(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@localhost/{database}?host={}", self.directory.display())
     }
 
     /// How it is told of one that may be here or there.
     pub fn url_or(&self, other: &Cluster, database: &str) -> String {
         let (here, there) = (self.directory.display(), other.directory.display());
-        format!("postgres://{USER}@localhost/{database}?host={here},{there}")
+        format!("postgres://{ROLE}@localhost/{database}?host={here},{there}")
     }
 
-    /// What psql says to a statement, without headings.
+    /// What psql says to the superuser's statement, without headings.
     pub fn sql(&self, database: &str, statement: &str) -> String {
-        let output = Command::new(self.programs.join("psql"))
-            .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement])
-            .arg(self.url(database))
-            .output()
-            .expect("psql runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("psql speaks UTF-8").trim().to_owned()
+        let said = self.psql(&self.url_of_superuser(database), statement).output();
+        let said = said.expect("psql runs");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).expect("psql speaks UTF-8").trim().to_owned()
+    }
+
+    /// To be run: it stops at the first statement that fails.
+    pub fn psql(&self, url: &str, statements: &str) -> Command {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements]).arg(url);
+        psql
     }
 
     /// As a power cut: no session is told, nothing is flushed.
@@ -171,7 +187,7 @@ impl Drop for Cluster {
 
 /// How an offhook is told of a database behind a proxy.
 pub fn url_through(address: SocketAddr, database: &str) -> String {
-    format!("postgres://{USER}@{address}/{database}")
+    format!("postgres://{ROLE}@{address}/{database}")
 }
 
 /// Debian keeps them off the PATH, by version; the newest is taken.

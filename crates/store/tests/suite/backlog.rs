@@ -107,10 +107,10 @@ async fn one_call_is_claimed_while_it_waits(fixture: Fixture) {
 async fn a_waiting_call_comes_back_as_it_was(fixture: Fixture) {
     let store = &fixture.store;
     store.submit(vec![accepted(intent(1))]).await.unwrap();
-    let found = store.intent(Serial(1)).await.unwrap();
+    let found = store.intent(TENANT, Serial(1)).await.unwrap();
     assert_eq!(found, Some((intent(1), IntentState::Waiting)));
     assert_eq!(ready(store, 1).await, [intent(1)]);
-    let found = store.intent(Serial(1)).await.unwrap();
+    let found = store.intent(TENANT, Serial(1)).await.unwrap();
     assert_eq!(found, Some((intent(1), IntentState::Started)));
 }
 

@@ -43,7 +43,7 @@ async fn a_delivered_callback_is_not_due_again(fixture: Fixture) {
     store.callback_attempt(attempt.clone()).await.unwrap();
     assert_eq!(store.callbacks_due(i64::MAX - OFFER_MS, 10).await.unwrap(), []);
     assert_eq!(store.next_callback_ms().await.unwrap(), None);
-    let of_call = store.callbacks_of(Serial(1)).await.unwrap();
+    let of_call = store.callbacks_of(TENANT, Serial(1)).await.unwrap();
     assert_eq!(of_call[0].0.status, CallbackStatus::Delivered);
     assert_eq!(of_call[0].0.attempts, 1);
     assert_eq!(of_call[0].1, [attempt]);
@@ -60,7 +60,7 @@ async fn a_retry_is_due_at_its_time(fixture: Fixture) {
     assert_eq!(due_ids(store, DUE + 4_999).await, []);
     let due = store.callbacks_due(DUE + 5_000, 10).await.unwrap();
     assert_eq!((due[0].id, due[0].attempt_number), (id, 2), "one id for all attempts");
-    let (state, _) = &store.callbacks_of(Serial(1)).await.unwrap()[0];
+    let (state, _) = &store.callbacks_of(TENANT, Serial(1)).await.unwrap()[0];
     assert_eq!(state.status, CallbackStatus::Pending { next_try_ms: DUE + 5_000 });
 }
 
@@ -172,7 +172,7 @@ async fn an_attempt_is_stored_once(fixture: Fixture) {
     let nobody = EventPosition { tenant: TENANT, position: 99 };
     let unknown = store.callback_attempt(attempt(nobody, 1, CallbackNext::Delivered)).await;
     assert!(matches!(unknown, Err(StoreError::Conflict { .. })));
-    let (state, attempts) = store.callbacks_of(Serial(1)).await.unwrap().remove(0);
+    let (state, attempts) = store.callbacks_of(TENANT, Serial(1)).await.unwrap().remove(0);
     assert_eq!((state.status, attempts.len()), (CallbackStatus::Delivered, 2));
 }
 
@@ -184,7 +184,7 @@ async fn what_is_kept_of_an_attempt_is_bounded(fixture: Fixture) {
     long.request = "é".repeat(MAX_CALLBACK_TEXT_BYTES);
     long.result = CallbackResult::Error { why: "x".repeat(MAX_CALLBACK_TEXT_BYTES + 1) };
     store.callback_attempt(long).await.unwrap();
-    let (_, attempts) = store.callbacks_of(Serial(1)).await.unwrap().remove(0);
+    let (_, attempts) = store.callbacks_of(TENANT, Serial(1)).await.unwrap().remove(0);
     assert_eq!(attempts[0].request, "é".repeat(MAX_CALLBACK_TEXT_BYTES / 2));
     let CallbackResult::Error { why } = &attempts[0].result else { panic!() };
     assert_eq!(why.len(), MAX_CALLBACK_TEXT_BYTES);

@@ -83,7 +83,7 @@ async fn a_refused_batch_leaves_no_row_and_disturbs_nobody(fixture: Fixture) {
     assert_eq!(good.await.unwrap().positions[0].position, 1);
     assert!(matches!(twice.await, Err(CommitError::Conflict { .. })));
     assert_eq!(also_good.await.unwrap().positions[0].position, 2, "no gap is left");
-    assert_eq!(store.intent(Serial(3)).await.unwrap(), None);
+    assert_eq!(store.intent(TENANT, Serial(3)).await.unwrap(), None);
     assert_eq!(store.events(TENANT, 0, 10).await.unwrap().len(), 2);
 
     store.submit(whole_call(5)).await.unwrap();
@@ -117,13 +117,13 @@ async fn refused_batches_cost_no_commits(fixture: Fixture) {
 async fn an_ended_call_leaves_its_record_and_nothing_else(fixture: Fixture) {
     let store = &fixture.store;
     store.submit(vec![started(intent(1)), Write::Attempt(Box::new(attempt(1, 1)))]).await.unwrap();
-    assert!(store.intent(Serial(1)).await.unwrap().is_some());
-    assert_eq!(store.cdr(Serial(1)).await.unwrap(), None);
+    assert!(store.intent(TENANT, Serial(1)).await.unwrap().is_some());
+    assert_eq!(store.cdr(TENANT, Serial(1)).await.unwrap(), None);
 
     let record = cdr(intent(1));
     store.submit(vec![ended_event(&record), ended(record.clone())]).await.unwrap();
-    assert_eq!(store.intent(Serial(1)).await.unwrap(), None);
-    assert_eq!(store.cdr(Serial(1)).await.unwrap(), Some(record));
+    assert_eq!(store.intent(TENANT, Serial(1)).await.unwrap(), None);
+    assert_eq!(store.cdr(TENANT, Serial(1)).await.unwrap(), Some(record));
     let recovery = store.recover().await.unwrap();
     assert_eq!(recovery.unfinished_started, []);
     assert_eq!(recovery.waiting, []);
@@ -137,25 +137,26 @@ async fn notes_are_kept_as_given(fixture: Fixture) {
     let timelines = vec![(Serial(1), notes.clone())];
     let batch = Batch { writes: whole_call(1), timelines, ..Batch::default() };
     store.submit(batch).await.unwrap();
-    assert_eq!(store.timeline(Serial(1)).await.unwrap(), Some(notes));
-    assert_eq!(store.timeline(Serial(2)).await.unwrap(), None);
+    assert_eq!(store.timeline(TENANT, Serial(1)).await.unwrap(), Some(notes));
+    assert_eq!(store.timeline(TENANT, Serial(2)).await.unwrap(), None);
 
     store.put_timeline(Serial(1), b"[]".to_vec()).await.unwrap();
-    assert_eq!(store.timeline(Serial(1)).await.unwrap().unwrap(), b"[]");
+    assert_eq!(store.timeline(TENANT, Serial(1)).await.unwrap().unwrap(), b"[]");
 }
 
 async fn notes_that_are_too_large_cost_nothing_else(fixture: Fixture) {
     let store = &fixture.store;
     let whole = vec![b' '; MAX_TIMELINE_BYTES];
+    store.submit(whole_call(2)).await.unwrap();
     store.put_timeline(Serial(2), whole.clone()).await.unwrap();
-    assert_eq!(store.timeline(Serial(2)).await.unwrap(), Some(whole));
+    assert_eq!(store.timeline(TENANT, Serial(2)).await.unwrap(), Some(whole));
 
     let too_large = vec![b' '; MAX_TIMELINE_BYTES + 1];
     let timelines = vec![(Serial(1), too_large.clone())];
     let batch = Batch { writes: whole_call(1), timelines, ..Batch::default() };
     store.submit(batch).await.unwrap();
-    assert!(store.cdr(Serial(1)).await.unwrap().is_some());
-    assert_eq!(store.timeline(Serial(1)).await.unwrap(), None);
+    assert!(store.cdr(TENANT, Serial(1)).await.unwrap().is_some());
+    assert_eq!(store.timeline(TENANT, Serial(1)).await.unwrap(), None);
     assert_eq!(store.counters().timelines_dropped, 1);
     store.put_timeline(Serial(1), too_large).await.unwrap_err();
 }
@@ -178,8 +179,8 @@ async fn a_batch_larger_than_every_statement(fixture: Fixture) {
     let committed = store.submit(calls).await.unwrap();
     assert_eq!(committed.positions.len(), 300);
     for serial in [1, 128, 129, 256, 257, 300] {
-        assert_eq!(store.cdr(Serial(serial)).await.unwrap(), Some(cdr(intent(serial))));
-        assert_eq!(store.intent(Serial(serial)).await.unwrap(), None);
+        assert_eq!(store.cdr(TENANT, Serial(serial)).await.unwrap(), Some(cdr(intent(serial))));
+        assert_eq!(store.intent(TENANT, Serial(serial)).await.unwrap(), None);
     }
     assert_eq!(store.events(TENANT, 299, 10).await.unwrap().len(), 1);
 }
@@ -195,7 +196,7 @@ fn the_memory_needs_no_runtime() {
     }
     let store = Store::memory();
     now(store.submit(whole_call(1))).unwrap();
-    assert!(now(store.cdr(Serial(1))).unwrap().is_some());
+    assert!(now(store.cdr(TENANT, Serial(1))).unwrap().is_some());
     assert_eq!(now(store.callbacks_due(i64::MAX / 2, 10)).unwrap().len(), 1);
     now(store.put_meta("node", vec![1])).unwrap();
     assert_eq!(now(store.recover()).unwrap().highest_serial, Some(Serial(1)));

@@ -22,7 +22,7 @@ async fn a_second_opener_is_refused_until_the_first_closes() {
     let late = fixture.store.submit(whole_call(2)).await;
     assert!(matches!(late, Err(store::CommitError::Stopped { .. })));
     let again = open(directory).await;
-    assert!(again.cdr(Serial(1)).await.unwrap().is_some());
+    assert!(again.cdr(TENANT, Serial(1)).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn close_leaves_everything_in_the_database() {
     fixture.store.close().await;
     assert!(!directory.join("offhook.db-wal").exists());
     let again = open(directory).await;
-    assert!(again.intent(Serial(1)).await.unwrap().is_some());
+    assert!(again.intent(TENANT, Serial(1)).await.unwrap().is_some());
 }
 
 /// 160 MiB pass through the log while readers read; it must start again on the way.

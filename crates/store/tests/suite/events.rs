@@ -39,7 +39,7 @@ async fn a_call_has_its_events_in_order(fixture: Fixture) {
     store.submit(vec![started(intent(1)), ringing(TENANT, 1), ringing(TENANT, 2)]).await.unwrap();
     store.submit(vec![ended_event(&record), ended(record.clone())]).await.unwrap();
 
-    let events = store.events_of(record.intent.serial).await.unwrap();
+    let events = store.events_of(TENANT, record.intent.serial).await.unwrap();
     let ended = EventKind::Ended { cdr: Box::new(record) };
     let kinds: Vec<(u64, EventKind)> =
         events.into_iter().map(|(position, event)| (position, event.kind)).collect();

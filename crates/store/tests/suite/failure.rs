@@ -65,7 +65,10 @@ async fn write_until_it_fails(directory: &Path) {
     assert!(matches!(claim, Err(StoreError::Stopped { .. })));
     let put = store.put_meta("a", vec![]).await;
     assert!(matches!(put, Err(StoreError::Stopped { .. })));
-    assert!(store.intent(Serial(1)).await.unwrap().is_some(), "calls that are up may still read");
+    assert!(
+        store.intent(TENANT, Serial(1)).await.unwrap().is_some(),
+        "calls that are up may still read"
+    );
     println!("committed={committed} ");
 }
 
@@ -94,10 +97,10 @@ async fn a_killed_process_loses_nothing_that_it_confirmed() {
     let store = open(directory.path()).await;
     for serial in &confirmed {
         assert_eq!(
-            store.cdr(Serial(*serial)).await.unwrap().map(|cdr| cdr.intent.serial.0),
+            store.cdr(TENANT, Serial(*serial)).await.unwrap().map(|cdr| cdr.intent.serial.0),
             Some(*serial)
         );
-        assert_eq!(store.callbacks_of(Serial(*serial)).await.unwrap().len(), 1);
+        assert_eq!(store.callbacks_of(TENANT, Serial(*serial)).await.unwrap().len(), 1);
     }
     assert_eq!(confirmed.len(), 300);
     let events = store.events(TENANT, 0, u32::MAX).await.unwrap();
@@ -129,8 +132,8 @@ async fn a_failing_memory_does_the_same() {
     assert_eq!(waiting.await, stopped);
     assert_eq!(store.submit(vec![accepted(intent(3))]).await, stopped);
     assert!(matches!(store.put_meta("a", vec![]).await, Err(StoreError::Stopped { .. })));
-    assert!(store.intent(Serial(1)).await.unwrap().is_some());
-    assert_eq!(store.intent(Serial(2)).await.unwrap(), None);
+    assert!(store.intent(TENANT, Serial(1)).await.unwrap().is_some());
+    assert_eq!(store.intent(TENANT, Serial(2)).await.unwrap(), None);
 }
 
 /// T-3: a crash loses what was not committed, in memory without any disk.
@@ -142,8 +145,8 @@ async fn a_crash_of_the_memory_loses_what_waits() {
     let lost = store.submit(vec![accepted(intent(2)), ringing(TENANT, 2)]);
     let next_life = memory.crash();
     assert!(matches!(lost.await, Err(CommitError::Stopped { .. })));
-    assert!(next_life.intent(Serial(1)).await.unwrap().is_some());
-    assert_eq!(next_life.intent(Serial(2)).await.unwrap(), None);
+    assert!(next_life.intent(TENANT, Serial(1)).await.unwrap().is_some());
+    assert_eq!(next_life.intent(TENANT, Serial(2)).await.unwrap(), None);
     let committed = next_life.submit(vec![ringing(TENANT, 3)]).await.unwrap();
     assert_eq!(committed.positions[0].position, 2, "no gap and no position given twice");
 }
@@ -181,5 +184,5 @@ async fn a_full_queue_refuses_new_calls_first(fixture: Fixture) {
     for batch in batches {
         batch.await.unwrap();
     }
-    assert_eq!(store.intent(Serial(refused)).await.unwrap(), None, "refused means no row");
+    assert_eq!(store.intent(TENANT, Serial(refused)).await.unwrap(), None, "refused means no row");
 }

@@ -77,7 +77,8 @@ impl Fixture {
                 );
                 tokio::task::block_in_place(|| {
                     cluster().sql("postgres", &end);
-                    let copied = format!("CREATE DATABASE {copy} TEMPLATE {database}");
+                    let copied =
+                        format!("CREATE DATABASE {copy} OWNER offhook TEMPLATE {database}");
                     cluster().sql("postgres", &copied);
                 });
                 let store = open_url(&cluster().url(&copy)).await;

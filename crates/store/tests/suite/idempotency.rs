@@ -4,7 +4,7 @@ use engine::vocabulary::{Serial, TenantId};
 use store::{AcceptedRequest, CommitError};
 
 use crate::fixture::{Fixture, on_every_store};
-use crate::nouns::{T0, idempotency, intent, with_key};
+use crate::nouns::{T0, TENANT, idempotency, intent, with_key};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -40,7 +40,7 @@ async fn of_parallel_requests_one_is_accepted(fixture: Fixture) {
         match request.await {
             Ok(_) => accepted.push(serial),
             Err(CommitError::Conflict { .. }) => {
-                assert_eq!(fixture.store.intent(Serial(serial)).await.unwrap(), None);
+                assert_eq!(fixture.store.intent(TENANT, Serial(serial)).await.unwrap(), None);
             }
             Err(other) => panic!("{other}"),
         }

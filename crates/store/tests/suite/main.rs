@@ -23,5 +23,7 @@ mod outage;
 mod proxy;
 mod recovery;
 mod retention;
+mod row_security;
+mod tenancy;
 mod two_legs;
 mod voice;

@@ -51,7 +51,7 @@ async fn a_commit_whose_reply_is_lost_is_found_and_not_repeated() {
         let committed = timeout(PATIENCE, cut).await.unwrap().unwrap();
         told.push((round, committed.positions[0].position));
         timeout(PATIENCE, proxy.cut(round)).await.expect("the reply was cut");
-        let found = timeout(PATIENCE, store.intent(Serial(round))).await.unwrap().unwrap();
+        let found = timeout(PATIENCE, store.intent(TENANT, Serial(round))).await.unwrap().unwrap();
         assert_eq!(found.unwrap().1, IntentState::Waiting);
     }
     assert_told_is_stored(&store, &told).await;
@@ -104,7 +104,7 @@ async fn what_is_submitted_while_the_database_is_away_is_written_when_it_returns
     })
     .await
     .expect("it notices");
-    let read = timeout(PATIENCE, store.intent(Serial(1))).await.unwrap();
+    let read = timeout(PATIENCE, store.intent(TENANT, Serial(1))).await.unwrap();
     assert!(matches!(read, Err(StoreError::Database(_))), "a reader is told: {read:?}");
     proxy.pass();
     let mut told = vec![(1, 1)];
@@ -164,7 +164,7 @@ async fn a_second_process_is_refused_while_the_first_has_the_database() {
     fixture.store.submit(whole_call(1)).await.unwrap();
     fixture.store.close().await;
     let next = Store::open(config).await.unwrap();
-    assert!(next.cdr(Serial(1)).await.unwrap().is_some());
+    assert!(next.cdr(TENANT, Serial(1)).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,7 +39,7 @@ async fn a_start_finds_what_was_committed(fixture: Fixture) {
     let keys: Vec<NaturalKey> = (1..=3).map(|serial| (&intent(serial)).into()).collect();
     assert_eq!(fixture.store.natural_keys(TENANT).await.unwrap(), keys);
     assert_eq!(fixture.store.natural_keys(TenantId(1)).await.unwrap(), []);
-    assert_eq!(fixture.store.cdr(Serial(9)).await.unwrap(), Some(cdr(intent(9))));
+    assert_eq!(fixture.store.cdr(TENANT, Serial(9)).await.unwrap(), Some(cdr(intent(9))));
     let due = fixture.store.callbacks_due(T0 + 60_000, 10).await.unwrap();
     assert_eq!(due.len(), 1, "its callback is still to be made");
 }
@@ -179,7 +179,7 @@ async fn what_was_cancelled_is_found_and_never_waits_again(fixture: Fixture) {
     let found: Vec<_> = recovery.unfinished_started.iter().map(found).collect();
     assert_eq!(found, [(1, true, 0), (2, true, 1)]);
     assert_eq!(recovery.waiting, [(TENANT, Route::from("carrier"), 1)]);
-    let state = fixture.store.intent(Serial(1)).await.unwrap().map(|(_, state)| state);
+    let state = fixture.store.intent(TENANT, Serial(1)).await.unwrap().map(|(_, state)| state);
     assert_eq!(state, Some(IntentState::Started));
 }
 
@@ -195,7 +195,7 @@ async fn claimed_and_never_dialled_waits_again(fixture: Fixture) {
     assert_eq!(recovery.unfinished_started.len(), 1);
     assert_eq!(recovery.waiting, [(TENANT, Route::from("carrier"), 2)]);
     assert_eq!(fixture.store.claim(ready).await.unwrap(), [intent(1), intent(3)]);
-    let dialled = fixture.store.intent(Serial(2)).await.unwrap();
+    let dialled = fixture.store.intent(TENANT, Serial(2)).await.unwrap();
     assert_eq!(dialled, Some((intent(2), IntentState::Started)), "never dialled again silently");
 }
 

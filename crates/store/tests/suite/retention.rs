@@ -28,7 +28,7 @@ async fn old_events_go_and_the_log_begins_later(fixture: Fixture) {
     assert_eq!(positions(store, 0).await, [4, 5, 6]);
     assert_eq!(positions(store, 2).await, [4, 5, 6], "a reader that is behind goes on there");
     assert_eq!(positions(store, 5).await, [6]);
-    assert_eq!(store.events_of(Serial(0)).await.unwrap(), []);
+    assert_eq!(store.events_of(TENANT, Serial(0)).await.unwrap(), []);
 
     assert_eq!(store.expire_events(before(T0 + 1_000, 100)).await.unwrap(), 3);
     let next = store.submit(vec![ringing(TENANT, 9)]).await.unwrap();
@@ -63,7 +63,7 @@ async fn an_event_that_a_callback_needs_is_out_of_sight_and_still_delivered(fixt
     store.callback_attempt(attempt(due[0].id, CallbackNext::Delivered)).await.unwrap();
     assert_eq!(store.expire_events(late).await.unwrap(), 1);
     assert_eq!(store.expire_callbacks(late).await.unwrap(), 1);
-    assert_eq!(store.callbacks_of(Serial(1)).await.unwrap(), []);
+    assert_eq!(store.callbacks_of(TENANT, Serial(1)).await.unwrap(), []);
 }
 
 async fn a_record_goes_with_its_timeline_and_the_event_stays_whole(fixture: Fixture) {
@@ -75,10 +75,10 @@ async fn a_record_goes_with_its_timeline_and_the_event_stays_whole(fixture: Fixt
     }
     let old = before(intent(2).created_ms, 100);
     assert_eq!(store.expire_records(old).await.unwrap(), 1);
-    assert_eq!(store.cdr(Serial(1)).await.unwrap(), None);
-    assert_eq!(store.timeline(Serial(1)).await.unwrap(), None);
-    assert!(store.cdr(Serial(2)).await.unwrap().is_some());
-    assert!(store.timeline(Serial(2)).await.unwrap().is_some());
+    assert_eq!(store.cdr(TENANT, Serial(1)).await.unwrap(), None);
+    assert_eq!(store.timeline(TENANT, Serial(1)).await.unwrap(), None);
+    assert!(store.cdr(TENANT, Serial(2)).await.unwrap().is_some());
+    assert!(store.timeline(TENANT, Serial(2)).await.unwrap().is_some());
     let kinds = [1, 2].map(|serial| EventKind::Ended { cdr: Box::new(cdr(intent(serial))) });
     let log = store.events(TENANT, 0, 10).await.unwrap();
     assert_eq!(log.into_iter().map(|(_, event)| event.kind).collect::<Vec<_>>(), kinds);
@@ -96,9 +96,9 @@ async fn callbacks_go_when_they_are_over_and_old(fixture: Fixture) {
     }
     assert_eq!(store.expire_callbacks(before(T0 + 500, 100)).await.unwrap(), 0, "they are young");
     assert_eq!(store.expire_callbacks(before(T0 + 501, 100)).await.unwrap(), 2);
-    assert_eq!(store.callbacks_of(Serial(1)).await.unwrap(), []);
+    assert_eq!(store.callbacks_of(TENANT, Serial(1)).await.unwrap(), []);
     assert_eq!(store.dead_letters(TENANT, 0, 10).await.unwrap(), []);
-    let (state, attempts) = store.callbacks_of(Serial(3)).await.unwrap().remove(0);
+    let (state, attempts) = store.callbacks_of(TENANT, Serial(3)).await.unwrap().remove(0);
     assert_eq!((state.attempts, attempts.len()), (1, 1), "one that is still to be made stays");
 }
 
@@ -113,9 +113,9 @@ async fn timelines_go_before_their_records(fixture: Fixture) {
     let mark = store.expire_timelines(old, mark.unwrap()).await.unwrap();
     assert_eq!(store.expire_timelines(old, mark.unwrap()).await.unwrap(), None);
     for serial in 1..=5 {
-        let kept = store.timeline(Serial(serial)).await.unwrap().is_some();
+        let kept = store.timeline(TENANT, Serial(serial)).await.unwrap().is_some();
         assert_eq!(kept, serial == 5, "{serial}");
-        assert!(store.cdr(Serial(serial)).await.unwrap().is_some());
+        assert!(store.cdr(TENANT, Serial(serial)).await.unwrap().is_some());
     }
 }
 
@@ -141,7 +141,7 @@ async fn a_step_is_bounded_and_of_one_tenant(fixture: Fixture) {
         assert_eq!(store.expire_events(step).await.unwrap(), removed);
     }
     assert_eq!(store.events(TenantId(9), 0, 10).await.unwrap().len(), 1);
-    assert!(store.cdr(Serial(100)).await.unwrap().is_some());
+    assert!(store.cdr(TenantId(9), Serial(100)).await.unwrap().is_some());
 }
 
 fn before(before_ms: i64, limit: u32) -> Expiry {

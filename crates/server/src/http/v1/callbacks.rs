@@ -117,7 +117,7 @@ pub async fn of_call(
     Path(serial): Path<String>,
 ) -> Result<Json<Vec<Callback>>, Problem> {
     calls::find(&app, tenant.id, &serial).await?;
-    let found = app.store.callbacks_of(calls::parse_serial(&serial)?).await?;
+    let found = app.store.callbacks_of(tenant.id, calls::parse_serial(&serial)?).await?;
     let shown = found.into_iter().map(|(state, tries)| Callback::new(state, Some(&tries)));
     Ok(Json(shown.collect()))
 }

@@ -225,9 +225,8 @@ pub async fn cancel(
 /// A call of this tenant, or 404.
 pub async fn find(app: &App, tenant: TenantId, serial: &str) -> Result<Call, Problem> {
     let serial = parse_serial(serial)?;
-    let found = app.calls.find(serial).await?;
-    let own = found.filter(|found| found.call.intent().tenant == tenant);
-    own.map(Call::from).ok_or_else(Problem::not_found)
+    let found = app.calls.find(tenant, serial).await?;
+    found.map(Call::from).ok_or_else(Problem::not_found)
 }
 
 /// A serial number as a path has it; what is none is a call that does not exist.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use engine::vocabulary::Serial;
+use engine::vocabulary::{Serial, TenantId};
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::{CallbackAttempt, CallbackState};
@@ -59,14 +59,14 @@ pub async fn timeline(
     let call = calls::find(&app, tenant.id, &text).await?;
     let serial = calls::parse_serial(&text)?;
     let mut lines: Vec<Line> = Vec::new();
-    for (position, event) in app.store.events_of(serial).await? {
+    for (position, event) in app.store.events_of(tenant.id, serial).await? {
         let what = event.kind.name().to_owned();
         let mut data = events::data(event.kind);
         data["position"] = json!(position);
         lines.push(Line { at_ms: event.at_ms, source: Source::Event, what, data });
     }
-    lines.extend(notes(&app, serial).await?.into_iter().map(note_line));
-    for (state, attempts) in app.store.callbacks_of(serial).await? {
+    lines.extend(notes(&app, tenant.id, serial).await?.into_iter().map(note_line));
+    for (state, attempts) in app.store.callbacks_of(tenant.id, serial).await? {
         lines.extend(attempts.iter().map(|attempt| callback_line(&state, attempt)));
     }
     // Stable: what bears the same time stays in the order of its source.
@@ -75,8 +75,8 @@ pub async fn timeline(
 }
 
 /// Those of an ended call are stored with its record; until then the engine's owner has them.
-async fn notes(app: &App, serial: Serial) -> Result<Vec<Note>, Problem> {
-    match app.store.timeline(serial).await? {
+async fn notes(app: &App, tenant: TenantId, serial: Serial) -> Result<Vec<Note>, Problem> {
+    match app.store.timeline(tenant, serial).await? {
         None => Ok(app.calls.live_notes(serial).await),
         Some(stored) => Ok(serde_json::from_slice(&stored).unwrap_or_else(|error| {
             tracing::warn!(%error, "stored notes cannot be read");

@@ -41,21 +41,24 @@ async fn a_pass_removes_all_that_is_old_and_nothing_else() {
 
     let weeks = days(21).horizons(&defaults, NOW);
     retention.pass(testing::TENANT, weeks).await.unwrap();
-    assert!(store.cdr(Serial(1)).await.unwrap().is_some(), "nothing is three weeks old");
+    assert!(
+        store.cdr(testing::TENANT, Serial(1)).await.unwrap().is_some(),
+        "nothing is three weeks old"
+    );
 
     // Timelines alone first: the records stay.
     let notes = tenants::Retention { timelines_days: Some(5), ..days(0) };
     retention.pass(testing::TENANT, notes.horizons(&defaults, NOW)).await.unwrap();
-    assert_eq!(store.timeline(Serial(old)).await.unwrap(), None);
-    assert!(store.timeline(Serial(old + 1)).await.unwrap().is_some());
-    assert!(store.cdr(Serial(1)).await.unwrap().is_some());
+    assert_eq!(store.timeline(testing::TENANT, Serial(old)).await.unwrap(), None);
+    assert!(store.timeline(testing::TENANT, Serial(old + 1)).await.unwrap().is_some());
+    assert!(store.cdr(testing::TENANT, Serial(1)).await.unwrap().is_some());
 
     retention.pass(testing::TENANT, days(5).horizons(&defaults, NOW)).await.unwrap();
     for serial in [1, old / 2, old] {
-        assert_eq!(store.cdr(Serial(serial)).await.unwrap(), None, "{serial}");
+        assert_eq!(store.cdr(testing::TENANT, Serial(serial)).await.unwrap(), None, "{serial}");
     }
     for serial in [old + 1, 2 * old] {
-        assert!(store.cdr(Serial(serial)).await.unwrap().is_some(), "{serial}");
+        assert!(store.cdr(testing::TENANT, Serial(serial)).await.unwrap().is_some(), "{serial}");
     }
     assert_eq!(store.first_event(testing::TENANT).await.unwrap(), old + 1);
 }
