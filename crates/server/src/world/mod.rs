@@ -69,7 +69,8 @@ const STEPS_AT_ONCE: u32 = 2_000;
 /// A code that was good when the wall clock was set back by an hour is good for so much longer.
 const CODES_END: Duration = Duration::from_secs(3_600);
 
-/// A CANCEL that nothing answers is given up after this time (timer F): whoever was away for longer stops ringing of itself.
+/// A CANCEL that nothing answers is given up after this time (timer F): whoever was away for longer stops ringing of
+/// itself.
 const CANCELLED_FOR: Duration = Duration::from_secs(32);
 
 /// Softphones are there for so long after the bad minute.

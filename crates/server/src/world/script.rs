@@ -55,7 +55,8 @@ pub fn script(charter: Charter, dice: &mut Dice) -> Agenda<Blow> {
     let mut blows = Agenda::default();
     if charter.has_every_kind() {
         befall_the_cast(&mut blows, dice);
-        // In a third of the worlds whatever goes wrong is what people do; in most in which they talk for long, or few would.
+        // In a third of the worlds whatever goes wrong is what people do; in most of those in which they talk for long, as
+        // few would be able to.
         let people = if charter == Charter::Silence { 80 } else { 33 };
         if dice.percent(people) {
             return blows;
