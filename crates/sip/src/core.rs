@@ -2,7 +2,7 @@
 //! and reported comes out. Time is an argument.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Instant,
@@ -89,7 +89,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Core {
     stack: Stack,
-    legs: HashMap<LegId, Entry>,
+    legs: BTreeMap<LegId, Entry>,
     registrations: Registrations,
     probes: Probes,
     outside: Outside,
@@ -114,7 +114,7 @@ impl Core {
         let outside = Outside::new(&stack.policy);
         Core {
             stack,
-            legs: HashMap::new(),
+            legs: BTreeMap::new(),
             registrations: Registrations::default(),
             probes: Probes::default(),
             outside,

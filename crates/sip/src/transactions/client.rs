@@ -7,7 +7,7 @@
 //! have arrived and is taken back; another request is sent once more over a new one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ use crate::{
 mod lost_connection;
 
 /// A CANCEL shares the branch of its INVITE and is a transaction of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ClientKey {
     pub branch: u64,
     pub is_cancel: bool,
@@ -78,9 +78,10 @@ pub(crate) struct NewClient {
     pub to: Destination,
 }
 
+/// In trees, which give back what a rush took.
 #[derive(Debug, Default)]
 pub(crate) struct ClientStore {
-    live: HashMap<ClientKey, Client>,
+    live: BTreeMap<ClientKey, Client>,
     refusals: Refusals,
     /// Refusals whose ACK waits for the caller, by their leg.
     owed: BTreeMap<LegId, ClientKey>,

@@ -9,11 +9,9 @@ impl Stack {
     pub fn fail_clients(&mut self, hop: Hop, fault: TransportFault) -> Vec<(ClientKey, Owner)> {
         let lost =
             |client: &Client| client.to.hop() == hop && matches!(client.state, State::Sent { .. });
-        #[expect(clippy::disallowed_methods, reason = "sorted below")]
         let all = self.clients.live.iter();
-        let mut keys: Vec<ClientKey> =
+        let keys: Vec<ClientKey> =
             all.filter(|(_, client)| lost(client)).map(|(key, _)| *key).collect();
-        keys.sort();
         let failed = keys.into_iter().filter_map(|key| {
             if fault == TransportFault::Lost && self.sent_over_another(key) {
                 return None;
