@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use engine::events::EventKind;
+use engine::events::{Event, EventKind};
 use engine::intent::{Caller, Intent, OrderKind};
 use engine::vocabulary::{LegId, Serial, Side};
 use sip::Transmit;
-use store::{Scope, Store};
+use store::{NumberBinding, Scope, Store};
 
 use super::cast;
 use super::link::header;
-use super::nature::at_once;
+use super::nature::{Nature, at_once};
+use super::virtual_numbers::VirtualNumbers;
 
 /// After so long without any sign of life a trunk has failed the call, and the next one may be tried.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -24,6 +25,8 @@ pub struct Witness {
     attempts: BTreeMap<Serial, Vec<Attempt>>,
     /// Those who called the server, by the leg that they have there.
     callers: BTreeMap<LegId, Arrival>,
+    /// Those of accepted calls.
+    bindings: Vec<NumberBinding>,
     /// Which life of the server this is.
     life: u32,
 }
@@ -68,6 +71,24 @@ impl Witness {
         self.life += 1;
     }
 
+    pub fn are_bound(&mut self, bindings: Vec<NumberBinding>) {
+        self.bindings.extend(bindings);
+    }
+
+    /// A binding is on disk with its call: a start finds it until it is over.
+    pub fn finds_bindings(&self, found: &VirtualNumbers, nature: &Nature) {
+        let wall_ms = nature.wall_ms();
+        if nature.wall_clock_was_moved() {
+            return;
+        }
+        for binding in self.bindings.iter().filter(|binding| binding.expires_ms > wall_ms) {
+            assert!(
+                found.knows(binding, wall_ms),
+                "bound with an accepted call, and lost: {binding:?}"
+            );
+        }
+    }
+
     pub fn server_is_called(&mut self, leg: sip::LegId, call_id: &str) {
         let arrival = Arrival { call_id: call_id.to_owned(), life: self.life, left: None };
         self.callers.insert(LegId(leg.0), arrival);
@@ -105,7 +126,8 @@ impl Witness {
             assert!(!two || attempt.life == life, "P3: {call_id} of two parties is dialled again");
             return;
         }
-        let on_disk = side_on_disk(serial, call_id, store);
+        let events = at_once(store.events_of(Scope::All, serial)).expect("it is readable");
+        let on_disk = side_of_attempt(events.iter().map(|(_, event)| event), call_id);
         let by_number = || intent.as_ref().map_or(Side::Called, |intent| side_of(intent, &text));
         let side = on_disk.unwrap_or_else(by_number);
         if let (Some(intent), Side::Called) = (&intent, side) {
@@ -203,22 +225,24 @@ pub fn serial_of(call_id: &str) -> Option<Serial> {
     call_id.split('-').next()?.parse().ok().map(Serial)
 }
 
+/// Whom the attempt of this Call-ID is for, where it is among the events of its call.
+pub fn side_of_attempt<'a>(
+    events: impl IntoIterator<Item = &'a Event>,
+    call_id: &str,
+) -> Option<Side> {
+    let number: u32 = call_id.split('-').nth(1)?.parse().ok()?;
+    events.into_iter().find_map(|event| match &event.kind {
+        EventKind::Dialling { side, attempt, .. } if *attempt == number => Some(*side),
+        _ => None,
+    })
+}
+
 /// How many are dialled or come.
 fn parties(intent: &Intent) -> u32 {
     match &intent.order.kind {
         OrderKind::VoiceNotification { .. } => 1,
         OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => 2,
     }
-}
-
-/// Whom the attempt of this Call-ID is for, where that is on disk.
-fn side_on_disk(serial: Serial, call_id: &str, store: &Store) -> Option<Side> {
-    let number: u32 = call_id.split('-').nth(1)?.parse().ok()?;
-    let events = at_once(store.events_of(Scope::All, serial)).expect("it is readable");
-    events.iter().find_map(|(_, event)| match &event.kind {
-        EventKind::Dialling { side, attempt, .. } if *attempt == number => Some(*side),
-        _ => None,
-    })
 }
 
 /// Whom this INVITE is for. A softphone has its Contact in the request line, and its number in To.
