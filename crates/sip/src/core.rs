@@ -209,11 +209,12 @@ impl Core {
         }
     }
 
-    /// Messages to `hop` can no longer be delivered, or its connection broke: requests that nothing
-    /// has answered fail.
+    /// Messages to `hop` can no longer be delivered, or its connection broke ([`TransportFault::Lost`]): requests that
+    /// nothing has answered fail. Where the connection broke, an INVITE is taken back, as it may have arrived, and
+    /// another request is first sent once more over a new one.
     pub fn transport_failed(&mut self, hop: Hop, fault: TransportFault, now: Instant) {
         self.handle_timeout(now);
-        for (key, owner) in self.stack.fail_clients(hop) {
+        for (key, owner) in self.stack.fail_clients(hop, fault) {
             self.failed(key, owner, Failure::Transport(fault));
         }
     }
