@@ -8,7 +8,7 @@
 //!   ┌──────┐   a stage is slow for a whole PERIOD   ┌──────────┐
 //!   │ Calm │ ─────────────────────────────────────▶ │ Shedding │
 //!   └──────┘ ◀───────────────────────────────────── └──────────┘
-//!             hardly anybody was refused for QUIET
+//!        hardly anybody was refused for QUIET, or it was idle
 //! ```
 //! A stage is slow that takes longer than the disk needs anyway and the server's patience. A burst that
 //! is worked off within a period is let in whole: a queue that stays is what tells overload from it
@@ -28,12 +28,16 @@ const SLOW_STEPS: u32 = 8;
 /// Slow steps that are farther apart say nothing of what was between them.
 const APART: Duration = Duration::from_millis(500);
 
-/// Shedding ends when nobody was refused for so long, or hardly anybody: what one stall of the machine
-/// left behind is no overload.
+/// Shedding ends when nobody was refused for so long, or hardly anybody.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Hardly anybody: fewer than one in so many.
 const ONE_IN: u32 = 20;
+
+/// Shedding ends too when nothing was under way for this share of so long: what one stall of the machine left behind is
+/// worked off. With a multiple of what it can do on offer a server is never without, however few it lets in.
+const IDLE: f64 = 0.15;
+const LOOKED_AT: Duration = Duration::from_millis(250);
 
 /// Under way in a stage at the most, even while calm: a small machine works it off in little more than a second.
 const MOST: u32 = 512;
@@ -78,6 +82,7 @@ pub struct Overload {
     state: State,
     accepting: Flow,
     dialling: Flow,
+    idle: Idle,
     disk: Quickest,
     /// The last one. `None`: nobody beats.
     beat: Option<Duration>,
@@ -130,6 +135,15 @@ struct Flow {
     finished: VecDeque<u32>,
 }
 
+/// How long nothing was under way.
+#[derive(Debug, Default)]
+struct Idle {
+    /// Counted from then on, without what goes on since `since`.
+    from: Duration,
+    counted: Duration,
+    since: Option<Duration>,
+}
+
 /// Slow without a break so far.
 #[derive(Debug)]
 struct Slow {
@@ -159,6 +173,7 @@ impl Overload {
             state: State::Calm,
             accepting: Flow::default(),
             dialling: Flow::default(),
+            idle: Idle::default(),
             disk: Quickest::default(),
             beat: None,
             patience,
@@ -190,13 +205,14 @@ impl Overload {
             }
         }
         if let_in {
-            self.begin(Stage::Accepting);
+            self.begin(Stage::Accepting, now);
         }
         let_in
     }
 
     /// A call begins with a stage.
-    pub fn begin(&mut self, stage: Stage) {
+    pub fn begin(&mut self, stage: Stage, now: Duration) {
+        self.idle.ends(now);
         self.flow(stage).under_way += 1;
     }
 
@@ -204,8 +220,13 @@ impl Overload {
     pub fn leave(&mut self, stage: Stage, took: Duration, now: Duration) {
         self.skip_standstill(now);
         let slow = took > self.within();
-        if self.flow(stage).leave(slow, now) && matches!(self.state, State::Calm) {
+        let overloaded = self.flow(stage).leave(slow, now);
+        if self.accepting.under_way + self.dialling.under_way == 0 {
+            self.idle.begins(now);
+        }
+        if overloaded && matches!(self.state, State::Calm) {
             self.state = State::Shedding(Shedding::begin(now));
+            self.idle.count_anew(now);
         }
     }
 
@@ -242,6 +263,7 @@ impl Overload {
         *beat = now;
         self.accepting.began += stood;
         self.dialling.began += stood;
+        self.idle.skip(stood);
         if let State::Shedding(shedding) = &mut self.state {
             shedding.refused_at += stood;
             shedding.since += stood;
@@ -250,7 +272,7 @@ impl Overload {
 
     fn end_shedding(&mut self, now: Duration) {
         if let State::Shedding(shedding) = &mut self.state
-            && shedding.ends(now)
+            && (shedding.ends(now) || self.idle.is_enough(now))
         {
             self.state = State::Calm;
             (self.accepting.slow, self.dialling.slow) = (None, None);
@@ -262,6 +284,40 @@ impl Overload {
             Stage::Accepting => &mut self.accepting,
             Stage::Dialling => &mut self.dialling,
         }
+    }
+}
+
+impl Idle {
+    fn begins(&mut self, now: Duration) {
+        self.since = Some(now);
+    }
+
+    fn ends(&mut self, now: Duration) {
+        if let Some(since) = self.since.take() {
+            self.counted += now.saturating_sub(since);
+        }
+    }
+
+    fn count_anew(&mut self, now: Duration) {
+        (self.from, self.counted) = (now, Duration::ZERO);
+        self.since = self.since.map(|_| now);
+    }
+
+    /// Whether there was [`IDLE`] of it; then, and where not, the next count begins.
+    fn is_enough(&mut self, now: Duration) -> bool {
+        let took = now.saturating_sub(self.from);
+        if took < LOOKED_AT {
+            return false;
+        }
+        let going_on = self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        let enough = self.counted + going_on > took.mul_f64(IDLE);
+        self.count_anew(now);
+        enough
+    }
+
+    fn skip(&mut self, stood: Duration) {
+        self.from += stood;
+        self.since = self.since.map(|since| since + stood);
     }
 }
 

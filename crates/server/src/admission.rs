@@ -70,8 +70,9 @@ impl Admission {
 
     /// A leg is to be dialled: one that was promised, so that nobody is asked.
     pub fn dialling(&self) -> UnderWay {
-        self.overload().begin(Stage::Dialling);
-        UnderWay { admission: self.clone(), stage: Stage::Dialling, since: Instant::now() }
+        let since = Instant::now();
+        self.overload().begin(Stage::Dialling, since - self.0.started);
+        UnderWay { admission: self.clone(), stage: Stage::Dialling, since }
     }
 
     /// A commit took so long.

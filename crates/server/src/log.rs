@@ -33,7 +33,7 @@ fn panicked(info: &PanicHookInfo<'_>) {
     tracing::debug!(place, message = message(info.payload()), %backtrace, "a panic");
 }
 
-fn message(payload: &dyn Any) -> &str {
+pub(crate) fn message(payload: &dyn Any) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }

@@ -105,9 +105,16 @@ pub(crate) enum AudioError {
     Fault(#[from] MediaFault),
     #[error("the simulated phone's media threads are overloaded: use fewer calls or more threads")]
     Busy,
+    #[error("the simulated phone has lost its audio before it was described")]
+    Lost,
 }
 
 impl AudioLeg {
+    /// Whether it was closed: no port, and no other is taken.
+    pub fn is_closed(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
     /// Our answer to an offer. Events that come before it go to `meanwhile`.
     pub async fn answer(
         &mut self,
@@ -116,10 +123,9 @@ impl AudioLeg {
     ) -> Result<Bytes, AudioError> {
         let (leg, codecs, srtp) = (self.leg, self.board.codecs.clone(), self.srtp);
         self.command(match self.stage {
-            Stage::Unbound | Stage::Closed => {
-                media::Command::Answer { leg, offer, codecs, srtp, beside: None }
-            }
+            Stage::Unbound => media::Command::Answer { leg, offer, codecs, srtp, beside: None },
             Stage::Bound => media::Command::Reoffered { leg, sdp: offer },
+            Stage::Closed => return Err(AudioError::Lost),
         })?;
         self.description(meanwhile).await
     }
@@ -129,6 +135,9 @@ impl AudioLeg {
         &mut self,
         meanwhile: &mut impl FnMut(media::Event),
     ) -> Result<Bytes, AudioError> {
+        if self.is_closed() {
+            return Err(AudioError::Lost);
+        }
         let (leg, codecs, srtp) = (self.leg, self.board.codecs.clone(), self.srtp);
         self.command(media::Command::Offer { leg, codecs, dtmf: true, srtp, beside: None })?;
         self.description(meanwhile).await

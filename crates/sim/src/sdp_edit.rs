@@ -13,6 +13,21 @@ pub(crate) fn with_direction(sdp: &[u8], direction: &str) -> Bytes {
     joined(&lines)
 }
 
+/// The next description of the same session (RFC 3264 §8), with audio both ways again.
+pub(crate) fn renewed(sdp: &[u8]) -> Bytes {
+    let mut lines = lines(&with_direction(sdp, "sendrecv"));
+    for line in lines.iter_mut().filter(|line| line.starts_with("o=")) {
+        let mut fields: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        if let Some(version) = fields.get_mut(2)
+            && let Ok(number) = version.parse::<u64>()
+        {
+            *version = number.wrapping_add(1).to_string();
+        }
+        *line = fields.join(" ");
+    }
+    joined(&lines)
+}
+
 /// The same description with its audio at another port.
 pub(crate) fn with_audio_port(sdp: &[u8], port: u16) -> Bytes {
     edit_audio(sdp, |fields| fields[1] = port.to_string())
@@ -91,6 +106,8 @@ mod tests {
     #[test]
     fn each_edit_changes_what_it_says() {
         check(with_direction(SDP, "sendonly"), &["a=sendonly"], &["sendrecv"]);
+        let held = with_direction(SDP, "sendonly");
+        check(renewed(&held), &["a=sendrecv", "o=- 1 2 IN IP4 127.0.0.1"], &["sendonly"]);
         check(with_g729(SDP), &["m=audio 4000 RTP/AVP 8 18 101", "a=rtpmap:18 G729/8000"], &[]);
         check(with_audio_port(SDP, 9), &["m=audio 9 RTP/AVP 8 101"], &["4000"]);
         check(with_foreign_codec(SDP), &["m=audio 4000 RTP/AVP 97"], &["PCMA"]);
@@ -102,6 +119,7 @@ mod tests {
         fn no_bytes_make_it_panic(bytes: Vec<u8>, text in "(v=0|m=audio|a=).{0,20}(\r\n(m=audio )?.{0,20}){0,5}") {
             for sdp in [bytes.as_slice(), text.as_bytes()] {
                 with_direction(sdp, "inactive");
+                renewed(sdp);
                 with_audio_port(sdp, 9);
                 with_foreign_codec(sdp);
                 with_g729(sdp);

@@ -2,7 +2,7 @@
 //! and reported comes out. Time is an argument.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Instant,
@@ -89,7 +89,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Core {
     stack: Stack,
-    legs: HashMap<LegId, Entry>,
+    legs: BTreeMap<LegId, Entry>,
     registrations: Registrations,
     probes: Probes,
     outside: Outside,
@@ -114,7 +114,7 @@ impl Core {
         let outside = Outside::new(&stack.policy);
         Core {
             stack,
-            legs: HashMap::new(),
+            legs: BTreeMap::new(),
             registrations: Registrations::default(),
             probes: Probes::default(),
             outside,
@@ -209,11 +209,12 @@ impl Core {
         }
     }
 
-    /// Messages to `hop` can no longer be delivered, or its connection broke: requests that nothing
-    /// has answered fail.
+    /// Messages to `hop` can no longer be delivered, or its connection broke ([`TransportFault::Lost`]): requests that
+    /// nothing has answered fail. Where the connection broke, an INVITE is taken back, as it may have arrived, and
+    /// another request is first sent once more over a new one.
     pub fn transport_failed(&mut self, hop: Hop, fault: TransportFault, now: Instant) {
         self.handle_timeout(now);
-        for (key, owner) in self.stack.fail_clients(hop) {
+        for (key, owner) in self.stack.fail_clients(hop, fault) {
             self.failed(key, owner, Failure::Transport(fault));
         }
     }

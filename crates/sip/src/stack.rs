@@ -1,7 +1,7 @@
 //! What every leg and registration works with: transactions, timers, random values, the way out.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::Instant,
@@ -32,7 +32,7 @@ pub(crate) struct Stack {
     pub counters: Counters,
     pub out: VecDeque<Output>,
     /// Leg by Call-ID and our tag.
-    dialogs: HashMap<String, LegId>,
+    dialogs: BTreeMap<String, LegId>,
     /// The caller is behind with events: nothing optional is reported.
     pub congested: bool,
 }
@@ -50,7 +50,7 @@ impl Stack {
             random: Random::new(seed),
             counters: Counters::default(),
             out: VecDeque::new(),
-            dialogs: HashMap::new(),
+            dialogs: BTreeMap::new(),
             congested: false,
         }
     }

@@ -1,12 +1,13 @@
 //! `cargo xtask world`: as many simulated worlds as are asked for (TESTS.md T-9, T-10, T-3), each seed with
-//! notifications only and with every kind of call. The seeds that failed once are run each time.
+//! notifications only and with every kind of call, each tenth one with people who fall silent. The seeds that failed once
+//! are run each time.
 
 use crate::workspace::cargo;
 
 /// Seeds of a nightly run.
 pub const NIGHTLY: u64 = 5_000;
 
-/// Runs two worlds of each of `seeds` seeds, the first `from`. The test prints each failing seed with the end of
+/// Runs the worlds of `seeds` seeds, the first `from`. The test prints each failing seed with the end of
 /// its tape. True where none failed.
 pub fn run(seeds: u64, from: u64) -> bool {
     let mut test = cargo();

@@ -66,7 +66,7 @@ fn the_disk_is_not_held_against_the_server_unless_it_is_in_trouble() {
 fn dialling_counts_as_accepting_does() {
     let mut overload = overload();
     for step in 0..30 {
-        overload.begin(Stage::Dialling);
+        overload.begin(Stage::Dialling, ms(0));
         overload.leave(Stage::Dialling, ms(400), ms(10) * step);
     }
     assert!(overload.is_shedding());
@@ -129,6 +129,16 @@ fn at_four_times_its_capacity_a_server_keeps_its_goodput_and_its_pace() {
 fn what_it_can_do_is_let_in_whole() {
     let run = USUAL.run(0.8 * capacity(USUAL), 10);
     assert_eq!(run.refused_ms.len(), 0);
+}
+
+#[test]
+fn what_a_stall_left_behind_is_worked_off_and_nobody_is_refused_for_it_later() {
+    for (every_ms, lasts_ms, share) in [(250, 45, 0.7), (1_000, 150, 0.5)] {
+        let machine = Machine { stolen_ms: (every_ms, lasts_ms), ..USUAL };
+        let rate = share * capacity(USUAL);
+        let refused = machine.run(rate, 20).refused_ms.len() as f64 / (20.0 * rate);
+        assert!(refused < 0.03, "{machine:?} at {rate:.0}/s: {refused:.3} refused");
+    }
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::bidirectional_call::{answered, prepared};
+use crate::bidirectional_call::{answered, arrived_call, prepared};
 use crate::world::{World, ended, order, pace, request};
 use engine::action::{Action, Arrival, Input, LegInput, Origin, Refused};
 use engine::cdr::{Cause, Outcome};
-use engine::intent::{AnonymousCall, BidirectionalCall, Caller, Order, OrderKind, Place};
+use engine::intent::{AnonymousCall, Order, OrderKind, Place};
 use engine::vocabulary::{BindingId, LegId, Serial};
 use engine::writes::Write;
 use engine::{Refusal, Reply, Request};
@@ -300,17 +300,8 @@ fn a_source_that_guessed_does_not_lock_out_the_caller_with_the_code() {
     assert_eq!(world.wants(), [format!("take in {}", APP - 1)]);
 }
 
-/// The call that connects who called a virtual number.
 fn bound() -> Request {
-    let call = BidirectionalCall {
-        caller: Caller::Inbound { number: "13800000001".into() },
-        call_data: None,
-        ita: true,
-        agent_work_no: None,
-        binding: None,
-        connected_url: None,
-    };
-    request(Order { kind: OrderKind::BidirectionalCall(call), ..order() })
+    request(arrived_call())
 }
 
 fn virtual_number_called(world: &mut World, request: Request) {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::bidirectional_call::{answered, over_trunks, prepared};
+use crate::bidirectional_call::{answered, arrived_call, over_trunks, prepared};
 use crate::world::{TENANT, World, ended, intent, limits, order, pace, request};
 use engine::action::{Arrival, Claim, Input, Origin};
 use engine::cdr::{Cause, Outcome};
-use engine::intent::{BidirectionalCall, Caller, Order, OrderKind};
+use engine::intent::{BidirectionalCall, Order, OrderKind};
 use engine::vocabulary::{LegId, Serial, TenantLimits};
 use engine::{Refusal, Reply, Request, Ticket};
 
@@ -146,13 +146,9 @@ fn a_call_that_waited_while_the_balance_was_taken_away_is_not_dialled() {
 
 #[test]
 fn who_calls_a_virtual_number_needs_a_minute_too() {
-    let caller = Caller::Inbound { number: "13800000001".into() };
-    let OrderKind::BidirectionalCall(call) = ita_order().kind else { panic!("another kind") };
-    let call = BidirectionalCall { caller, ..call };
-    let arrived = Order { kind: OrderKind::BidirectionalCall(call), ..order() };
     let mut world = World::new();
     talks(&mut world, ita(1), 1);
-    let request = Request { order: arrived, ..ita(1) };
+    let request = Request { order: arrived_call(), ..ita(1) };
     let calls = |world: &mut World, leg| {
         let arrival = Arrival::Bound(Box::new(request.clone()));
         let source = "192.0.2.1".parse().expect("an address");

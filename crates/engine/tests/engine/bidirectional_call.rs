@@ -26,6 +26,19 @@ pub fn order_with(place: Place) -> Order {
     Order { kind: OrderKind::BidirectionalCall(call), ..order() }
 }
 
+/// The call that connects who called a virtual number.
+pub fn arrived_call() -> Order {
+    let call = BidirectionalCall {
+        caller: Caller::Inbound { number: "13800000001".into() },
+        call_data: None,
+        ita: true,
+        agent_work_no: None,
+        binding: None,
+        connected_url: None,
+    };
+    Order { kind: OrderKind::BidirectionalCall(call), ..order() }
+}
+
 pub fn over_trunks() -> Order {
     order_with(Place::Trunks("carrier".into()))
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::anonymous_call::{APP, comes, expected};
-use crate::bidirectional_call::over_trunks;
+use crate::bidirectional_call::{arrived_call, over_trunks};
 use crate::world::{World, ended, intent, order, pace};
 use engine::action::Input;
 use engine::cdr::{Cause, Outcome};
-use engine::intent::{BidirectionalCall, Caller, Order, OrderKind, Place};
+use engine::intent::{Order, Place};
 use engine::vocabulary::{LegId, Side};
 use engine::writes::{Attempt, FoundLeg, Unfinished};
 
@@ -163,23 +163,12 @@ fn every_place_where_a_softphone_rang_is_taken_back() {
     assert_eq!(resolve(&mut world, &[3, 1, 2]), (Outcome::Unknown, "998"));
 }
 
-fn arrived() -> Order {
-    let call = BidirectionalCall {
-        caller: Caller::Inbound { number: "13800000001".into() },
-        call_data: None,
-        ita: true,
-        agent_work_no: None,
-        binding: None,
-        connected_url: None,
-    };
-    Order { kind: OrderKind::BidirectionalCall(call), ..order() }
-}
-
 #[test]
 fn a_call_to_a_softphone_that_was_never_dialled_ends_at_once() {
     for (cancelled, outcome) in [(false, Outcome::Interrupted), (true, Outcome::Cancelled)] {
         let mut world = small_world();
-        let intent = intent(77, world.now.unix_ms, Order { place: Place::Softphone, ..arrived() });
+        let intent =
+            intent(77, world.now.unix_ms, Order { place: Place::Softphone, ..arrived_call() });
         let (ringing_ms, recorded, legs) = (None, false, Vec::new());
         let found = Unfinished { intent, ringing_ms, recorded, cancelled, legs };
         world.input(Input::Recovered(Box::new(found)));
@@ -199,7 +188,7 @@ fn every_place_where_a_called_softphone_rang_is_taken_back() {
         }
         found
     };
-    let order = Order { place: Place::Softphone, ..arrived() };
+    let order = Order { place: Place::Softphone, ..arrived_call() };
     let input = unfinished(&world, order, vec![rings(1), rings(2)]);
     world.input(input);
     assert_eq!(world.wants(), ["abandon 1", "abandon 2"]);
@@ -209,7 +198,7 @@ fn every_place_where_a_called_softphone_rang_is_taken_back() {
 #[test]
 fn a_call_to_a_virtual_number_that_was_never_dialled_ends_when_it_is_claimed() {
     use engine::action::Claim;
-    let order = arrived();
+    let order = arrived_call();
     let mut world = small_world();
     let tenant = crate::world::TENANT;
     world.input(Input::Waiting { tenant, route: "carrier".into(), calls: 1 });

@@ -11,6 +11,17 @@ pub enum Charter {
     Notifications,
     /// Every kind of call, softphones, callers from outside, connections, a trunk that is asked whether it lives.
     EveryKind,
+    /// The same with people who talk for long: whoever falls silent among them is given up.
+    Silence,
+}
+
+impl Charter {
+    pub fn has_every_kind(self) -> bool {
+        match self {
+            Charter::Notifications => false,
+            Charter::EveryKind | Charter::Silence => true,
+        }
+    }
 }
 
 /// One of the places on the network.

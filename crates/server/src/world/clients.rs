@@ -13,6 +13,7 @@ use super::agenda::Agenda;
 use super::cast::Charter;
 use super::nature::{Dice, Nature, at_once};
 use super::orders;
+use super::settings::CAPACITY;
 use crate::calls::{Accepted, Ask, earlier};
 
 pub const TENANTS: [TenantId; 2] = [TenantId(1), TenantId(2)];
@@ -20,8 +21,6 @@ pub const TENANTS: [TenantId; 2] = [TenantId(1), TenantId(2)];
 pub const STRICT: TenantId = TENANTS[1];
 /// What the numbers of the last calls begin with, which take every place.
 pub const LAST_CALLS: &str = "7700";
-/// So many of them at a time.
-pub const PLACES: u32 = 7;
 const TRIES: u32 = 12;
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -77,7 +76,7 @@ impl Clients {
         let number = self.wants.len();
         let request = match self.charter {
             Charter::Notifications => Some(request(number, dice, orders::notification)),
-            Charter::EveryKind => None,
+            Charter::EveryKind | Charter::Silence => None,
         };
         self.wants.push(Want { request, tries: 0, answer: None });
         self.agenda.put(at, Step::Ask(number));
@@ -86,12 +85,12 @@ impl Clients {
     /// One order for each call that may be up at once, no faster than the paces allow.
     pub fn take_every_place(&mut self, now: Duration, trunks: [&str; 2]) {
         let each = [(trunks[0], TENANTS[0]), (trunks[1], TENANTS[1])];
-        for place in 0..PLACES {
+        for place in 0..CAPACITY {
             let (trunk, tenant) = each[place as usize % 2];
             let number = self.wants.len();
             let mut order = orders::notification(&mut Dice::new(0));
             order.place = trunk.into();
-            order.called = format!("{LAST_CALLS}{}", PLACES * self.rounds + place);
+            order.called = format!("{LAST_CALLS}{}", CAPACITY * self.rounds + place);
             order.ring_limit_s = 20;
             let (limits, queue_timeout) = (limits(tenant), Duration::from_secs(300));
             let request = Request { tenant, limits, idempotency: None, queue_timeout, order };
@@ -104,7 +103,7 @@ impl Clients {
 
     /// How many calls took every place.
     pub fn last_calls(&self) -> usize {
-        (PLACES * self.rounds) as usize
+        (CAPACITY * self.rounds) as usize
     }
 
     pub fn next(&self) -> Option<Duration> {
@@ -161,8 +160,8 @@ impl Clients {
         nature.say(format_args!("order {number}, try {}", want.tries));
         let dice = &mut nature.dice;
         let request = want.request.get_or_insert_with(|| {
-            assert_eq!(charter, Charter::EveryKind, "the others are drawn beforehand");
-            request(number, dice, |dice| orders::any(number, wall_ms, dice))
+            assert!(charter.has_every_kind(), "the others are drawn beforehand");
+            request(number, dice, |dice| orders::any(charter, number, wall_ms, dice))
         });
         let request = request.clone();
         if let Some(known) = at_once(earlier(store, request.idempotency.as_ref())) {

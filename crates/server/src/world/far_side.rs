@@ -19,6 +19,7 @@ use super::habits::{self, Act, Plan};
 use super::link::{Arrived, Link};
 use super::nature::Nature;
 use super::server::core_config;
+use super::witness::serial_of;
 
 /// A softphone stops ringing by itself after this time.
 const PHONE_RINGS: Duration = Duration::from_secs(180);
@@ -49,6 +50,8 @@ pub struct FarSide {
 #[derive(Debug)]
 pub struct Dialog {
     pub call_id: String,
+    /// Where its INVITE came in.
+    place: SocketAddr,
     pub began: Duration,
     /// The call that it belongs to, as its Call-ID says.
     pub serial: u64,
@@ -129,18 +132,18 @@ impl FarSide {
         let seat = Seat { number: USER, address: CARRIER, transport: Transport::Udp };
         let places: &[&str] = match charter {
             Charter::Notifications => &[CARRIER],
-            Charter::EveryKind => &[CARRIER, FRAGILE_PLACE],
+            Charter::EveryKind | Charter::Silence => &[CARRIER, FRAGILE_PLACE],
         };
         let config = core_config(charter, places, policy);
         FarSide::new(Side::Carrier, charter, &seat, Core::new(config, seed, nature.instant()))
     }
 
     /// A softphone, or a program that calls in; both take whatever comes.
-    pub fn seated(side: Side, seat: &Seat, nature: &mut Nature) -> FarSide {
+    pub fn seated(charter: Charter, side: Side, seat: &Seat, nature: &mut Nature) -> FarSide {
         let policy = Policy { accept_invites: AcceptInvites::Open, ..Policy::default() };
-        let config = core_config(Charter::EveryKind, &[seat.address], policy);
+        let config = core_config(charter, &[seat.address], policy);
         let core = Core::new(config, nature.dice.next(), nature.instant());
-        FarSide::new(side, Charter::EveryKind, seat, core)
+        FarSide::new(side, charter, seat, core)
     }
 
     fn new(side: Side, charter: Charter, seat: &Seat, core: Core) -> FarSide {
@@ -184,16 +187,20 @@ impl FarSide {
     }
 
     pub fn takes(&mut self, arrived: Arrived, link: &mut Link, nature: &mut Nature) {
-        let now = nature.instant();
-        match arrived {
-            Arrived::Message(_, received) => self.core.received(received, now),
-            Arrived::Lost(_, flow, hop) => {
-                self.core.flow_lost(flow, now);
-                self.core.transport_failed(hop, sip::TransportFault::Lost, now);
-                // As phones do whose connection to the registrar is gone.
-                self.registers_at = Some(nature.in_ms(500, 3_000));
-            }
-            Arrived::Undeliverable(_, hop, fault) => self.core.transport_failed(hop, fault, now),
+        if let Arrived::Lost(..) = arrived {
+            // As phones do whose connection to the registrar is gone.
+            self.registers_at = Some(nature.in_ms(500, 3_000));
+        }
+        arrived.reach(&mut self.core, nature.instant());
+        self.collect(link, nature);
+    }
+
+    /// What rings at a place is over there.
+    pub fn stops_ringing_at(&mut self, place: SocketAddr, link: &mut Link, nature: &mut Nature) {
+        let ringing = self.dialogs.iter().filter(|(_, of)| of.place == place);
+        let ringing: Vec<LegId> = ringing.map(|(leg, _)| *leg).collect();
+        for leg in ringing {
+            self.act(leg, Act::StopRinging, link, nature);
         }
         self.collect(link, nature);
     }
@@ -243,7 +250,7 @@ impl FarSide {
         };
         nature.say(format_args!("{} calls {} as {from}", self.side.name(), errand.number()));
         let call_id = format!("{}-{}-{:x}", self.side.name(), leg.0, nature.dice.next());
-        let silent = habits::silence(&mut nature.dice);
+        let silent = habits::silence(self.charter, &mut nature.dice);
         let uri = |user: &str| Uri::new(user, "192.0.2.1").expect("digits");
         let invite = Invite {
             leg,
@@ -263,8 +270,8 @@ impl FarSide {
         let dialled_ms = nature.wall_ms();
         let (heard, refused, ended) = (0, None, None);
         let call = Call { call_id, errand, dialled_ms, heard, refused, ended };
-        if let Some((starts, cseq, copies)) = habits::loss(&mut nature.dice) {
-            link.begrudge(&call.call_id, cseq, starts, copies);
+        if let Some(loss) = habits::loss(&mut nature.dice) {
+            link.begrudge(&call.call_id, loss);
         }
         self.calls.insert(leg, call);
         self.core.command(Command::Prepare(Box::new(invite)), nature.instant());
@@ -358,8 +365,8 @@ impl FarSide {
 
     /// Whoever hears nothing more hangs up in the end.
     fn begins_to_talk(&mut self, leg: LegId, nature: &mut Nature) {
-        if self.charter == Charter::EveryKind {
-            let plan = habits::of_talking(&mut nature.dice);
+        if self.charter.has_every_kind() {
+            let plan = habits::of_talking(self.charter, &mut nature.dice);
             return self.plan(leg, plan, nature);
         }
         self.later(leg, Act::HangUp, 500, 90_000, nature);
@@ -375,17 +382,17 @@ impl FarSide {
         let call_id = request.call_id.clone();
         let number = request.request_user.clone();
         nature.say(format_args!("{}: a call for {number}, {call_id}", self.side.name()));
-        let serial = call_id.split('-').next().and_then(|serial| serial.parse().ok());
-        let serial = serial.expect("our Call-IDs begin with the serial");
+        let serial = serial_of(&call_id).expect("our Call-IDs begin with the serial").0;
         let twice = self.dialogs.values().any(|earlier| earlier.call_id == call_id);
         assert!(!twice, "P3: one attempt rang twice");
         let (fate, ended, began) = (Fate::Open, None, nature.now);
-        self.dialogs.insert(leg, Dialog { call_id, began, serial, fate, ended });
+        let place = request.local;
+        self.dialogs.insert(leg, Dialog { call_id, place, began, serial, fate, ended });
         let plan = match self.charter {
             Charter::Notifications => habits::of_notified(self.everyone_is_slow, &mut nature.dice),
-            Charter::EveryKind => {
-                if let Some((starts, cseq, copies)) = habits::loss(&mut nature.dice) {
-                    link.begrudge(&request.call_id, cseq, starts, copies);
+            Charter::EveryKind | Charter::Silence => {
+                if let Some(loss) = habits::loss(&mut nature.dice) {
+                    link.begrudge(&request.call_id, loss);
                 }
                 habits::of_party(self.everyone_is_slow, &mut nature.dice)
             }
@@ -436,7 +443,7 @@ impl FarSide {
             },
             Act::GiveUp if self.calls.get(&leg).is_some_and(|call| call.heard >= 200) => return,
             Act::HangUp | Act::GiveUp => Command::HangUp { leg, cause: HangUpCause::Normal },
-            Act::StopRinging if fate != Some(Fate::Open) => return,
+            // Whoever has answered meanwhile does not hear of it.
             Act::StopRinging => {
                 Command::Refuse { leg, status: 480, reason: None, headers: Vec::new() }
             }
@@ -462,10 +469,7 @@ impl FarSide {
     }
 
     fn answer(&mut self, leg: LegId, nature: &mut Nature) -> Body {
-        let silent = match self.charter {
-            Charter::Notifications => None,
-            Charter::EveryKind => habits::silence(&mut nature.dice),
-        };
+        let silent = habits::silence(self.charter, &mut nature.dice);
         if let Some(after) = silent {
             self.later(leg, Act::FallSilent, after, after, nature);
         }

@@ -1,6 +1,7 @@
 //! What people do when it rings, and what comes over them while they talk. Each draws from the dice of
 //! its world.
 
+use super::cast::Charter;
 use super::nature::Dice;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +32,14 @@ pub enum Act {
 /// What is done, and the ms in which it is done, at the earliest and at the latest.
 pub type Plan = Vec<(Act, u64, u64)>;
 
-/// A message of one call that gets lost more often than the weather says: first line, end of CSeq, copies.
-pub type Loss = (&'static str, &'static str, u32);
+/// Messages of one call that get lost besides what the weather takes: the next so many whose first line begins and whose
+/// CSeq ends so.
+#[derive(Debug, Clone, Copy)]
+pub struct Loss {
+    pub starts: &'static str,
+    pub cseq: &'static str,
+    pub copies: u32,
+}
 
 /// Those whom a notification rings.
 pub fn of_notified(is_slow: bool, dice: &mut Dice) -> Plan {
@@ -62,13 +69,12 @@ pub fn of_notified(is_slow: bool, dice: &mut Dice) -> Plan {
 /// Managers and customers: two thirds of them answer.
 pub fn of_party(is_slow: bool, dice: &mut Dice) -> Plan {
     let first = dice.below(2_000);
-    if is_slow || dice.percent(60) {
-        let answer = (Act::Answer, first + 1, first + 8_000);
-        return if is_slow {
-            vec![(Act::Ring, first, first)]
-        } else {
-            vec![(Act::Ring, first, first), answer]
-        };
+    let ring = (Act::Ring, first, first);
+    if is_slow {
+        return vec![ring];
+    }
+    if dice.percent(60) {
+        return vec![ring, (Act::Answer, first + 1, first + 8_000)];
     }
     match dice.below(3) {
         0 => vec![(Act::Redirect { allowed: dice.percent(70) }, first, first)],
@@ -78,8 +84,13 @@ pub fn of_party(is_slow: bool, dice: &mut Dice) -> Plan {
 }
 
 /// A party that is connected.
-pub fn of_talking(dice: &mut Dice) -> Plan {
-    let mut plan = vec![(Act::HangUp, 500, 45_000)];
+pub fn of_talking(charter: Charter, dice: &mut Dice) -> Plan {
+    let talk = match charter {
+        Charter::Notifications | Charter::EveryKind => (Act::HangUp, 500, 45_000),
+        // Longer than somebody is waited for who has fallen silent.
+        Charter::Silence => (Act::HangUp, 60_000, 120_000),
+    };
+    let mut plan = vec![talk];
     if dice.percent(15) {
         plan.push((Act::Digit, 100, 4_000));
     }
@@ -94,19 +105,25 @@ pub fn of_talking(dice: &mut Dice) -> Plan {
 }
 
 /// After how many ms a party falls silent for good that is about to talk.
-pub fn silence(dice: &mut Dice) -> Option<u64> {
-    dice.percent(6).then(|| 200 + dice.below(8_000))
+pub fn silence(charter: Charter, dice: &mut Dice) -> Option<u64> {
+    let chance = match charter {
+        Charter::Notifications => return None,
+        Charter::EveryKind => 6,
+        Charter::Silence => 40,
+    };
+    dice.percent(chance).then(|| 200 + dice.below(8_000))
 }
 
 /// What gets lost of a call that this side was called with.
 pub fn loss(dice: &mut Dice) -> Option<Loss> {
     let copies = 1 + dice.below(4) as u32;
-    match dice.below(40) {
-        0 | 1 => Some(("SIP/2.0 200", "INVITE", copies)),
-        2 | 3 => Some(("BYE", "BYE", copies)),
-        4 => Some(("ACK", "ACK", copies)),
-        5 => Some(("SIP/2.0 200", "BYE", copies)),
-        6 => Some(("CANCEL", "CANCEL", copies)),
-        _ => None,
-    }
+    let (starts, cseq) = match dice.below(40) {
+        0 | 1 => ("SIP/2.0 200", "INVITE"),
+        2 | 3 => ("BYE", "BYE"),
+        4 => ("ACK", "ACK"),
+        5 => ("SIP/2.0 200", "BYE"),
+        6 => ("CANCEL", "CANCEL"),
+        _ => return None,
+    };
+    Some(Loss { starts, cseq, copies })
 }

@@ -28,6 +28,7 @@ pub fn hold(world: &World) {
         two_parties::hold(&cdr, world);
     }
     two_parties::codes_hold(world);
+    bindings_are_of_calls(&calls, &world.store);
     for dialog in dialogs {
         let serial = Serial(dialog.serial);
         assert!(calls.contains_key(&serial), "P3: {serial} rang and was never accepted");
@@ -112,6 +113,21 @@ fn take_event(calls: &mut BTreeMap<Serial, Call>, event: &Event, id: String) {
                 _ => {}
             }
         }
+    }
+}
+
+/// A refused order binds nobody.
+fn bindings_are_of_calls(calls: &BTreeMap<Serial, Call>, store: &Store) {
+    for bound in at_once(store.number_bindings()).expect("they are readable") {
+        let of_call = |call: &Call| {
+            let (_, cdr) = call.ended.as_ref().expect("each call is over");
+            let OrderKind::BidirectionalCall(order) = &cdr.intent.order.kind else { return false };
+            let binding = order.binding.as_ref();
+            cdr.intent.order.caller_present == bound.x
+                && binding
+                    .is_some_and(|of| of.party_a == bound.party_a && of.party_b == bound.party_b)
+        };
+        assert!(calls.values().any(of_call), "bound with no call: {bound:?}");
     }
 }
 

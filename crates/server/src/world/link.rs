@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sip::{FlowId, Hop, Received, Transmit, Transport, TransportFault};
+use sip::{Core, FlowId, Hop, Received, Transmit, Transport, TransportFault};
 
 use super::agenda::Agenda;
 use super::cast::Side;
+use super::habits::Loss;
 use super::nature::Nature;
 use super::streams::{Flying, Streams};
 
@@ -45,12 +46,30 @@ pub struct Link {
     grudges: Vec<Grudge>,
 }
 
-/// The next copies of one message of a call get lost.
+/// What of a call gets lost yet.
 struct Grudge {
     call_id: String,
-    cseq: &'static str,
-    starts: &'static str,
-    copies: u32,
+    loss: Loss,
+}
+
+impl Arrived {
+    pub fn to(&self) -> Side {
+        match self {
+            Arrived::Message(to, _) | Arrived::Lost(to, ..) | Arrived::Undeliverable(to, ..) => *to,
+        }
+    }
+
+    /// As the endpoint of `sip` hands it over.
+    pub fn reach(self, core: &mut Core, now: Instant) {
+        match self {
+            Arrived::Message(_, received) => core.received(received, now),
+            Arrived::Lost(_, flow, hop) => {
+                core.flow_lost(flow, now);
+                core.transport_failed(hop, TransportFault::Lost, now);
+            }
+            Arrived::Undeliverable(_, hop, fault) => core.transport_failed(hop, fault, now),
+        }
+    }
 }
 
 impl Default for Link {
@@ -104,15 +123,9 @@ impl Link {
         }
     }
 
-    /// The next `copies` messages of this call whose CSeq ends and whose first line starts so get lost.
-    pub fn begrudge(
-        &mut self,
-        call_id: &str,
-        cseq: &'static str,
-        starts: &'static str,
-        copies: u32,
-    ) {
-        self.grudges.push(Grudge { call_id: call_id.to_owned(), cseq, starts, copies });
+    /// This is what gets lost of the call.
+    pub fn begrudge(&mut self, call_id: &str, loss: Loss) {
+        self.grudges.push(Grudge { call_id: call_id.to_owned(), loss });
     }
 
     /// Nothing of this call gets through from now on.
@@ -195,14 +208,14 @@ impl Link {
             return true;
         }
         let hit = self.grudges.iter_mut().find(|of| {
-            of.copies > 0
+            of.loss.copies > 0
                 && of.call_id == call_id
-                && text.starts_with(of.starts)
-                && header(text, "CSeq").ends_with(of.cseq)
+                && text.starts_with(of.loss.starts)
+                && header(text, "CSeq").ends_with(of.loss.cseq)
         });
         // A connection loses nothing.
         if let (Some(grudge), Transport::Udp) = (hit, message.transport) {
-            grudge.copies -= 1;
+            grudge.loss.copies -= 1;
             return true;
         }
         false

@@ -69,6 +69,10 @@ const STEPS_AT_ONCE: u32 = 2_000;
 /// A code that was good when the wall clock was set back by an hour is good for so much longer.
 const CODES_END: Duration = Duration::from_secs(3_600);
 
+/// A CANCEL that nothing answers is given up after this time (timer F): whoever was away for longer stops ringing of
+/// itself.
+const CANCELLED_FOR: Duration = Duration::from_secs(32);
+
 /// Softphones are there for so long after the bad minute.
 const WORK_ENDS: Duration = Duration::from_secs(40);
 
@@ -108,13 +112,13 @@ impl World {
         let carrier_seed = nature.dice.next();
         let mut far = vec![FarSide::carrier(charter, carrier_seed, challenged, &nature)];
         let mut callers = Callers::default();
-        if charter == Charter::EveryKind {
+        if charter.has_every_kind() {
             let phones = PHONES.iter().enumerate();
             let phones = phones.map(|(index, seat)| (Side::Phone(index as u8), seat));
             let others = CALLERS.iter().enumerate();
             let others = others.map(|(index, seat)| (Side::Caller(index as u8), seat));
             let seats = phones.chain(others);
-            far.extend(seats.map(|(side, seat)| FarSide::seated(side, seat, &mut nature)));
+            far.extend(seats.map(|(side, seat)| FarSide::seated(charter, side, seat, &mut nature)));
             callers = Callers::new(&mut nature.dice);
         }
         let clients = Clients::new(charter, calls, &mut nature.dice);
@@ -147,14 +151,14 @@ impl World {
         self.calm();
         let calls_end = match self.kind.charter {
             Charter::Notifications => CALLS_END,
-            Charter::EveryKind => CALLS_END + CODES_END,
+            Charter::EveryKind | Charter::Silence => CALLS_END + CODES_END,
         };
         self.run_until(self.nature.now + calls_end, "every call is over", World::calls_are_over);
         let tries_end = self.nature.now + self.absence + Duration::from_secs(30 * 3600);
         self.run_until(tries_end, "all is quiet", World::is_quiet);
         invariants::hold(self);
         self.every_place_is_free_again([LINE, REGISTERED]);
-        if self.kind.charter == Charter::EveryKind {
+        if self.kind.charter.has_every_kind() {
             self.every_place_is_free_again([STREAM, FRAGILE]);
         }
     }
@@ -167,7 +171,7 @@ impl World {
     pub fn reached(&self) -> BTreeSet<&'static str> {
         match self.kind.charter {
             Charter::Notifications => BTreeSet::new(),
-            Charter::EveryKind => reach::reached(self),
+            Charter::EveryKind | Charter::Silence => reach::reached(self),
         }
     }
 
@@ -212,9 +216,7 @@ impl World {
     }
 
     fn deliver(&mut self, arrived: Arrived) {
-        let (Arrived::Message(to, _) | Arrived::Lost(to, ..) | Arrived::Undeliverable(to, ..)) =
-            &arrived;
-        let to = *to;
+        let to = arrived.to();
         if to == Side::Server {
             if let Some(server) = &mut self.server {
                 server.receives(arrived);
@@ -236,7 +238,7 @@ impl World {
     fn let_people_cross(&mut self) {
         let answered: Vec<u64> =
             self.far.iter_mut().flat_map(|far| std::mem::take(&mut far.answered)).collect();
-        if self.kind.charter == Charter::Notifications {
+        if !self.kind.charter.has_every_kind() {
             return;
         }
         for serial in answered {
@@ -350,11 +352,15 @@ impl World {
             Blow::FragileDies(long) => {
                 self.trouble.expect(now);
                 self.link.bury(address(FRAGILE_PLACE).ip());
-                self.blows.put(now + long, Blow::FragileReturns);
+                self.blows.put(now + long, Blow::FragileReturns(long));
             }
-            Blow::FragileReturns => {
+            Blow::FragileReturns(after) => {
                 self.trouble.expect(now);
                 self.link.revive(address(FRAGILE_PLACE).ip());
+                if after > CANCELLED_FOR {
+                    let place = address(FRAGILE_PLACE);
+                    self.far[0].stops_ringing_at(place, &mut self.link, &mut self.nature);
+                }
             }
             Blow::Phone(phone, does) => self.phone(phone, does),
         }
@@ -401,7 +407,7 @@ impl World {
         let Store::Memory(memory) = &self.store else { panic!("this world has no disk") };
         self.store = memory.crash();
         drop(server);
-        if self.kind.charter == Charter::EveryKind {
+        if self.kind.charter.has_every_kind() {
             self.link.hang_up(Side::Server, &mut self.nature);
         }
         self.clients.listen(&mut self.nature);
@@ -416,7 +422,7 @@ impl World {
         self.link.turn(Weather::Fine, &mut self.nature);
         self.link.revive_all();
         self.far[0].takes_registrations = true;
-        if self.kind.charter == Charter::EveryKind {
+        if self.kind.charter.has_every_kind() {
             for phone in 0..PHONES.len() {
                 let goes_home = Blow::Phone(phone as u8, PhoneDoes::GoesHome);
                 self.blows.put(self.nature.now + WORK_ENDS, goes_home);
@@ -466,7 +472,7 @@ impl World {
 
     /// But for the receiver, who may come back days later.
     fn blows_are_over(&self) -> bool {
-        self.kind.charter == Charter::Notifications
+        !self.kind.charter.has_every_kind()
             || self.blows.all().all(|blow| matches!(blow, Blow::Receiver(_)))
     }
 

@@ -113,24 +113,30 @@ const KEPT: usize = 250;
 pub struct Tape {
     sum: u64,
     last: VecDeque<String>,
+    /// A line that nobody needs any more, for the next one.
+    spare: String,
 }
 
 impl Default for Tape {
     fn default() -> Self {
-        Tape { sum: 0xCBF2_9CE4_8422_2325, last: VecDeque::new() }
+        Tape { sum: 0xCBF2_9CE4_8422_2325, last: VecDeque::new(), spare: String::new() }
     }
 }
 
 impl Tape {
+    /// Whether trunks live is asked for hours after everything else: that is in the sum only.
     fn write(&mut self, at: Duration, what: Arguments) {
-        let mut line = if self.last.len() == KEPT {
-            self.last.pop_front().expect("it is full")
-        } else {
-            String::new()
-        };
+        let mut line = std::mem::take(&mut self.spare);
         line.clear();
         write!(line, "{:>12.3} {what}", at.as_secs_f64()).expect("a String takes every write");
         self.add(line.as_bytes());
+        if line.ends_with(" OPTIONS") {
+            self.spare = line;
+            return;
+        }
+        if self.last.len() == KEPT {
+            self.spare = self.last.pop_front().expect("it is full");
+        }
         self.last.push_back(line);
     }
 

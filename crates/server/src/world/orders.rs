@@ -5,7 +5,9 @@ use engine::intent::{
 };
 use engine::vocabulary::Priority;
 
-use super::cast::{CODE, CUSTOMER, FRAGILE, LINE, MANAGER, PHONES, REGISTERED, SOFTPHONE, STREAM};
+use super::cast::{
+    CODE, CUSTOMER, Charter, FRAGILE, LINE, MANAGER, PHONES, REGISTERED, SOFTPHONE, STREAM,
+};
 use super::nature::Dice;
 
 /// What stands for the virtual number of an ITA order until its parties are bound.
@@ -36,10 +38,13 @@ pub fn notification(dice: &mut Dice) -> Order {
 }
 
 /// The `number`th order of a world with every kind of call. A code is good from `wall_ms` on.
-pub fn any(number: usize, wall_ms: i64, dice: &mut Dice) -> Order {
+pub fn any(charter: Charter, number: usize, wall_ms: i64, dice: &mut Dice) -> Order {
     let kind = dice.below(100);
     let connected_url = dice.percent(70).then(|| "http://192.0.2.9/connected".to_owned());
     let mut order = notification(dice);
+    if charter == Charter::Silence {
+        order.max_duration_s += 90;
+    }
     order.place = trunks(dice);
     order.kind = match kind {
         0..20 => return order,

@@ -13,6 +13,7 @@ use super::cast::{CUSTOMER, Charter};
 use super::nature::at_once;
 use super::witness::serial_of;
 use crate::driver::Wanted;
+use crate::log::message;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planted {
@@ -40,17 +41,6 @@ pub struct Saboteur {
     customers: BTreeSet<LegId>,
 }
 
-/// What becomes of something that the driver wants.
-pub enum Done {
-    /// It is done.
-    Right(Wanted),
-    /// Something is done besides.
-    And(Wanted, Command),
-    /// Something else is done.
-    Instead(Command),
-    Nothing,
-}
-
 impl Saboteur {
     pub fn new(planted: Option<Planted>) -> Saboteur {
         Saboteur { planted, ..Saboteur::default() }
@@ -62,8 +52,9 @@ impl Saboteur {
         }
     }
 
-    pub fn does(&mut self, wanted: Wanted, store: &Store) -> Done {
-        let Some(planted) = self.planted else { return Done::Right(wanted) };
+    /// What is done in place of what the driver wants.
+    pub fn does(&mut self, wanted: Wanted, store: &Store) -> Vec<Wanted> {
+        let Some(planted) = self.planted else { return vec![wanted] };
         match (&wanted, planted) {
             (Wanted::Media(media::Command::Answer { leg, .. }), _) => {
                 self.used.extend(self.numbers.get(&leg.0).cloned());
@@ -72,7 +63,7 @@ impl Saboteur {
                 self.customers.insert(invite.leg);
                 if planted == Planted::CustomerAtOnce {
                     let leg = invite.leg;
-                    return Done::And(wanted, Command::Send { leg });
+                    return vec![wanted, Wanted::Sip(Command::Send { leg })];
                 }
             }
             (Wanted::Sip(Command::TurnAway { leg }), _) => {
@@ -81,10 +72,10 @@ impl Saboteur {
                 match (planted, was_used) {
                     (Planted::CodeTwice, true) => {
                         let body = Some(sip::Body::sdp("our answer"));
-                        return Done::Instead(Command::Answer { leg, body });
+                        return vec![Wanted::Sip(Command::Answer { leg, body })];
                     }
                     (Planted::WrongCodeRings, false) => {
-                        return Done::And(wanted, Command::Ring { leg, body: None }).swapped();
+                        return vec![Wanted::Sip(Command::Ring { leg, body: None }), wanted];
                     }
                     _ => {}
                 }
@@ -92,14 +83,14 @@ impl Saboteur {
             (Wanted::Sip(Command::HangUp { leg, .. }), Planted::OtherLegStays)
                 if self.customers.contains(leg) =>
             {
-                return Done::Nothing;
+                return Vec::new();
             }
             (Wanted::Media(media::Command::Close { .. }), Planted::PortKept) => {
-                return Done::Nothing;
+                return Vec::new();
             }
             _ => {}
         }
-        Done::Right(wanted)
+        vec![wanted]
     }
 
     pub fn forgets(&self, found: &mut Recovery) {
@@ -107,16 +98,6 @@ impl Saboteur {
             for unfinished in &mut found.unfinished_started {
                 unfinished.legs.clear();
             }
-        }
-    }
-}
-
-impl Done {
-    /// Ringing comes before the refusal.
-    fn swapped(self) -> Done {
-        match self {
-            Done::And(Wanted::Sip(refusal), ring) => Done::And(Wanted::Sip(ring), refusal),
-            other => other,
         }
     }
 }
@@ -154,6 +135,5 @@ fn planted_faults_are_found() {
 fn fault(planted: Planted, seed: u64) -> Option<String> {
     let mut world = World::with(Charter::EveryKind, seed, Some(planted));
     let panic = catch_unwind(AssertUnwindSafe(|| world.run())).err()?;
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+    Some(message(&*panic).to_owned())
 }

@@ -34,7 +34,8 @@ pub enum Blow {
         half: bool,
     },
     FragileDies(Duration),
-    FragileReturns,
+    /// It was away for so long.
+    FragileReturns(Duration),
     Phone(u8, PhoneDoes),
 }
 
@@ -52,10 +53,12 @@ pub const BAD: Duration = Duration::from_secs(60);
 
 pub fn script(charter: Charter, dice: &mut Dice) -> Agenda<Blow> {
     let mut blows = Agenda::default();
-    if charter == Charter::EveryKind {
+    if charter.has_every_kind() {
         befall_the_cast(&mut blows, dice);
-        // In a third of the worlds whatever goes wrong is what people do.
-        if dice.percent(33) {
+        // In a third of the worlds whatever goes wrong is what people do; in most of those in which they talk for long, as
+        // few would be able to.
+        let people = if charter == Charter::Silence { 80 } else { 33 };
+        if dice.percent(people) {
             return blows;
         }
     }
@@ -124,7 +127,7 @@ fn befall_the_cast(blows: &mut Agenda<Blow>, dice: &mut Dice) {
 pub fn longest_absence(charter: Charter, dice: &mut Dice) -> Duration {
     match dice.below(20) {
         // The schedule of callbacks is the same for every kind of call.
-        0..=5 if charter == Charter::EveryKind => Duration::from_secs(dice.below(3_600)),
+        0..=5 if charter.has_every_kind() => Duration::from_secs(dice.below(3_600)),
         // Until the last try has failed.
         0 => Duration::from_secs(90 * 3600),
         1..=5 => Duration::from_secs(dice.below(20) * 3600),

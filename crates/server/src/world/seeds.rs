@@ -1,19 +1,22 @@
 //! The worlds that are run: those that failed once, and as many more as are asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use super::cast::Charter;
 use super::{World, reach};
+use crate::log::message;
 
-/// One seed a line; one of a world with every kind of call has `every` before it. What follows a `#` says what it found.
+/// One seed a line; before that of a world with every kind of call stands `every`, of one of silence `silence`. What
+/// follows a `#` says what it found.
 const FAILED_ONCE: &str = include_str!("seeds_that_failed.txt");
 
-/// Worlds of every test run, half of them with every kind of call; `WORLD_SEEDS=n` (`cargo xtask world --seeds n`) runs
-/// 2n.
+/// Seeds of every test run: of each a world of notifications and one with every kind of call, of each tenth one of silence.
+/// `WORLD_SEEDS=n` (`cargo xtask world --seeds n`) runs n.
 const SEEDS: u64 = 70;
+const SILENCE_EVERY: u64 = 10;
 
 #[test]
 fn promises_hold_in_random_worlds_and_each_world_repeats_itself() {
@@ -21,9 +24,8 @@ fn promises_hold_in_random_worlds_and_each_world_repeats_itself() {
     let seeds = asked.map_or(SEEDS, |text| text.parse().expect("WORLD_SEEDS is a number"));
     let from = std::env::var("WORLD_FROM").ok();
     let from = from.map_or(1, |text| text.parse().expect("WORLD_FROM is a number"));
-    let both = |seed| [(Charter::EveryKind, seed), (Charter::Notifications, seed)];
     let worlds: Vec<(Charter, u64)> =
-        failed_once().chain((from..from + seeds).flat_map(both)).collect();
+        failed_once().chain((from..from + seeds).flat_map(worlds_of)).collect();
     let next = AtomicU64::new(0);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let found = thread::scope(|scope| {
@@ -48,8 +50,11 @@ fn promises_hold_in_random_worlds_and_each_world_repeats_itself() {
         found.failed.is_empty(),
         "add the failing seeds to seeds_that_failed.txt, with what they found"
     );
-    let missing: Vec<&str> =
-        reach::ALL.into_iter().filter(|what| !found.reached.contains(what)).collect();
+    let seen = |what| found.reached.get(what).copied().unwrap_or(0);
+    for what in reach::ALL {
+        println!("{:>5} worlds: {what}", seen(what));
+    }
+    let missing: Vec<&str> = reach::ALL.into_iter().filter(|what| seen(what) == 0).collect();
     assert!(seeds < reach::WORLDS || missing.is_empty(), "no world has seen this: {missing:?}");
 }
 
@@ -57,7 +62,8 @@ fn promises_hold_in_random_worlds_and_each_world_repeats_itself() {
 #[derive(Default)]
 struct Found {
     failed: Vec<(Charter, u64, String)>,
-    reached: BTreeSet<&'static str>,
+    /// Of each thing, the worlds that saw it.
+    reached: BTreeMap<&'static str, u32>,
 }
 
 impl Found {
@@ -69,12 +75,16 @@ impl Found {
             (first.sum != second.sum).then(|| "the same seed gave another world".to_owned())
         });
         self.failed.extend(fault.map(|fault| (charter, seed, fault)));
-        self.reached.extend(first.reached);
+        for what in first.reached {
+            *self.reached.entry(what).or_default() += 1;
+        }
     }
 
     fn and(mut self, other: Found) -> Found {
         self.failed.extend(other.failed);
-        self.reached.extend(other.reached);
+        for (what, worlds) in other.reached {
+            *self.reached.entry(what).or_default() += worlds;
+        }
         self
     }
 }
@@ -90,10 +100,8 @@ fn lived(charter: Charter, seed: u64) -> Lived {
     let mut world = World::new(charter, seed);
     let panic = catch_unwind(AssertUnwindSafe(|| world.run())).err();
     let fault = panic.map(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         println!("--- seed {seed} ({charter:?})\n{}", world.last_lines());
-        text.unwrap_or_default()
+        message(&*panic).to_owned()
     });
     let reached = if fault.is_none() { world.reached() } else { BTreeSet::new() };
     Lived { sum: world.sum(), fault, reached }
@@ -102,10 +110,18 @@ fn lived(charter: Charter, seed: u64) -> Lived {
 fn failed_once() -> impl Iterator<Item = (Charter, u64)> {
     let seeds = FAILED_ONCE.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     seeds.filter(|seed| !seed.is_empty()).map(|seed| {
-        let (charter, seed) = match seed.strip_prefix("every ") {
-            Some(seed) => (Charter::EveryKind, seed),
+        let (charter, seed) = match seed.split_once(' ') {
+            Some(("every", seed)) => (Charter::EveryKind, seed),
+            Some(("silence", seed)) => (Charter::Silence, seed),
+            Some((other, _)) => panic!("no kind of world: {other}"),
             None => (Charter::Notifications, seed),
         };
         (charter, seed.trim().parse().expect("a seed is a number"))
     })
+}
+
+fn worlds_of(seed: u64) -> impl Iterator<Item = (Charter, u64)> {
+    let silence = seed.is_multiple_of(SILENCE_EVERY).then_some(Charter::Silence);
+    let every_time = [Charter::EveryKind, Charter::Notifications];
+    every_time.into_iter().chain(silence).map(move |charter| (charter, seed))
 }

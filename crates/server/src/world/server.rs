@@ -20,10 +20,10 @@ use super::disk::Disk;
 use super::link::{Arrived, Link};
 use super::nature::{Nature, at_once};
 use super::orders::TO_BE_BOUND;
-use super::planted::{Done, Planted, Saboteur};
+use super::planted::{Planted, Saboteur};
 use super::ports::Ports;
 use super::receiver::Receiver;
-use super::settings::{tenants, trunks};
+use super::settings::{CAPACITY, tenants, trunks};
 use super::virtual_numbers::VirtualNumbers;
 use super::witness::Witness;
 use crate::admission::Admission;
@@ -32,7 +32,6 @@ use crate::config::Fraud;
 use crate::driver::{Desk, Driver, Found, Happening, Heard, PhoneLine, Trunks, Wanted};
 use crate::serve::lines;
 
-const CAPACITY: u32 = 7;
 const JOBS_EVERY: Duration = Duration::from_secs(30);
 
 /// What is around a server.
@@ -108,6 +107,9 @@ impl Server {
             first_leg: lines::first_leg(nature.wall_ms()),
             capacity: CAPACITY,
         });
+        let seed = nature.dice.next();
+        let virtual_numbers = VirtualNumbers::load(&store, nature.wall_ms(), seed);
+        around.witness.finds_bindings(&virtual_numbers, nature);
         let desk = Desk {
             engine,
             admission: Admission::new(Duration::from_secs(1)),
@@ -129,7 +131,6 @@ impl Server {
         let found = Found { recovery, natural_keys, used_today, ita, registrations };
         let started = nature.now;
         let limits = TENANTS.map(|tenant| (tenant, limits(tenant))).to_vec();
-        let seed = nature.dice.next();
         let config = core_config(kind.charter, &[SERVER], policy(kind.charter));
         let mut server = Server {
             driver: Driver::begin(desk, found, limits, nature.clock(started)),
@@ -137,7 +138,7 @@ impl Server {
             ports: Ports::default(),
             courier: Courier::starting(nature.now),
             disk: Disk::new(store.clone()),
-            virtual_numbers: VirtualNumbers::load(&store, nature.wall_ms(), seed),
+            virtual_numbers,
             saboteur,
             store,
             started,
@@ -148,7 +149,7 @@ impl Server {
             fuse: Fuse::Endless,
             job_at: started + JOBS_EVERY,
         };
-        if kind.charter == Charter::EveryKind {
+        if kind.charter.has_every_kind() {
             let command = sip::Command::SetUsers(users());
             server.core.command(command, around.nature.instant());
         }
@@ -182,15 +183,16 @@ impl Server {
         self.socket.push_back(arrived);
     }
 
-    /// As the interface does: an ITA order binds its parties first.
-    pub fn is_asked(&mut self, mut ask: Ask, nature: &Nature) -> Option<Bound> {
-        let mut bound = None;
-        if let Ask::Accept(request, _) = &mut ask
-            && request.order.caller_present == TO_BE_BOUND
-        {
-            // No number is free: the client is told so.
-            bound = Some(self.virtual_numbers.bind(request, nature.wall_ms())?);
-        }
+    /// As the interface does: an ITA order takes the binding of its parties along.
+    pub fn is_asked(&mut self, ask: Ask, nature: &Nature) -> Option<Bound> {
+        let (ask, bound) = match ask {
+            Ask::Accept(request, client) if request.order.caller_present == TO_BE_BOUND => {
+                // No number is free: the client is told so.
+                let ordered = self.virtual_numbers.ordered(request, client, nature.wall_ms())?;
+                (ordered.0, Some(ordered.1))
+            }
+            ask => (ask, None),
+        };
         self.asked.push_back(ask);
         bound
     }
@@ -215,20 +217,10 @@ impl Server {
         self.core.handle_timeout(around.nature.instant());
         self.collect(around);
         while let Some(arrived) = self.socket.pop_front() {
-            let now = around.nature.instant();
-            match arrived {
-                Arrived::Message(_, received) => {
-                    around.witness.server_hears(&received.bytes, around.nature.now);
-                    self.core.received(received, now);
-                }
-                Arrived::Lost(_, flow, hop) => {
-                    self.core.flow_lost(flow, now);
-                    self.core.transport_failed(hop, sip::TransportFault::Lost, now);
-                }
-                Arrived::Undeliverable(_, hop, fault) => {
-                    self.core.transport_failed(hop, fault, now);
-                }
+            if let Arrived::Message(_, received) = &arrived {
+                around.witness.server_hears(&received.bytes, around.nature.now);
             }
+            arrived.reach(&mut self.core, around.nature.instant());
             self.collect(around);
         }
         while let Some(happens) = self.happens.take(around.nature.now) {
@@ -251,6 +243,7 @@ impl Server {
             let next = self.driver.wake_at(now);
             assert!(next.is_none_or(|at| at > now.since_start), "it wakes for nothing: {next:?}");
         }
+        around.witness.are_bound(self.virtual_numbers.answer());
         let Server { courier, store, happens, fuse, .. } = self;
         if courier.next().is_some_and(|at| at <= around.nature.now) && fuse.burn() {
             courier.look(store, around, happens);
@@ -263,6 +256,7 @@ impl Server {
         assert_eq!((legs, transactions), (0, 0), "legs and transactions of the SIP core");
         assert!(timers <= 1, "{timers} timers of the SIP core: one keeps the registration");
         assert!(self.ports.are_all_free(), "a port is never given back");
+        assert!(!self.virtual_numbers.is_asking(), "an order is never answered");
         assert_eq!(self.driver.leftovers(), [0; 6], "left in the driver, of calls that are over");
         assert_eq!(self.core.counters().panics, 0, "a leg broke an invariant");
     }
@@ -332,14 +326,8 @@ impl Server {
             if !self.fuse.burn() {
                 return;
             }
-            match self.saboteur.does(wanted, &self.store) {
-                Done::Right(wanted) => self.does(wanted, around),
-                Done::And(wanted, besides) => {
-                    self.does(wanted, around);
-                    self.does(Wanted::Sip(besides), around);
-                }
-                Done::Instead(command) => self.does(Wanted::Sip(command), around),
-                Done::Nothing => {}
+            for wanted in self.saboteur.does(wanted, &self.store) {
+                self.does(wanted, around);
             }
         }
     }
@@ -431,7 +419,7 @@ pub struct Kind {
 fn policy(charter: Charter) -> Policy {
     match charter {
         Charter::Notifications => Policy::default(),
-        Charter::EveryKind => Policy {
+        Charter::EveryKind | Charter::Silence => Policy {
             accept_invites: sip::AcceptInvites::Ask,
             accept_register: sip::AcceptRegister::Phones,
             phones: sip::PhonePolicy { realm: REALM.to_owned(), ..sip::PhonePolicy::default() },
@@ -449,7 +437,7 @@ fn users() -> BTreeMap<String, DigestUser> {
 pub fn core_config(charter: Charter, places: &[&str], policy: Policy) -> CoreConfig {
     let transports: &[Transport] = match charter {
         Charter::Notifications => &[Transport::Udp],
-        Charter::EveryKind => &[Transport::Udp, Transport::Tcp, Transport::Tls],
+        Charter::EveryKind | Charter::Silence => &[Transport::Udp, Transport::Tcp, Transport::Tls],
     };
     let listener = |(place, transport): (&str, Transport)| {
         let bound = address(place);

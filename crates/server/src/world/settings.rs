@@ -17,6 +17,8 @@ use crate::driver::{Numbers, Targets, Trunk};
 use crate::speech::config::SpeechConfig;
 use crate::tenants::{PrefixRoute, Tenant, TenantSettings, Tenants};
 
+/// Calls at once.
+pub const CAPACITY: u32 = 7;
 /// Calls at once over each trunk; over two of them the ports allow fewer.
 const CONCURRENT: u32 = 4;
 const ASKED_EVERY: Duration = Duration::from_secs(15);
@@ -40,12 +42,12 @@ pub fn trunks(kind: Kind) -> Vec<Trunk> {
         keepalive: None,
         srtp: media::Srtp::Off,
         session_expires: None,
-        inbound: kind.charter == Charter::EveryKind,
+        inbound: kind.charter.has_every_kind(),
     };
     let first = vec![trunk(LINE, false), trunk(REGISTERED, true)];
     match kind.charter {
         Charter::Notifications => first,
-        Charter::EveryKind => {
+        Charter::EveryKind | Charter::Silence => {
             let fragile = Trunk {
                 host: "192.0.2.3".to_owned(),
                 targets: at(FRAGILE_PLACE, Transport::Udp),
@@ -61,7 +63,7 @@ pub fn trunks(kind: Kind) -> Vec<Trunk> {
 /// Only what the driver asks of them: where a carrier may send their calls on to.
 pub fn tenants(charter: Charter) -> Tenants {
     let tenants = Tenants::default();
-    if charter == Charter::EveryKind {
+    if charter.has_every_kind() {
         for id in TENANTS {
             let routes = vec![PrefixRoute { prefix: CUSTOMER.to_owned(), route: LINE.into() }];
             let settings = TenantSettings { redirects: true, routes, ..TenantSettings::default() };

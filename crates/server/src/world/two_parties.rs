@@ -10,6 +10,7 @@ use engine::vocabulary::Side;
 use super::World;
 use super::far_side::{Call, Ended, Errand, FarSide, Fate};
 use super::nature::at_once;
+use super::witness::side_of_attempt;
 
 /// Where nothing is lost the other leg has ended so soon.
 const SOON: Duration = Duration::from_secs(1);
@@ -129,17 +130,11 @@ fn others_end(cdr: &Cdr, leg: &Leg, legs: &[Leg], world: &World) {
 fn legs<'a>(cdr: &Cdr, events: &[Event], world: &'a World) -> Vec<Leg<'a>> {
     let serial = cdr.intent.serial;
     let mut legs = Vec::new();
-    let of_side = |call_id: &str| {
-        let number = call_id.split('-').nth(1).and_then(|number| number.parse::<u32>().ok());
-        events.iter().find_map(|event| match &event.kind {
-            EventKind::Dialling { side, attempt, .. } if Some(*attempt) == number => Some(*side),
-            _ => None,
-        })
-    };
     for dialog in world.far.iter().flat_map(|far| far.dialogs.values()) {
         if dialog.serial == serial.0 {
             let call_id = &*dialog.call_id;
-            let side = of_side(call_id).unwrap_or_else(|| panic!("{call_id} is in no event"));
+            let side = side_of_attempt(events, call_id);
+            let side = side.unwrap_or_else(|| panic!("{call_id} is in no event"));
             let talked = matches!(dialog.fate, Fate::Answered | Fate::Confirmed);
             let ended = dialog.ended.unwrap_or_else(|| panic!("{call_id} never ended"));
             let decides = dialog.fate == Fate::Confirmed;

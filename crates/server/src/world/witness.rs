@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use engine::events::EventKind;
+use engine::events::{Event, EventKind};
 use engine::intent::{Caller, Intent, OrderKind};
 use engine::vocabulary::{LegId, Serial, Side};
 use sip::Transmit;
-use store::{Scope, Store};
+use store::{NumberBinding, Scope, Store};
 
 use super::cast;
 use super::link::header;
-use super::nature::at_once;
+use super::nature::{Nature, at_once};
+use super::virtual_numbers::VirtualNumbers;
 
 /// After so long without any sign of life a trunk has failed the call, and the next one may be tried.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -24,6 +25,8 @@ pub struct Witness {
     attempts: BTreeMap<Serial, Vec<Attempt>>,
     /// Those who called the server, by the leg that they have there.
     callers: BTreeMap<LegId, Arrival>,
+    /// Those of accepted calls.
+    bindings: Vec<NumberBinding>,
     /// Which life of the server this is.
     life: u32,
 }
@@ -54,6 +57,8 @@ struct Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
     Nothing,
+    /// Of the first INVITE that it is not enough; of the next one nothing.
+    Challenged,
     /// The far side has it.
     Alive,
     /// Also by a challenge, until it is answered.
@@ -64,6 +69,24 @@ enum Heard {
 impl Witness {
     pub fn server_starts(&mut self) {
         self.life += 1;
+    }
+
+    pub fn are_bound(&mut self, bindings: Vec<NumberBinding>) {
+        self.bindings.extend(bindings);
+    }
+
+    /// A binding is on disk with its call: a start finds it until it is over.
+    pub fn finds_bindings(&self, found: &VirtualNumbers, nature: &Nature) {
+        let wall_ms = nature.wall_ms();
+        if nature.wall_clock_was_moved() {
+            return;
+        }
+        for binding in self.bindings.iter().filter(|binding| binding.expires_ms > wall_ms) {
+            assert!(
+                found.knows(binding, wall_ms),
+                "bound with an accepted call, and lost: {binding:?}"
+            );
+        }
     }
 
     pub fn server_is_called(&mut self, leg: sip::LegId, call_id: &str) {
@@ -94,7 +117,7 @@ impl Witness {
         if let Some(attempt) = known.iter_mut().find(|attempt| attempt.call_id == call_id) {
             let first = attempt.invites.entry(cseq).or_insert_with(|| {
                 // The answer to a challenge.
-                attempt.heard = Heard::Alive;
+                attempt.heard = Heard::Challenged;
                 message.bytes.to_vec()
             });
             let same = *first == message.bytes;
@@ -103,7 +126,8 @@ impl Witness {
             assert!(!two || attempt.life == life, "P3: {call_id} of two parties is dialled again");
             return;
         }
-        let on_disk = side_on_disk(serial, call_id, store);
+        let events = at_once(store.events_of(Scope::All, serial)).expect("it is readable");
+        let on_disk = side_of_attempt(events.iter().map(|(_, event)| event), call_id);
         let by_number = || intent.as_ref().map_or(Side::Called, |intent| side_of(intent, &text));
         let side = on_disk.unwrap_or_else(by_number);
         if let (Some(intent), Side::Called) = (&intent, side) {
@@ -162,7 +186,7 @@ impl Witness {
             let other_place = attempt.to != to && is_phone(to) && is_phone(attempt.to);
             let known = match heard {
                 Heard::Refused => true,
-                Heard::Nothing => *then == self.life,
+                Heard::Nothing | Heard::Challenged => *then == self.life,
                 Heard::Alive => *then == self.life && (*was_silent || other_place),
                 Heard::Answered => false,
             };
@@ -201,22 +225,24 @@ pub fn serial_of(call_id: &str) -> Option<Serial> {
     call_id.split('-').next()?.parse().ok().map(Serial)
 }
 
+/// Whom the attempt of this Call-ID is for, where it is among the events of its call.
+pub fn side_of_attempt<'a>(
+    events: impl IntoIterator<Item = &'a Event>,
+    call_id: &str,
+) -> Option<Side> {
+    let number: u32 = call_id.split('-').nth(1)?.parse().ok()?;
+    events.into_iter().find_map(|event| match &event.kind {
+        EventKind::Dialling { side, attempt, .. } if *attempt == number => Some(*side),
+        _ => None,
+    })
+}
+
 /// How many are dialled or come.
 fn parties(intent: &Intent) -> u32 {
     match &intent.order.kind {
         OrderKind::VoiceNotification { .. } => 1,
         OrderKind::BidirectionalCall(_) | OrderKind::AnonymousCall(_) => 2,
     }
-}
-
-/// Whom the attempt of this Call-ID is for, where that is on disk.
-fn side_on_disk(serial: Serial, call_id: &str, store: &Store) -> Option<Side> {
-    let number: u32 = call_id.split('-').nth(1)?.parse().ok()?;
-    let events = at_once(store.events_of(Scope::All, serial)).expect("it is readable");
-    events.iter().find_map(|(_, event)| match &event.kind {
-        EventKind::Dialling { side, attempt, .. } if *attempt == number => Some(*side),
-        _ => None,
-    })
 }
 
 /// Whom this INVITE is for. A softphone has its Contact in the request line, and its number in To.

@@ -10,6 +10,7 @@ use sim::client::Entry;
 use sim::{Acting, CarrierConfig, Phone};
 use tokio::sync::{Notify, mpsc};
 
+use crate::secrets::files;
 use crate::support::{PATIENCE, Setting, World};
 use crate::two_legs::{self, CALLED_TONE, CALLERS_TONE, create_call, leg_of};
 
@@ -209,17 +210,9 @@ async fn a_crash_in_a_pause_ends_the_recording_and_resumes_nothing() {
 
 /// The one that there is.
 fn only_recording(world: &World) -> std::path::PathBuf {
-    let mut folders = vec![world.server.data().join("recordings")];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-            match entry.path() {
-                path if path.is_dir() => folders.push(path),
-                path if path.extension().is_some_and(|kind| kind == "wav") => files.push(path),
-                _ => {}
-            }
-        }
-    }
-    assert_eq!(files.len(), 1, "{files:?}");
-    files.remove(0)
+    let mut found = Vec::new();
+    files(&world.server.data().join("recordings"), &mut found);
+    found.retain(|path| path.extension().is_some_and(|kind| kind == "wav"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
 }

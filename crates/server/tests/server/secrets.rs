@@ -123,7 +123,7 @@ fn line<'a>(log: &'a str, part: &str) -> &'a str {
 }
 
 /// Every file below `folder`.
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() { files(&path, found) } else { found.push(path) }

@@ -28,8 +28,9 @@ impl Phone {
         let mut phone =
             Phone { exchange, line, leg, call, notices, audio, side, stage, offers, log };
         let Phone { audio, log, .. } = &mut phone;
-        let offer = audio.offer(&mut |event| log.media(&event)).await?;
-        invite.body = Some(Body::sdp(edit(&offer)));
+        let offer = edit(&audio.offer(&mut |event| log.media(&event)).await?);
+        log.described = Some(offer.clone());
+        invite.body = Some(Body::sdp(offer));
         match phone.sip(Command::Prepare(Box::new(invite))) {
             Ok(()) => Ok(phone),
             Err(Over) => Err(AudioError::Busy),

@@ -10,9 +10,12 @@ use crate::sdp_edit;
 impl Phone {
     /// Offers the session anew in a re-INVITE; whether the caller took it. `edit` changes the offer.
     pub(crate) async fn reinvite(&mut self, edit: fn(&[u8]) -> Bytes) -> Result<bool, Over> {
-        let offer = {
-            let Phone { audio, log, .. } = self;
-            audio.offer(&mut |event| log.media(&event)).await
+        let offer = match self.description_without_audio() {
+            Some(described) => Ok(described),
+            None => {
+                let Phone { audio, log, .. } = self;
+                audio.offer(&mut |event| log.media(&event)).await
+            }
         };
         let offer = match offer {
             Ok(offer) => edit(&offer),
@@ -21,10 +24,18 @@ impl Phone {
                 return Ok(false);
             }
         };
-        let answer = self.offered(offer).await?;
-        let taken = answer.is_some();
-        answer.into_iter().for_each(|sdp| self.remote(sdp));
-        Ok(taken)
+        let Some(answer) = self.offered(offer.clone()).await? else { return Ok(false) };
+        self.log.described = Some(offer);
+        self.remote(answer);
+        Ok(true)
+    }
+
+    /// Where the audio is lost, what the phone goes on to say of it: it does not know.
+    fn description_without_audio(&self) -> Option<Bytes> {
+        if !self.audio.is_closed() {
+            return None;
+        }
+        self.log.described.as_deref().map(sdp_edit::renewed)
     }
 
     /// The answer to a re-INVITE; `None`: it was refused.
@@ -96,14 +107,17 @@ impl Phone {
 
     /// Answers the caller's re-INVITE; without an offer in it the answer is one.
     pub(super) async fn answer_offer(&mut self, offer: Option<Bytes>) -> Result<(), Over> {
+        let without_audio = self.description_without_audio();
         let Phone { audio, log, .. } = self;
         let mut meanwhile = |event: media::Event| log.media(&event);
-        let sdp = match offer {
-            Some(offer) => audio.answer(offer, &mut meanwhile).await,
-            None => audio.offer(&mut meanwhile).await,
+        let sdp = match (without_audio, offer) {
+            (Some(described), _) => Ok(described),
+            (None, Some(offer)) => audio.answer(offer, &mut meanwhile).await,
+            (None, None) => audio.offer(&mut meanwhile).await,
         };
         match sdp {
             Ok(sdp) => {
+                self.log.described = Some(sdp.clone());
                 let body = Some(Body::sdp(sdp));
                 self.sip(Command::AnswerOffer { leg: self.leg, body })
             }
@@ -115,6 +129,9 @@ impl Phone {
     }
 
     pub(super) fn remote(&mut self, sdp: Bytes) {
+        if self.audio.is_closed() {
+            return;
+        }
         if let Err(error) = self.audio.remote(sdp) {
             self.log.fault(&error);
         }

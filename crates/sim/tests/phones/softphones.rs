@@ -207,7 +207,14 @@ async fn a_phone_refuses_offers_or_loses_its_audio_and_stays_in_the_call() {
     within(phone.wait(2 * SECOND)).await.unwrap();
     assert_eq!(carrier.live_calls(), 1, "the call is up for two seconds, and was heard for one");
     within(phone.lose_audio()).await;
+    assert_eq!(within(phone.hold()).await, Ok(true), "it says what it said before");
+    within(phone.wait(SECOND)).await.unwrap();
+    assert_eq!(within(phone.resume()).await, Ok(true));
+    within(phone.wait(SECOND)).await.unwrap();
     let report = within(phone.end()).await;
     assert_eq!(report.ended_by, EndedBy::Phone);
     assert!((40..75).contains(&report.rtp.packets), "{:?}", report.rtp);
+    assert_eq!(report.media_faults, [""; 0]);
+    let there = within(carrier.call_ended(|report| report.to_user == "102201")).await;
+    assert!(there.rtp.packets < 75, "nothing comes of it any more: {:?}", there.rtp);
 }

@@ -3,17 +3,18 @@
 //! INVITE:  Calling ──1xx──▶ Proceeding ──2xx──▶ Accepted ──M──▶ gone
 //!              └──── 300–699 ────┴──▶ Completed (ACKs by itself) ──D──▶ gone
 //! others:  Trying ──final──▶ Completed ──K──▶ gone
-//! B, F or a lost connection: gone, and the owner is told.
+//! B, F or a hop that takes nothing: gone, and the owner is told. Where the connection was lost under it, an INVITE may
+//! have arrived and is taken back; another request is sent once more over a new one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
 use crate::{
-    Destination, Event, Hop, LegId, ProbeId, RegistrationId, Transport, TransportFault,
+    Destination, Event, LegId, ProbeId, RegistrationId, Transport, TransportFault,
     dialog::surplus_dialog,
     message::Response,
     stack::Stack,
@@ -21,8 +22,10 @@ use crate::{
     writer::Writer,
 };
 
+mod lost_connection;
+
 /// A CANCEL shares the branch of its INVITE and is a transaction of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ClientKey {
     pub branch: u64,
     pub is_cancel: bool,
@@ -75,9 +78,10 @@ pub(crate) struct NewClient {
     pub to: Destination,
 }
 
+/// In trees, which give back what a rush took.
 #[derive(Debug, Default)]
 pub(crate) struct ClientStore {
-    live: HashMap<ClientKey, Client>,
+    live: BTreeMap<ClientKey, Client>,
     refusals: Refusals,
     /// Refusals whose ACK waits for the caller, by their leg.
     owed: BTreeMap<LegId, ClientKey>,
@@ -111,6 +115,7 @@ enum State {
         interval: Duration,
         resend: Option<TimerHandle>,
         give_up: TimerHandle,
+        connections: Connections,
     },
     /// INVITE only: it rings as long as it likes.
     Proceeding,
@@ -122,6 +127,14 @@ enum State {
     Accepted {
         forks: BTreeMap<String, Option<Ack>>,
     },
+}
+
+/// Over which connection a request is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connections {
+    First,
+    /// The first was lost under it, and with that, perhaps, the request.
+    Second,
 }
 
 #[derive(Clone, Debug)]
@@ -179,7 +192,7 @@ impl Stack {
             .then(|| self.client_timer(new.key, ClientTimer::Resend, T1));
         let give_up = self.client_timer(new.key, ClientTimer::GiveUp, GIVE_UP);
         self.transmit(new.owner.leg(), new.to, new.bytes.clone());
-        let state = State::Sent { interval: T1, resend, give_up };
+        let state = State::Sent { interval: T1, resend, give_up, connections: Connections::First };
         self.insert_client(new, longest_interval, state);
     }
 
@@ -334,13 +347,7 @@ impl Stack {
             return;
         }
         if matches!(client.state, State::Sent { .. }) {
-            self.start_client(NewClient {
-                key: ClientKey { branch: key.branch, is_cancel: true },
-                owner: Owner::Nobody(leg),
-                is_invite: false,
-                bytes: follow_up(&client.bytes, "CANCEL", None, None),
-                to: client.to,
-            });
+            self.cancel_unwanted(key, leg, &client.bytes, client.to);
             self.client_timer(key, ClientTimer::Forget, GIVE_UP);
             client.state = State::Proceeding;
         }
@@ -457,21 +464,14 @@ impl Stack {
         self.transmit(leg, to, bytes);
     }
 
-    /// Requests that can no longer be delivered: unanswered ones fail.
-    pub fn fail_clients(&mut self, hop: Hop) -> Vec<(ClientKey, Owner)> {
-        let lost =
-            |client: &Client| client.to.hop() == hop && matches!(client.state, State::Sent { .. });
-        #[expect(clippy::disallowed_methods, reason = "sorted below")]
-        let all = self.clients.live.iter();
-        let mut keys: Vec<ClientKey> =
-            all.filter(|(_, client)| lost(client)).map(|(key, _)| *key).collect();
-        keys.sort();
-        let failed = keys.into_iter().filter_map(|key| {
-            let client = self.clients.live.remove(&key)?;
-            self.stop_resending(&client.state);
-            Some((key, client.owner))
+    fn cancel_unwanted(&mut self, key: ClientKey, leg: LegId, invite: &Bytes, to: Destination) {
+        self.start_client(NewClient {
+            key: ClientKey { branch: key.branch, is_cancel: true },
+            owner: Owner::Nobody(leg),
+            is_invite: false,
+            bytes: follow_up(invite, "CANCEL", None, None),
+            to,
         });
-        failed.collect()
     }
 
     fn stop_resending(&mut self, state: &State) {

@@ -5,7 +5,7 @@
 //! others:  Proceeding ──final──▶ Completed ──J──▶ gone
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -20,15 +20,16 @@ use crate::{
     timers::{GIVE_UP, ServerTimer, T1, T2, T4, TimerHandle, TimerKey},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ServerId(pub u64);
 
+/// In trees, which give back what a rush took.
 #[derive(Debug, Default)]
 pub(crate) struct ServerStore {
-    live: HashMap<ServerId, Server>,
-    by_key: HashMap<Vec<u8>, ServerId>,
+    live: BTreeMap<ServerId, Server>,
+    by_key: BTreeMap<Vec<u8>, ServerId>,
     /// By Call-ID, From tag and CSeq: the same request over two paths (RFC 3261 §8.2.2.2).
-    by_origin: HashMap<Vec<u8>, ServerId>,
+    by_origin: BTreeMap<Vec<u8>, ServerId>,
     count: u64,
 }
 

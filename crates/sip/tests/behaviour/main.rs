@@ -5,6 +5,7 @@ mod world;
 
 mod authentication;
 mod basic_call;
+mod broken_connections;
 mod cancel;
 mod crash;
 mod early_media;

@@ -171,8 +171,17 @@ impl Solo {
 
     /// The far side takes no connection any more.
     pub fn lose(&mut self, transport: Transport) {
+        self.fault(transport, TransportFault::Refused);
+    }
+
+    /// The connection to the far side breaks; a new one may be opened.
+    pub fn break_connection(&mut self) {
+        self.fault(Transport::Tcp, TransportFault::Lost);
+    }
+
+    fn fault(&mut self, transport: Transport, fault: TransportFault) {
         let hop = Hop::new(transport, addr(THEIRS));
-        self.core.transport_failed(hop, TransportFault::Refused, self.now);
+        self.core.transport_failed(hop, fault, self.now);
         self.collect();
     }
 

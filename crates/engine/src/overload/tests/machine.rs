@@ -18,11 +18,18 @@ pub struct Machine {
     pub slowness: f64,
     /// From when to when nothing of the process runs.
     pub standstill_ms: (u64, u64),
+    /// Somebody else has the processor so often (0: never), for so long.
+    pub stolen_ms: (u64, u64),
 }
 
 /// On a usual machine that never stands still.
-pub const USUAL: Machine =
-    Machine { hold_ms: 1_000, fsync_us: 1_000, slowness: 1.0, standstill_ms: (0, 0) };
+pub const USUAL: Machine = Machine {
+    hold_ms: 1_000,
+    fsync_us: 1_000,
+    slowness: 1.0,
+    standstill_ms: (0, 0),
+    stolen_ms: (0, 0),
+};
 
 /// What became of the requests.
 #[derive(Default)]
@@ -144,7 +151,13 @@ impl World {
     fn stands_still_for(&self) -> Option<u64> {
         let (from, until) = self.machine.standstill_ms;
         let stands = (from * 1_000..until * 1_000).contains(&self.now_us);
-        stands.then(|| until * 1_000 - self.now_us)
+        stands.then(|| until * 1_000 - self.now_us).or_else(|| self.stolen_for())
+    }
+
+    fn stolen_for(&self) -> Option<u64> {
+        let (every, lasts) = self.machine.stolen_ms;
+        let since = self.now_us.checked_rem(every * 1_000)?;
+        (lasts * 1_000).checked_sub(since).filter(|left| *left > 0)
     }
 
     fn done(&mut self, job: Job) {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{CONCURRENT, Storm};
+use crate::bidirectional_call::arrived_call;
 use crate::world::{idempotency, intent, limits, order, pace, request};
 use engine::action::{Arrival, Input, Origin};
 use engine::intent::{AnonymousCall, BidirectionalCall, Caller, Order, OrderKind, Party, Place};
@@ -78,15 +79,7 @@ impl Storm {
     /// With a code, right or wrong, or to a virtual number.
     pub fn somebody_calls(&mut self) {
         let arrival = if self.random.chance(6) {
-            let call = BidirectionalCall {
-                caller: Caller::Inbound { number: "13800000001".into() },
-                call_data: None,
-                ita: true,
-                agent_work_no: None,
-                binding: None,
-                connected_url: None,
-            };
-            let mut order = Order { kind: OrderKind::BidirectionalCall(call), ..self.order() };
+            let mut order = Order { kind: arrived_call().kind, ..self.order() };
             if self.random.chance(2) {
                 order.place = Place::Softphone;
             }

@@ -187,3 +187,29 @@ async fn a_session_refresh_puts_the_media_time_out_off_and_does_not_change_it() 
     // within it.
     assert!((8_500..18_000).contains(&talked), "{talked} ms: {record}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_without_audio_that_holds_is_waited_for_and_given_up_after_the_hold() {
+    // The setting's media time-out is 5 s.
+    let world = world("").await;
+    plays(&world, CUSTOMER, CALLED_TONE);
+    world.carrier.answer_with(MANAGER, |phone: &mut Phone| -> Acting<'_> {
+        Box::pin(async move {
+            phone.answer().await?;
+            phone.tone_for(CALLERS_TONE, SECOND).await?;
+            phone.lose_audio().await;
+            phone.wait(SECOND).await?;
+            assert!(phone.hold().await?, "the hold is taken");
+            phone.wait(8 * SECOND).await?;
+            assert!(phone.resume().await?, "so is the end of it: it was waited for");
+            phone.until_over().await
+        })
+    });
+    let (record, caller, called) = talk(&world).await;
+    assert_eq!(record["end"]["caller"]["cause"], "media_timeout", "{record}");
+    assert_eq!((caller.ended_by, called.ended_by), (EndedBy::Caller, EndedBy::Caller));
+    assert_eq!(caller.media_faults, [""; 0], "{caller:?}");
+    let talked = record["end"]["caller"]["talk_duration_ms"].as_u64().expect("ms");
+    // 2 s before the hold, 8 s of it, 5 s after it.
+    assert!((14_500..25_000).contains(&talked), "{talked} ms: {record}");
+}
