@@ -123,11 +123,11 @@ impl Legs {
         self.of_calls.insert((serial, id));
     }
 
-    fn get(&self, id: LegId) -> Option<&Leg> {
+    fn find(&self, id: LegId) -> Option<&Leg> {
         self.all.get(&id)
     }
 
-    fn get_mut(&mut self, id: LegId) -> Option<&mut Leg> {
+    fn find_mut(&mut self, id: LegId) -> Option<&mut Leg> {
         self.all.get_mut(&id)
     }
 

@@ -20,7 +20,7 @@ impl Driver {
         let waits = to.beside;
         let beside = waits.map(to_media);
         self.add_leg(leg, serial, Stage::Binding(Purpose::Dial(to)));
-        if let Some(entry) = self.legs.get_mut(leg) {
+        if let Some(entry) = self.legs.find_mut(leg) {
             entry.dialling = Some(self.admission.dialling());
             entry.beside = waits;
             (entry.codecs, entry.srtp) = (codecs.clone(), srtp);
@@ -84,7 +84,7 @@ impl Driver {
 
     pub(in crate::driver) fn dial(&mut self, leg: LegId) {
         crash_point!("invite_before");
-        if let Some(entry) = self.legs.get_mut(leg) {
+        if let Some(entry) = self.legs.find_mut(leg) {
             entry.dialling = None;
         }
         if self.is_waited_for_in_vain(leg) {
@@ -99,9 +99,9 @@ impl Driver {
     /// Whoever waits for this party has gone, which the engine hears when the port is given back; then it hangs this
     /// leg up. Until then nobody is to ring.
     fn is_waited_for_in_vain(&self, leg: LegId) -> bool {
-        let waits = self.legs.get(leg).and_then(|entry| entry.beside);
+        let waits = self.legs.find(leg).and_then(|entry| entry.beside);
         waits.is_some_and(|waits| {
-            self.legs.get(waits).is_none_or(|of| matches!(of.stage, Stage::Closing(_)))
+            self.legs.find(waits).is_none_or(|of| matches!(of.stage, Stage::Closing(_)))
         })
     }
 
@@ -111,7 +111,7 @@ impl Driver {
     }
 
     pub(in crate::driver) fn hang_up(&mut self, leg: LegId) {
-        let Some(entry) = self.legs.get_mut(leg) else { return };
+        let Some(entry) = self.legs.find_mut(leg) else { return };
         match &entry.stage {
             Stage::Binding(Purpose::Dial(_)) => {
                 entry.stage = Stage::Closing(Cause::HungUp.into());

@@ -20,7 +20,7 @@ impl Driver {
             Event::Negotiated { leg, codec, remote, direction, srtp, .. } => {
                 let leg = of_media(leg);
                 let codec = format!("{codec:?}").to_uppercase();
-                if let Some(entry) = self.legs.get_mut(leg) {
+                if let Some(entry) = self.legs.find_mut(leg) {
                     entry.codec.clone_from(&codec);
                 }
                 let remote = remote.map(|remote| remote.to_string());
@@ -40,7 +40,7 @@ impl Driver {
             }
             Event::Flow { leg, received, sent, packets_in, packets_out } => {
                 let leg = of_media(leg);
-                if let Some(entry) = self.legs.get_mut(leg) {
+                if let Some(entry) = self.legs.find_mut(leg) {
                     entry.told_audio = true;
                 }
                 let audio = NoteKind::Audio { received, sent, packets_in, packets_out };
@@ -76,7 +76,7 @@ impl Driver {
     /// Our description is made, as an offer or as an answer. A port that is bound for it lets the INVITE be
     /// built, the old one be sent again, or the caller be taken in; else the far side waits for it.
     fn described(&mut self, leg: LegId, sdp: Bytes) {
-        let Some(entry) = self.legs.get_mut(leg) else { return self.give_back(leg) };
+        let Some(entry) = self.legs.find_mut(leg) else { return self.give_back(leg) };
         entry.sdp = sdp.clone();
         let signalling = Stage::Signalling { media: true, reoffer: Reoffer::No };
         match std::mem::replace(&mut entry.stage, signalling) {
@@ -142,7 +142,7 @@ impl Driver {
             }
             _ => Cause::MediaFailed,
         };
-        let Some(entry) = self.legs.get_mut(leg) else { return };
+        let Some(entry) = self.legs.find_mut(leg) else { return };
         let signalling = Stage::Signalling { media: false, reoffer: Reoffer::No };
         match std::mem::replace(&mut entry.stage, signalling) {
             Stage::Binding(purpose) => self.not_bound(leg, purpose, cause),
@@ -168,7 +168,7 @@ impl Driver {
     /// The leg is over on both sides.
     pub(super) fn closed(&mut self, leg: LegId, stats: Option<&media::Stats>) {
         let Some(Leg { stage: Stage::Closing(closing), codec, told_audio, .. }) =
-            self.legs.get(leg)
+            self.legs.find(leg)
         else {
             return;
         };
@@ -193,7 +193,7 @@ impl Driver {
         match purpose {
             // Nothing has left.
             Purpose::Dial(_) => {
-                if let Some(entry) = self.legs.get_mut(leg) {
+                if let Some(entry) = self.legs.find_mut(leg) {
                     entry.stage = Stage::Closing(cause.into());
                 }
                 self.closed(leg, None);
@@ -207,7 +207,7 @@ impl Driver {
 
     /// `media` gave the leg up; the call goes with it, others go on.
     fn panicked(&mut self, leg: LegId, stats: &media::Stats) {
-        let Some(entry) = self.legs.get_mut(leg) else { return };
+        let Some(entry) = self.legs.find_mut(leg) else { return };
         let signalling = Stage::Signalling { media: false, reoffer: Reoffer::No };
         match std::mem::replace(&mut entry.stage, signalling) {
             Stage::Binding(purpose) => self.not_bound(leg, purpose, Cause::Internal),

@@ -46,7 +46,7 @@ impl Driver {
 
     /// The far side has put us on hold where we may not send, and is back where we may.
     pub(super) fn heard_direction(&mut self, leg: LegId, direction: media::sdp::Direction) {
-        let Some(entry) = self.legs.get_mut(leg) else { return };
+        let Some(entry) = self.legs.find_mut(leg) else { return };
         let held = !direction.sends();
         if std::mem::replace(&mut entry.held, held) != held {
             self.leg_input(leg, LegInput::Held(held));
@@ -56,14 +56,14 @@ impl Driver {
     /// The far side showed by SIP that it is there (RFC 4028: a refresh of the session).
     pub(super) fn is_alive(&mut self, leg: sip::LegId) {
         let now = self.now.since_start;
-        if let Some(entry) = self.legs.get_mut(of_sip(leg)) {
+        if let Some(entry) = self.legs.find_mut(of_sip(leg)) {
             entry.alive_at = Some(now);
         }
     }
 
     /// No packet came for the media time-out. Who refreshed the session meanwhile has all of it once more.
     pub(super) fn quiet(&mut self, leg: LegId, silent_for: Duration) {
-        let Some(entry) = self.legs.get(leg) else { return };
+        let Some(entry) = self.legs.find(leg) else { return };
         let now = self.now.since_start;
         if entry.alive_at.is_some_and(|at| now.saturating_sub(at) < self.media_timeout) {
             return self.watch(leg);

@@ -111,7 +111,7 @@ impl Driver {
         }
         let line = self.phones.line();
         let (codecs, srtp) = (line.codecs.clone(), line.srtp);
-        if let Some(entry) = self.legs.get_mut(leg) {
+        if let Some(entry) = self.legs.find_mut(leg) {
             (entry.codecs, entry.srtp) = (codecs.clone(), srtp);
         }
         let (leg, beside) = (to_media(leg), None);
@@ -160,13 +160,13 @@ impl Driver {
 
     /// Our own description, as last made.
     fn description(&self, leg: LegId) -> Option<sip::Body> {
-        let sdp = &self.legs.get(leg)?.sdp;
+        let sdp = &self.legs.find(leg)?.sdp;
         (!sdp.is_empty()).then(|| sip::Body::sdp(sdp.clone()))
     }
 
     /// The caller's port is bound.
     pub(super) fn taken_in(&mut self, leg: LegId) {
-        if let Some(entry) = self.legs.get_mut(leg) {
+        if let Some(entry) = self.legs.find_mut(leg) {
             entry.stage = Stage::Signalling { media: true, reoffer: Reoffer::No };
         }
         self.leg_input(leg, LegInput::TakenIn);

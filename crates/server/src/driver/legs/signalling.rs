@@ -119,14 +119,14 @@ impl Driver {
     }
 
     fn prepared(&self, leg: LegId, wire: &sip::Wire) -> (LegId, Vec<u8>, Vec<u8>) {
-        let sdp = self.legs.get(leg).map(|leg| leg.sdp.to_vec()).unwrap_or_default();
+        let sdp = self.legs.find(leg).map(|leg| leg.sdp.to_vec()).unwrap_or_default();
         (leg, wire.to_bytes(), sdp)
     }
 
     /// The far side's description, early or final; whether it was one.
     fn describe(&mut self, leg: LegId, body: Option<sip::Body>) -> bool {
         let is_description = |body: &sip::Body| body.content_type.starts_with("application/sdp");
-        let (Some(body), Some(entry)) = (body.filter(is_description), self.legs.get_mut(leg))
+        let (Some(body), Some(entry)) = (body.filter(is_description), self.legs.find_mut(leg))
         else {
             return false;
         };
@@ -138,7 +138,7 @@ impl Driver {
     fn answered(&mut self, leg: LegId, dialog: &sip::DialogSnapshot, body: Option<sip::Body>) {
         self.describe(leg, body);
         self.leg_input(leg, LegInput::Answered { dialog: dialog.to_bytes() });
-        let described = self.legs.get(leg).is_some_and(|leg| leg.described);
+        let described = self.legs.find(leg).is_some_and(|leg| leg.described);
         if !described {
             if let Some(serial) = self.legs.serial(leg) {
                 let reason = "the answer has no session description".into();
@@ -150,7 +150,7 @@ impl Driver {
 
     pub(super) fn sip_ended(&mut self, leg: LegId, end: &sip::End) {
         self.arriving.remove(&leg);
-        let Some(entry) = self.legs.get(leg) else { return };
+        let Some(entry) = self.legs.find(leg) else { return };
         let (cause, sip_status) = (cause::of(end), end.status);
         // A port that is being bound is to be given back too.
         let has_media =
@@ -160,7 +160,7 @@ impl Driver {
             self.hold_refusal(serial, leg);
         }
         let then = self.then(serial, end);
-        if let Some(entry) = self.legs.get_mut(leg) {
+        if let Some(entry) = self.legs.find_mut(leg) {
             entry.stage = Stage::Closing(Closing { cause, sip_status, then });
         }
         self.note(
@@ -182,7 +182,7 @@ impl Driver {
     /// The far side gets its ACK when the end of its leg is on disk: at once where the leg has outlived
     /// the record of its call.
     fn hold_refusal(&mut self, serial: Serial, leg: LegId) {
-        if self.legs.get(leg).is_some_and(|leg| leg.outlives) {
+        if self.legs.find(leg).is_some_and(|leg| leg.outlives) {
             self.tell_sip(sip::Command::Settle { leg: to_sip(leg) });
         } else {
             self.refused.entry(serial).or_default().push(leg);
@@ -233,7 +233,7 @@ impl Driver {
     /// brings.
     fn reoffered(&mut self, leg: LegId, body: Option<sip::Body>) {
         let Some(Leg { stage: Stage::Signalling { reoffer, .. }, codecs, srtp, .. }) =
-            self.legs.get_mut(leg)
+            self.legs.find_mut(leg)
         else {
             return;
         };
