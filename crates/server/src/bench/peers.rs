@@ -81,8 +81,8 @@ enum Outcome<T> {
 /// Two turns of a peer, between which ours was.
 #[derive(Debug, Serialize)]
 struct Beside<T> {
-    /// Our highest load over the higher one of the peer's.
-    ratio: f64,
+    /// Our highest load over the higher one of the peer's; none where the peer held nothing.
+    ratio: Option<f64>,
     /// Our CPU over the peer's, under the highest load that both held; none where there is none.
     cpu_ratio: Option<f64>,
     first: T,
@@ -137,8 +137,9 @@ impl<T: Compared> Outcome<Beside<T>> {
         let beside = |first: T, second: T| {
             let better = if first.highest() >= second.highest() { &first } else { &second };
             let cpu = ours.cpu_beside(better);
+            let theirs = f64::from(better.highest());
             Beside {
-                ratio: f64::from(ours.highest()) / f64::from(better.highest().max(1)),
+                ratio: (theirs > 0.0).then(|| f64::from(ours.highest()) / theirs),
                 cpu_ratio: cpu.map(|(ours, theirs)| ours / theirs),
                 first,
                 second,
@@ -194,8 +195,10 @@ mod tests {
     fn ours_is_compared_with_the_better_turn_and_a_peer_that_fails_says_why() {
         let figures = Outcome::of_turns(Ok(200), &600, Ok(300));
         let Outcome::Measured(beside) = figures else { panic!("both turns went well") };
-        assert!((beside.ratio - 2.0).abs() < 1e-9, "{}", beside.ratio);
+        assert_eq!(beside.ratio, Some(2.0));
         assert_eq!(beside.cpu_ratio, Some(1.0 / 300.0));
+        let Outcome::Measured(none) = Outcome::of_turns(Ok(0), &600, Ok(0)) else { panic!("both") };
+        assert_eq!((none.ratio, none.cpu_ratio), (None, None), "no load of theirs to compare with");
         let failed = Outcome::of_turns(Ok(200), &600, Err("it is away".into()));
         let said = serde_json::to_string(&failed).expect("it is JSON");
         assert_eq!(said, r#""not measured: it is away""#);

@@ -18,7 +18,7 @@ use super::super::overload::PLAYS;
 use super::super::witnesses::Quantiles;
 use super::program::Program;
 use super::rates::{Calling, Rate, Rates, Watch, is_played};
-use super::web_socket::{self, Message, Writer};
+use super::web_socket::{self, Message, Reader, Writer};
 use crate::serve::ServeError;
 
 const TOKEN: &str = "bench";
@@ -26,7 +26,10 @@ const TOKEN: &str = "bench";
 const CALLED: &str = "1001";
 /// How long it may take to start, and the last calls of a rate after their requests.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Commands that may wait for the connection.
+/// Calls take these connections in turn: with each command it looks through all that its connection sent within a minute, so one
+/// connection alone would cost it more the longer we measure.
+const CONNECTIONS: usize = 16;
+/// Commands that may wait for a connection.
 const QUEUE: usize = 10_000;
 
 pub async fn measure(program: &Path, rates: Rates) -> Result<Calling, ServeError> {
@@ -46,15 +49,8 @@ pub async fn measure(program: &Path, rates: Rates) -> Result<Calling, ServeError
 struct Peer {
     program: Program,
     carrier: SocketAddr,
-    commands: mpsc::Sender<String>,
+    connections: Vec<Connection>,
     next_call: u64,
-    connection: JoinHandle<()>,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
 }
 
 impl Peer {
@@ -72,9 +68,13 @@ impl Peer {
         let mut program = Program::start(program, &arguments, SERVER_CORE, folder)?;
         let path = format!("/rwi/v1?token={TOKEN}");
         let until = tokio::time::Instant::now() + PATIENCE;
-        let (mut reader, writer) = loop {
+        let clip = clip.display().to_string();
+        let mut connections = Vec::new();
+        while connections.len() < CONNECTIONS {
             match web_socket::connect(http, &path).await {
-                Ok(connected) => break connected,
+                Ok((reader, writer)) => {
+                    connections.push(Connection::open(reader, writer, clip.clone()));
+                }
                 Err(error) if program.ended()? || tokio::time::Instant::now() > until => {
                     let said = program.last_words();
                     return Err(format!("rustpbx does not start: {error}\n{said}").into());
@@ -82,35 +82,8 @@ impl Peer {
                 // It opens its ports when its tables are made.
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
-        };
-        let (commands, waiting) = mpsc::channel(QUEUE);
-        let (answering, clip) = (commands.clone(), clip.display().to_string());
-        let (pongs, pings) = mpsc::channel(8);
-        let writing = write(writer, waiting, pings);
-        let connection = tokio::spawn(async move {
-            let reading = async {
-                loop {
-                    let answer = match reader.next().await {
-                        Ok(Message::Text(text)) => reaction(&text, &clip),
-                        Ok(Message::Ping(payload)) => {
-                            // Where pongs wait already, one of them will do.
-                            let _ = pongs.try_send(payload);
-                            None
-                        }
-                        Ok(Message::Closed) => break tracing::warn!("rustpbx hung up its control"),
-                        Err(error) => break tracing::warn!(%error, "rustpbx's control is gone"),
-                    };
-                    if let Some(answer) = answer
-                        && answering.try_send(answer).is_err()
-                    {
-                        tracing::warn!("rustpbx does not read its commands");
-                    }
-                }
-            };
-            tokio::join!(reading, writing);
-        });
-        let carrier = carrier.udp_address();
-        Ok(Peer { program, carrier, commands, next_call: 0, connection })
+        }
+        Ok(Peer { program, carrier: carrier.udp_address(), connections, next_call: 0 })
     }
 
     /// `calls` requests, so many per second, and what became of them.
@@ -129,7 +102,8 @@ impl Peer {
             tokio::time::sleep_until(began + due).await;
             let name = self.next_name();
             sent.insert(name.clone(), Moment::now());
-            self.commands.send(self.originate(&name)).await?;
+            let turn = call as usize % self.connections.len();
+            self.connections[turn].commands.send(self.originate(&name)).await?;
             collect(ended, &mut reports);
         }
         let until = tokio::time::Instant::now() + PATIENCE;
@@ -155,6 +129,50 @@ impl Peer {
     fn originate(&self, call: &str) -> String {
         let destination = format!("sip:{CALLED}@{}", self.carrier);
         command("call.originate", call, json!({ "destination": destination, "timeout_secs": 30 }))
+    }
+}
+
+/// A connection to its control interface. What follows an event of a call is asked for by itself.
+struct Connection {
+    commands: mpsc::Sender<String>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Connection {
+    fn open(mut reader: Reader, writer: Writer, clip: String) -> Connection {
+        let (commands, waiting) = mpsc::channel(QUEUE);
+        let answering = commands.clone();
+        let (pongs, pings) = mpsc::channel(8);
+        let writing = write(writer, waiting, pings);
+        let reading = async move {
+            loop {
+                let answer = match reader.next().await {
+                    Ok(Message::Text(text)) => reaction(&text, &clip),
+                    Ok(Message::Ping(payload)) => {
+                        // Where pongs wait already, one of them will do.
+                        let _ = pongs.try_send(payload);
+                        None
+                    }
+                    Ok(Message::Closed) => break tracing::warn!("rustpbx hung up its control"),
+                    Err(error) => break tracing::warn!(%error, "rustpbx's control is gone"),
+                };
+                if let Some(answer) = answer
+                    && answering.try_send(answer).is_err()
+                {
+                    tracing::warn!("rustpbx does not read its commands");
+                }
+            }
+        };
+        let task = tokio::spawn(async move {
+            tokio::join!(reading, writing);
+        });
+        Connection { commands, task }
     }
 }
 
