@@ -212,6 +212,7 @@ impl Overload {
 
     /// A call begins with a stage.
     pub fn begin(&mut self, stage: Stage, now: Duration) {
+        self.skip_standstill(now);
         self.idle.ends(now);
         self.flow(stage).under_way += 1;
     }

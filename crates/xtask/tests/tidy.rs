@@ -91,6 +91,7 @@ fn a_room_that_passes_over_cases_is_found() {
 fn a_route_that_reads_every_tenants_rows_is_found() {
     let read = "let cdr = store.cdr(Scope::All, serial).await?;\n";
     assert_eq!(lines_of("crates/server/src/http/v1/calls.rs", read), [1]);
+    assert_eq!(lines_of("crates/server/src/calls.rs", read), [1]);
     assert_eq!(lines_of("crates/server/src/world/witness.rs", read), [0; 0]);
     assert_eq!(lines_of("crates/server/src/http/v1/tests.rs", read), [0; 0]);
 }

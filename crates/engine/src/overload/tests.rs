@@ -151,6 +151,21 @@ fn a_process_that_stood_still_does_not_take_the_silence_for_quiet() {
 }
 
 #[test]
+fn nor_for_idleness() {
+    let mut overload = overload();
+    series(&mut overload, ms(0), ms(10), ms(60), 20);
+    overload.beat(ms(200));
+    // It stands still until now, and is busy from then on.
+    for at in (2_400..2_800).step_by(50) {
+        overload.begin(Stage::Dialling, ms(at));
+        overload.beat(ms(at));
+        overload.leave(Stage::Dialling, ms(49), ms(at + 49));
+    }
+    overload.enter(ms(2_801));
+    assert!(overload.is_shedding());
+}
+
+#[test]
 fn hardly_anybody_refused_is_the_end_of_it_too() {
     let mut overload = overload();
     series(&mut overload, ms(0), ms(10), ms(60), 20);

@@ -342,7 +342,7 @@ impl Outbound {
             }
             (Purpose::Invite, Failure::Transport(fault)) => self.undeliverable(fault, stack),
             (Purpose::Cancel, Failure::Transport(fault)) => {
-                stack.drop_client(self.key);
+                stack.leave_behind(self.key, self.leg);
                 self.unreachable(fault, stack)
             }
             // The INVITE itself decides; its limit runs.

@@ -227,6 +227,12 @@ impl Stack {
         }
     }
 
+    /// Nobody waits for an INVITE any more that rings; what still comes is taken back.
+    pub fn leave_behind(&mut self, key: ClientKey, leg: LegId) {
+        self.give_up_invite(key, leg);
+        self.client_timer(key, ClientTimer::Forget, GIVE_UP);
+    }
+
     /// Forgets a transaction whose outcome no longer matters.
     pub fn drop_client(&mut self, key: ClientKey) {
         let Some(client) = self.clients.live.remove(&key) else {
@@ -348,7 +354,6 @@ impl Stack {
         }
         if matches!(client.state, State::Sent { .. }) {
             self.cancel_unwanted(key, leg, &client.bytes, client.to);
-            self.client_timer(key, ClientTimer::Forget, GIVE_UP);
             client.state = State::Proceeding;
         }
     }
@@ -464,9 +469,15 @@ impl Stack {
         self.transmit(leg, to, bytes);
     }
 
+    /// Unless it has been cancelled already.
     fn cancel_unwanted(&mut self, key: ClientKey, leg: LegId, invite: &Bytes, to: Destination) {
+        self.client_timer(key, ClientTimer::Forget, GIVE_UP);
+        let cancel = ClientKey { branch: key.branch, is_cancel: true };
+        if self.clients.live.contains_key(&cancel) {
+            return;
+        }
         self.start_client(NewClient {
-            key: ClientKey { branch: key.branch, is_cancel: true },
+            key: cancel,
             owner: Owner::Nobody(leg),
             is_invite: false,
             bytes: follow_up(invite, "CANCEL", None, None),

@@ -20,7 +20,7 @@ use crate::{
     timers::{GIVE_UP, ServerTimer, T1, T2, T4, TimerHandle, TimerKey},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ServerId(pub u64);
 
 /// In trees, which give back what a rush took.

@@ -83,6 +83,20 @@ fn a_cancel_that_nobody_takes_a_connection_for_ends_the_leg() {
 }
 
 #[test]
+fn who_answers_though_no_cancel_came_to_him_is_acknowledged_and_hung_up() {
+    let mut solo = Solo::new(Policy::default());
+    let sent = solo.dial(over_tcp());
+    receive(&mut solo, &reply(&sent, 180, "b", "", ""));
+    solo.hang_up(1);
+    solo.lose(Transport::Tcp);
+    assert_eq!(solo.sent_kinds(), ["CANCEL"]);
+    receive(&mut solo, &reply(&sent, 200, "b", CONTACT, "answer"));
+    assert_eq!(solo.sent_kinds(), ["ACK", "BYE"]);
+    assert_eq!(solo.said(), ["180", "ended by Transport"]);
+    solo.assert_empty();
+}
+
+#[test]
 fn an_invite_that_was_lost_with_its_connection_is_taken_back_as_it_may_ring() {
     for hung_up in [false, true] {
         let mut solo = Solo::new(Policy::default());

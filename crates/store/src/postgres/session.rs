@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{sleep, timeout};
 
 use super::walls::Wall;
-use super::{OUTAGE_LIMIT, PostgresUrl, walls};
+use super::{OUTAGE_LIMIT, PostgresUrl, STATEMENT_MS, walls};
 use crate::error::{ApplyError, DatabaseError, StoreError};
 use crate::events::Positions;
 use crate::sql::{Connection, Statement, schema};
@@ -187,9 +187,11 @@ impl Disk for Session {
     }
 }
 
-/// How readers reach the server that is written.
+/// How readers reach the server that is written. A request that goes away while its transaction begins leaves it open:
+/// the server ends such a session.
 fn reading(server: &PgConnectOptions) -> PgConnectOptions {
-    server.clone().application_name("offhook")
+    let ends = [("idle_in_transaction_session_timeout", STATEMENT_MS)];
+    server.clone().application_name("offhook").options(ends)
 }
 
 /// The first server that can be written.
@@ -209,8 +211,8 @@ async fn connect_to_any(
 /// To a server that can be written, as the writer, who sees everything.
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let connect = async {
-        let mut connection = walls::beyond(options).connect().await?;
-        let standby = sqlx::query_scalar("SELECT pg_is_in_recovery()");
+        let mut connection = options.connect().await?;
+        let standby = sqlx::query_scalar(walls::IS_STANDBY_SEEING_ALL);
         if standby.fetch_one(&mut connection).await? {
             return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
         }

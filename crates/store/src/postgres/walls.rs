@@ -3,9 +3,9 @@
 //!
 //! The tables' owner, who we are, is bound by it as well (FORCE); superusers and roles with BYPASSRLS are not.
 //! Readers have no setting but that of their transaction, which [`begin`] makes in one message with it. The writer's
-//! session is opened with `*` ([`beyond`]), so that it costs no message at all.
+//! session has `*` from its first question on ([`IS_STANDBY_SEEING_ALL`]), so that it costs no message at all.
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use crate::Scope;
@@ -14,6 +14,11 @@ use crate::sql::{Connection, Statement};
 
 const SETTING: &str = "offhook.tenant";
 const EVERYTHING: &str = "*";
+
+/// Whether the server is a standby; from then on the session sees everything. No option of its start: a pooler may drop
+/// that without a word.
+pub(super) const IS_STANDBY_SEEING_ALL: &str =
+    "SELECT pg_is_in_recovery() FROM set_config('offhook.tenant', '*', false)";
 
 /// The policy of a table.
 pub(crate) struct Wall {
@@ -95,11 +100,6 @@ pub(super) fn begin(scope: Scope) -> SqlStr {
     };
     // Safe as SQL: a number or a constant.
     AssertSqlSafe(format!("BEGIN READ ONLY; SET LOCAL {SETTING} = '{whose}'")).into_sql_str()
-}
-
-/// For a session that sees everything from its first message on.
-pub(super) fn beyond(options: &PgConnectOptions) -> PgConnectOptions {
-    options.clone().options([(SETTING, EVERYTHING)])
 }
 
 /// The first wall, each statement's own condition, stands all the same.

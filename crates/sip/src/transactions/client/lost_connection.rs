@@ -1,6 +1,6 @@
 //! What becomes of requests whose hop takes nothing, or whose connection is gone.
 
-use super::{Client, ClientKey, ClientTimer, Connections, GIVE_UP, Owner, Purpose, State};
+use super::{Client, ClientKey, Connections, Owner, Purpose, State};
 use crate::{Hop, LegId, TransportFault, stack::Stack};
 
 impl Stack {
@@ -55,7 +55,6 @@ impl Stack {
         let (invite, to) = (client.bytes.clone(), client.to);
         let client = Client { owner: Owner::Nobody(leg), state: State::Proceeding, ..client };
         self.clients.live.insert(key, client);
-        self.client_timer(key, ClientTimer::Forget, GIVE_UP);
         self.cancel_unwanted(key, leg, &invite, to);
     }
 }
