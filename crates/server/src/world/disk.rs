@@ -15,7 +15,12 @@ use crate::driver::Happening;
 pub struct Disk {
     store: Store,
     asked: VecDeque<Asked>,
+    /// When it was at one thing for long, since somebody looked.
+    slow: Vec<(Duration, Duration)>,
 }
+
+/// What it does within this time delays nobody by a second.
+const QUICK: Duration = Duration::from_millis(300);
 
 enum Asked {
     Commit { batch: BatchNumber, rings: bool, submitted: Submitted },
@@ -24,7 +29,7 @@ enum Asked {
 
 impl Disk {
     pub fn new(store: Store) -> Disk {
-        Disk { store, asked: VecDeque::new() }
+        Disk { store, asked: VecDeque::new(), slow: Vec::new() }
     }
 
     /// When the disk is through with it, where it is free now.
@@ -66,13 +71,26 @@ impl Disk {
     }
 
     /// When it is through with the next thing, which it begins at `from`.
-    pub fn takes_next(&self, from: Duration, nature: &mut Nature) -> Option<Duration> {
-        (!self.asked.is_empty()).then(|| from + latency(nature))
+    pub fn takes_next(&mut self, from: Duration, nature: &mut Nature) -> Option<Duration> {
+        (!self.asked.is_empty()).then(|| self.is_through(from, nature))
+    }
+
+    /// When it took so long that it may have held somebody up.
+    pub fn was_slow(&mut self) -> Vec<(Duration, Duration)> {
+        std::mem::take(&mut self.slow)
     }
 
     fn ask(&mut self, asked: Asked, nature: &mut Nature) -> Option<Duration> {
         self.asked.push_back(asked);
-        (self.asked.len() == 1).then(|| nature.now + latency(nature))
+        (self.asked.len() == 1).then(|| self.is_through(nature.now, nature))
+    }
+
+    fn is_through(&mut self, from: Duration, nature: &mut Nature) -> Duration {
+        let until = from + latency(nature);
+        if until > from + QUICK {
+            self.slow.push((from, until));
+        }
+        until
     }
 }
 

@@ -216,6 +216,10 @@ impl World {
     }
 
     fn deliver(&mut self, arrived: Arrived) {
+        if let Arrived::Lost(..) | Arrived::Undeliverable(..) = arrived {
+            // Perhaps long after the connection broke: somebody wrote to it only now, and that is lost.
+            self.trouble.expect(self.nature.now);
+        }
         let to = arrived.to();
         if to == Side::Server {
             if let Some(server) = &mut self.server {
@@ -299,6 +303,9 @@ impl World {
             receiver: &mut self.receiver,
             witness: &mut self.witness,
         });
+        for (from, until) in server.waited_for_disk() {
+            self.trouble.lasts(from, until);
+        }
         let is_over = server.is_dead() || server.has_ended();
         self.clients.listen(&mut self.nature);
         if is_over {

@@ -197,6 +197,11 @@ impl Server {
         bound
     }
 
+    /// When its disk took long, since the last look.
+    pub fn waited_for_disk(&mut self) -> Vec<(Duration, Duration)> {
+        self.disk.was_slow()
+    }
+
     pub fn is_told(&mut self, happening: Happening, nature: &Nature) {
         self.happens.put(nature.now, Happens::Heard(happening));
     }

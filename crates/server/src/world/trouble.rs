@@ -10,6 +10,7 @@ const AFTERMATH: Duration = Duration::from_secs(36);
 pub struct Trouble {
     /// From when to when, in order.
     times: Vec<(Duration, Duration)>,
+    slow: Vec<(Duration, Duration)>,
 }
 
 impl Trouble {
@@ -28,9 +29,15 @@ impl Trouble {
         }
     }
 
+    /// Something is slow for so long, and nothing after it.
+    pub fn lasts(&mut self, from: Duration, until: Duration) {
+        self.slow.push((from, until));
+    }
+
     /// Whether nothing was wrong in all of this time.
     pub fn is_none(&self, from: Duration, until: Duration) -> bool {
-        self.times.iter().all(|(begins, ends)| *ends < from || *begins > until)
+        let mut times = self.times.iter().chain(&self.slow);
+        times.all(|(begins, ends)| *ends < from || *begins > until)
     }
 
     /// When the trouble is over that there is at `at`; then, where there is none.
