@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::Codec;
 use serde_json::{Value, json};
 use sim::{CallReport, Carrier, CarrierConfig, KeepAudio, Moment};
 use tokio::sync::{broadcast, mpsc};
@@ -33,7 +34,12 @@ const CONNECTIONS: usize = 16;
 const QUEUE: usize = 10_000;
 
 pub async fn measure(program: &Path, rates: Rates) -> Result<Calling, ServeError> {
-    let config = CarrierConfig { keep_audio: KeepAudio::None, ..CarrierConfig::default() };
+    let config = CarrierConfig {
+        keep_audio: KeepAudio::None,
+        // What ours offers first. It offers Opus first, which costs it twice as much a call.
+        codecs: vec![Codec::Pcma],
+        ..CarrierConfig::default()
+    };
     let carrier = Carrier::start(config).await?;
     let mut ended = carrier.subscribe();
     let mut peer = Peer::start(program, &carrier).await?;
@@ -47,9 +53,10 @@ pub async fn measure(program: &Path, rates: Rates) -> Result<Calling, ServeError
 }
 
 struct Peer {
+    // Given up before the program is killed, which would be heard as its hanging up.
+    connections: Vec<Connection>,
     program: Program,
     carrier: SocketAddr,
-    connections: Vec<Connection>,
     next_call: u64,
 }
 
@@ -83,7 +90,7 @@ impl Peer {
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
         }
-        Ok(Peer { program, carrier: carrier.udp_address(), connections, next_call: 0 })
+        Ok(Peer { connections, program, carrier: carrier.udp_address(), next_call: 0 })
     }
 
     /// `calls` requests, so many per second, and what became of them.
