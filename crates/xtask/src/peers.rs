@@ -97,24 +97,29 @@ fn stop_service(name: &str) {
     }
 }
 
-/// Built once, below `target/`, which takes minutes. It wants a C compiler.
+/// Built once, below `target/`, which takes a quarter of an hour. It wants a C compiler.
 fn from_the_registry() -> Result<PathBuf, String> {
     let folder = target().join("peers");
     let program = folder.join("bin/rustpbx");
     if program.is_file() {
         return Ok(program);
     }
-    eprintln!("peers: rustpbx {RUSTPBX} is built, which takes minutes");
+    eprintln!("peers: rustpbx {RUSTPBX} is built, which takes a quarter of an hour");
+    let build = folder.join("build");
     let mut install = cargo();
     install.args(["install", "rustpbx", "--version", RUSTPBX, "--locked", "--bin", "rustpbx"]);
-    install.arg("--root").arg(&folder).arg("--target-dir").arg(folder.join("build"));
+    install.arg("--root").arg(&folder).arg("--target-dir").arg(&build);
     for setting in PROFILE {
         install.args(["--config", setting]);
     }
     // Not the settings of this workspace.
     install.current_dir(std::env::temp_dir()).stdout(Stdio::null());
     match install.status() {
-        Ok(status) if status.success() && program.is_file() => Ok(program),
+        Ok(status) if status.success() && program.is_file() => {
+            // Gigabytes that nobody needs any more; what cannot be removed is only in the way.
+            std::fs::remove_dir_all(build).ok();
+            Ok(program)
+        }
         Ok(status) => Err(format!("`cargo install rustpbx --version {RUSTPBX}`: {status}")),
         Err(fault) => Err(format!("cargo cannot be started: {fault}")),
     }

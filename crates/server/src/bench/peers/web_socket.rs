@@ -52,7 +52,7 @@ pub async fn connect(to: SocketAddr, path: &str) -> Result<(Reader, Writer), Web
     // Nobody in between could mistake it for anything else, so neither the key nor what is made of it matters.
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: b2ZmaG9vaydzIGJlbmNoISE=\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: b2ZmaG9vaywgYSBiZW5jaA==\r\n\r\n"
     );
     to_server.write_all(request.as_bytes()).await?;
     let mut from = BufReader::new(from);
