@@ -21,6 +21,15 @@ fn receive(solo: &mut Solo, text: &str) {
     solo.receive_over((Transport::Tcp, Some(FlowId(1))), THEIRS, text);
 }
 
+/// A call over TCP that rings and that we have hung up, with its INVITE; the CANCEL has left.
+fn rang_and_hung_up() -> (Solo, String) {
+    let mut solo = Solo::new(Policy::default());
+    let sent = solo.dial(over_tcp());
+    receive(&mut solo, &reply(&sent, 180, "b", "", ""));
+    solo.hang_up(1);
+    (solo, sent)
+}
+
 /// The only message that was sent, over TCP to the far side and over no connection in particular.
 fn one_over_tcp(solo: &mut Solo) -> String {
     let message = solo.wire.back().expect("something was sent");
@@ -31,10 +40,7 @@ fn one_over_tcp(solo: &mut Solo) -> String {
 
 #[test]
 fn a_cancel_whose_connection_breaks_is_sent_once_more_and_stops_the_ringing() {
-    let mut solo = Solo::new(Policy::default());
-    let sent = solo.dial(over_tcp());
-    receive(&mut solo, &reply(&sent, 180, "b", "", ""));
-    solo.hang_up(1);
+    let (mut solo, sent) = rang_and_hung_up();
     let cancel = one_over_tcp(&mut solo);
     solo.break_connection();
     assert_eq!(one_over_tcp(&mut solo), cancel, "the same one: its branch says so");
@@ -48,10 +54,7 @@ fn a_cancel_whose_connection_breaks_is_sent_once_more_and_stops_the_ringing() {
 
 #[test]
 fn a_cancel_is_not_sent_a_third_time_and_keeps_its_limit() {
-    let mut solo = Solo::new(Policy::default());
-    let sent = solo.dial(over_tcp());
-    receive(&mut solo, &reply(&sent, 180, "b", "", ""));
-    solo.hang_up(1);
+    let (mut solo, _) = rang_and_hung_up();
     solo.break_connection();
     assert_eq!(solo.sent_kinds(), ["CANCEL", "CANCEL"]);
     solo.break_connection();
@@ -59,10 +62,7 @@ fn a_cancel_is_not_sent_a_third_time_and_keeps_its_limit() {
     assert_eq!(solo.said(), ["180", "ended by Transport"]);
     solo.assert_empty();
 
-    let mut solo = Solo::new(Policy::default());
-    let sent = solo.dial(over_tcp());
-    receive(&mut solo, &reply(&sent, 180, "b", "", ""));
-    solo.hang_up(1);
+    let (mut solo, _) = rang_and_hung_up();
     solo.pass(Duration::from_secs(20));
     solo.break_connection();
     solo.pass(Duration::from_secs(13));
@@ -72,10 +72,7 @@ fn a_cancel_is_not_sent_a_third_time_and_keeps_its_limit() {
 
 #[test]
 fn a_cancel_that_nobody_takes_a_connection_for_ends_the_leg() {
-    let mut solo = Solo::new(Policy::default());
-    let sent = solo.dial(over_tcp());
-    receive(&mut solo, &reply(&sent, 180, "b", "", ""));
-    solo.hang_up(1);
+    let (mut solo, _) = rang_and_hung_up();
     solo.lose(Transport::Tcp);
     assert_eq!(solo.sent_kinds(), ["CANCEL"]);
     assert_eq!(solo.said(), ["180", "ended by Transport"]);
@@ -84,10 +81,7 @@ fn a_cancel_that_nobody_takes_a_connection_for_ends_the_leg() {
 
 #[test]
 fn who_answers_though_no_cancel_came_to_him_is_acknowledged_and_hung_up() {
-    let mut solo = Solo::new(Policy::default());
-    let sent = solo.dial(over_tcp());
-    receive(&mut solo, &reply(&sent, 180, "b", "", ""));
-    solo.hang_up(1);
+    let (mut solo, sent) = rang_and_hung_up();
     solo.lose(Transport::Tcp);
     assert_eq!(solo.sent_kinds(), ["CANCEL"]);
     receive(&mut solo, &reply(&sent, 200, "b", CONTACT, "answer"));
