@@ -1,6 +1,7 @@
 //! The one writer of a database: its queue, and what it needs of the database below it.
 
 mod group;
+mod pace;
 mod run;
 
 use std::sync::{Arc, Mutex, OnceLock};

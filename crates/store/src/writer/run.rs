@@ -3,11 +3,10 @@
 //! What a transaction's end was is always known before anything is answered: where the database
 //! cannot say (a failed fsync; see [`Disk::resolve`]), the store stops.
 
-use std::time::Duration;
-
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::pace::Pace;
 use super::{Command, Disk, Fate, Said, group};
 use crate::callbacks::known;
 use crate::crash_points;
@@ -15,11 +14,6 @@ use crate::error::{ApplyError, CommitError};
 use crate::events::Positions;
 use crate::sql::Statement;
 use crate::work::{GROUP_WEIGHT, Outcome, Reply, Work};
-
-/// Pieces of work in a group from which on more are about to come.
-const LOAD: usize = 3;
-/// The least time between the starts of two commits under load.
-const SPACING: Duration = Duration::from_millis(4);
 
 pub(super) struct Run<D> {
     disk: D,
@@ -51,11 +45,14 @@ impl<D: Disk> Run<D> {
     pub(super) async fn serve(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut closing = None;
         let mut pace = Pace::default();
+        let mut next_start = None;
         while let Some(first) = queue.recv().await {
-            pace.wait().await;
+            if let Some(start) = next_start {
+                sleep_until(start).await;
+            }
             let (items, next) = collect(first, &mut queue);
             let weight = items.iter().map(|item| item.work.weight()).sum();
-            pace.notice(items.len());
+            next_start = pace.next_start(items.len(), Instant::now());
             self.commit(items).await;
             self.disk.notice_commit(weight);
             match next {
@@ -220,27 +217,6 @@ impl<D: Disk> Run<D> {
             self.stop(Vec::new(), why);
         }
         done.send(()).ok();
-    }
-}
-
-/// Spaces commits under load: a commit costs the same for one batch and for a hundred.
-///
-/// A batch that comes alone never waits.
-#[derive(Default)]
-struct Pace {
-    next_start: Option<Instant>,
-}
-
-impl Pace {
-    async fn wait(&mut self) {
-        if let Some(start) = self.next_start.take() {
-            sleep_until(start).await;
-        }
-    }
-
-    /// A group is about to be committed.
-    fn notice(&mut self, pieces: usize) {
-        self.next_start = (pieces >= LOAD).then(|| Instant::now() + SPACING);
     }
 }
 
