@@ -35,7 +35,8 @@ const QUIET: Duration = Duration::from_secs(1);
 const ONE_IN: u32 = 20;
 
 /// Shedding ends too when nothing was under way for this share of so long: what one stall of the machine left behind is
-/// worked off. With a multiple of what it can do on offer a server is never without, however few it lets in.
+/// worked off. Not where most were refused: with a multiple of what it can do on offer a server is without a request too
+/// between two commits, since those that it lets in go through them together.
 const IDLE: f64 = 0.15;
 const LOOKED_AT: Duration = Duration::from_millis(250);
 
@@ -86,6 +87,8 @@ pub struct Overload {
     disk: Quickest,
     /// The last one. `None`: nobody beats.
     beat: Option<Duration>,
+    /// How often shedding began.
+    sheddings: u64,
     /// What a stage may take besides the disk.
     patience: Duration,
 }
@@ -135,13 +138,15 @@ struct Flow {
     finished: VecDeque<u32>,
 }
 
-/// How long nothing was under way.
+/// How long nothing was under way, and what became of the requests meanwhile.
 #[derive(Debug, Default)]
 struct Idle {
     /// Counted from then on, without what goes on since `since`.
     from: Duration,
     counted: Duration,
     since: Option<Duration>,
+    let_in: u32,
+    refused: u32,
 }
 
 /// Slow without a break so far.
@@ -176,6 +181,7 @@ impl Overload {
             idle: Idle::default(),
             disk: Quickest::default(),
             beat: None,
+            sheddings: 0,
             patience,
         }
     }
@@ -184,6 +190,7 @@ impl Overload {
     pub fn beat(&mut self, now: Duration) {
         self.skip_standstill(now);
         self.beat = Some(now);
+        self.end_shedding(now);
     }
 
     /// A request is here: whether it is let in. What is let in must [`leave`](Self::leave).
@@ -205,7 +212,10 @@ impl Overload {
             }
         }
         if let_in {
+            self.idle.let_in += 1;
             self.begin(Stage::Accepting, now);
+        } else {
+            self.idle.refused += 1;
         }
         let_in
     }
@@ -227,6 +237,7 @@ impl Overload {
         }
         if overloaded && matches!(self.state, State::Calm) {
             self.state = State::Shedding(Shedding::begin(now));
+            self.sheddings += 1;
             self.idle.count_anew(now);
         }
     }
@@ -239,6 +250,11 @@ impl Overload {
     /// Whether requests are refused now.
     pub fn is_shedding(&self) -> bool {
         matches!(self.state, State::Shedding(_))
+    }
+
+    /// How often that began.
+    pub fn sheddings(&self) -> u64 {
+        self.sheddings
     }
 
     pub fn under_way(&self, stage: Stage) -> u32 {
@@ -300,8 +316,8 @@ impl Idle {
     }
 
     fn count_anew(&mut self, now: Duration) {
-        (self.from, self.counted) = (now, Duration::ZERO);
-        self.since = self.since.map(|_| now);
+        let since = self.since.map(|_| now);
+        *self = Idle { from: now, since, ..Idle::default() };
     }
 
     /// Whether there was [`IDLE`] of it; then, and where not, the next count begins.
@@ -311,7 +327,7 @@ impl Idle {
             return false;
         }
         let going_on = self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        let enough = self.counted + going_on > took.mul_f64(IDLE);
+        let enough = self.counted + going_on > took.mul_f64(IDLE) && self.refused <= self.let_in;
         self.count_anew(now);
         enough
     }

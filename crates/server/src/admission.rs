@@ -30,6 +30,8 @@ pub struct Load {
     pub accepting: u32,
     pub dialling: u32,
     pub is_shedding: bool,
+    /// How often that began.
+    pub sheddings: u64,
     /// Requests since the start of the process.
     pub refused: u64,
 }
@@ -87,6 +89,7 @@ impl Admission {
             accepting: overload.under_way(Stage::Accepting),
             dialling: overload.under_way(Stage::Dialling),
             is_shedding: overload.is_shedding(),
+            sheddings: overload.sheddings(),
             refused: self.0.refused.load(Ordering::Relaxed),
         }
     }

@@ -181,3 +181,35 @@ fn hardly_anybody_refused_is_the_end_of_it_too() {
     }
     assert!(!overload.is_shedding());
 }
+
+#[test]
+fn gaps_between_those_let_in_are_no_idleness_while_most_are_refused() {
+    for (offered, stays) in [(4, true), (1, false)] {
+        let mut overload = overload();
+        series(&mut overload, ms(0), ms(10), ms(60), 20);
+        // All that are let in go through one commit and are done; then there is nobody for a while.
+        for wave in 0..200u32 {
+            let now = ms(300) + ms(8) * wave;
+            let let_in = (0..offered * LEAST).filter(|_| overload.enter(now)).count();
+            for _ in 0..let_in {
+                overload.leave(Stage::Accepting, ms(6), now + ms(6));
+            }
+            if !overload.is_shedding() {
+                break;
+            }
+        }
+        assert_eq!(overload.is_shedding(), stays, "{offered} times what it can do");
+    }
+}
+
+#[test]
+fn shedding_ends_where_nobody_asks_any_more() {
+    let mut overload = overload();
+    series(&mut overload, ms(0), ms(10), ms(60), 20);
+    assert!(overload.is_shedding());
+    for at in (300..3_000).step_by(50) {
+        overload.beat(ms(at));
+    }
+    assert!(!overload.is_shedding());
+    assert_eq!(overload.sheddings(), 1);
+}

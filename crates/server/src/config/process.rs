@@ -86,7 +86,7 @@ pub struct Admission {
 
 impl Default for Admission {
     fn default() -> Self {
-        Admission { patience_ms: 8 }
+        Admission { patience_ms: 12 }
     }
 }
 

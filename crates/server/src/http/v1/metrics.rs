@@ -35,6 +35,7 @@ pub async fn metrics(State(app): State<App>, _: V1Operator) -> Result<impl IntoR
         ("shedding", "1 while new requests are refused for want of time", load.is_shedding.into()),
     ];
     let counters = [
+        ("sheddings", "times that requests began to be refused for want of time", load.sheddings),
         ("requests_refused", "requests refused for want of time", load.refused),
         ("commits", "transactions committed", store.commits),
         ("writes", "rows and changes in them", store.writes),
