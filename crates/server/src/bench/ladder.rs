@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use super::LimitedBy;
 use crate::serve::ServeError;
 
 /// What came of one load.
@@ -9,8 +10,6 @@ pub trait Rung: Debug {
     /// Calls at the same time, or per second.
     fn load(&self) -> u32;
     fn holds(&self) -> bool;
-    /// What two are compared by under the same load.
-    fn cpu(&self) -> f64;
 }
 
 /// From so much load, by so much, to so much.
@@ -49,15 +48,22 @@ pub fn highest<R: Rung>(rungs: &[R]) -> Option<&R> {
 }
 
 /// The one that ended the ladder.
-pub fn broken<R: Rung>(rungs: &[R]) -> Option<&R> {
+fn broken<R: Rung>(rungs: &[R]) -> Option<&R> {
     rungs.last().filter(|rung| !rung.holds())
 }
 
+/// What kept the next rung from holding, by the shares of their cores that the server and the far end used on it.
+pub fn limited_by<R: Rung>(rungs: &[R], shares: impl Fn(&R) -> (f64, f64)) -> LimitedBy {
+    broken(rungs)
+        .map(shares)
+        .map_or(LimitedBy::Rate, |(server, far_end)| LimitedBy::judge(server, far_end))
+}
+
 /// What each cost under the highest load that both held.
-pub fn beside<R: Rung>(ours: &[R], theirs: &[R]) -> Option<(f64, f64)> {
+pub fn beside<R: Rung>(ours: &[R], theirs: &[R], cpu: impl Fn(&R) -> f64) -> Option<(f64, f64)> {
     let held = |rung: &&R| rung.holds();
     ours.iter().rev().filter(held).find_map(|ours| {
         let theirs = theirs.iter().filter(held).find(|theirs| theirs.load() == ours.load())?;
-        Some((ours.cpu(), theirs.cpu()))
+        Some((cpu(ours), cpu(theirs)))
     })
 }

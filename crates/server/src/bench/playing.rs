@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::far_end::FarEnd;
-use super::ladder::{Ladder, Rung, broken, highest};
+use super::ladder::{Ladder, Rung, highest, limited_by};
 use super::process::Meter;
 use super::{BUSY, LimitedBy};
 use crate::serve::ServeError;
@@ -65,10 +65,6 @@ impl Rung for Step {
     fn holds(&self) -> bool {
         self.failed == 0 && self.late_packets_ratio < LATE && self.server_cpu < BUSY
     }
-
-    fn cpu(&self) -> f64 {
-        self.server_cpu
-    }
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
@@ -77,8 +73,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, ServeError> {
     let ladder = Ladder { from: arguments.from, step: arguments.step, to: arguments.to };
     let steps = ladder.climb(async |calls| measure(&far_end, &wanted, calls).await).await?;
     let playing = highest(&steps).map_or(0, |step| step.calls);
-    let by = |step: &Step| LimitedBy::judge(step.server_cpu, step.far_end_cpu);
-    let limited_by = broken(&steps).map_or(LimitedBy::Rate, by);
+    let limited_by = limited_by(&steps, |step| (step.server_cpu, step.far_end_cpu));
     let figures = Figures { playing, limited_by, steps };
     if !arguments.json {
         println!("{figures:#?}");

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sim::RtpReport;
 
 use super::super::far_end::Memory;
-use super::super::ladder::{Rung, beside, broken, highest};
+use super::super::ladder::{Rung, beside, highest, limited_by};
 use super::super::process::{Meter, Spent};
 use super::super::witnesses::Quantiles;
 use super::super::{BUSY, LimitedBy};
@@ -37,7 +37,7 @@ impl Relaying {
 
     /// The shares of a core that this one and the other used at the highest step that both held.
     pub fn beside(&self, other: &Relaying) -> Option<(f64, f64)> {
-        beside(&self.steps, &other.steps)
+        beside(&self.steps, &other.steps, |step| step.server_cpu)
     }
 }
 
@@ -119,10 +119,6 @@ impl Rung for Step {
         let whole = self.missing_ratio < MISSING && self.late_packets_ratio < MISSING;
         self.failed == 0 && whole && self.server_cpu < BUSY
     }
-
-    fn cpu(&self) -> f64 {
-        self.server_cpu
-    }
 }
 
 /// Packets that a phone of a whole call has heard at the least.
@@ -132,8 +128,7 @@ pub fn least_packets() -> u64 {
 
 /// The calls of the highest step that held, and what kept the next one from it.
 pub fn concurrent(steps: &[Step]) -> (u32, LimitedBy) {
-    let by = |step: &Step| LimitedBy::judge(step.server_cpu, step.far_end_cpu);
-    let limited_by = broken(steps).map_or(LimitedBy::Rate, by);
+    let limited_by = limited_by(steps, |step| (step.server_cpu, step.far_end_cpu));
     (highest(steps).map_or(0, |step| step.calls), limited_by)
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sim::CallReport;
 
 use super::super::far_end::{FarEnd, Memory};
-use super::super::ladder::{Ladder, Rung, beside, broken, highest};
+use super::super::ladder::{Ladder, Rung, beside, highest, limited_by};
 use super::super::notifications::accepted;
 use super::super::overload::{P99_MS, PLAYS, WHOLE};
 use super::super::process::Meter;
@@ -45,10 +45,6 @@ impl Rung for Rate {
     fn holds(&self) -> bool {
         self.failed == 0 && self.invite_ms.p99 < P99_MS
     }
-
-    fn cpu(&self) -> f64 {
-        self.cpu_ms_per_call
-    }
 }
 
 /// A ladder of rates.
@@ -66,8 +62,7 @@ pub struct Calling {
 impl Calling {
     pub fn of(rates: Vec<Rate>) -> Calling {
         let held = highest(&rates);
-        let by = |rate: &Rate| LimitedBy::judge(rate.server_cpu, rate.far_end_cpu);
-        let limited_by = broken(&rates).map_or(LimitedBy::Rate, by);
+        let limited_by = limited_by(&rates, |rate| (rate.server_cpu, rate.far_end_cpu));
         Calling {
             calls_per_second: held.map_or(0, |rate| rate.calls_per_second),
             cpu_ms_per_call: held.map_or(0.0, |rate| rate.cpu_ms_per_call),
@@ -79,7 +74,7 @@ impl Calling {
 
     /// The highest rate at which both held, and the CPU per call of each there.
     pub fn beside(&self, other: &Calling) -> Option<(f64, f64)> {
-        beside(&self.rates, &other.rates)
+        beside(&self.rates, &other.rates, |rate| rate.cpu_ms_per_call)
     }
 }
 

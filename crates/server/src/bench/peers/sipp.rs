@@ -48,10 +48,6 @@ impl Rung for Rate {
     fn holds(&self) -> bool {
         self.failed == 0 && self.caller_cpu < BUSY
     }
-
-    fn cpu(&self) -> f64 {
-        self.cpu_ms_per_call
-    }
 }
 
 pub async fn measure(program: &Path, rates: Rates) -> Result<Ceiling, ServeError> {
