@@ -4,6 +4,7 @@
 mod bridges;
 mod far_end;
 mod ladder;
+mod lateness;
 mod notifications;
 mod overload;
 mod peers;

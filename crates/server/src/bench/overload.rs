@@ -10,6 +10,7 @@ use serde::Serialize;
 use sim::Moment;
 
 use super::far_end::{FarEnd, Memory};
+use super::lateness::Lateness;
 use super::process::Meter;
 use super::requests::{Answer, Asked, NOTIFY, Requests};
 use super::witnesses::{Fault, Quantiles, Witnesses};
@@ -108,6 +109,8 @@ struct Load {
     /// Share of its core.
     server_cpu: f64,
     far_end_cpu: f64,
+    /// How late the far end itself was: some of what it saw late.
+    far_end_late_ms: Quantiles,
 }
 
 impl Load {
@@ -207,10 +210,12 @@ async fn measure(
     let live = Live::start(far_end, live, LEAD_IN + lasts + LONGER).await?;
     let pid = far_end.server.pid();
     let memory = Memory::watch(pid);
+    let lateness = Lateness::watch();
     let meter = Meter::start(pid)?;
     let count = rate * (LEAD_IN + lasts).as_secs_f64();
     let asked = requests.offer(rate, count as u32).await;
     let spent = meter.read()?;
+    let far_end_late_ms = lateness.read().await?;
 
     let tally = Tally::of(asked, meter.began());
     let accepted = tally.led_in.len() + tally.accepted.len();
@@ -238,6 +243,7 @@ async fn measure(
         rss_highest_bytes: memory.highest(),
         server_cpu: spent.server_cpu(),
         far_end_cpu: spent.far_end_cpu(),
+        far_end_late_ms,
     })
 }
 
