@@ -138,7 +138,7 @@ struct Flow {
     finished: VecDeque<u32>,
 }
 
-/// How long nothing was under way, and what became of the requests meanwhile.
+/// How long nothing was under way, and what became of the requests while shedding.
 #[derive(Debug, Default)]
 struct Idle {
     /// Counted from then on, without what goes on since `since`.
@@ -206,16 +206,16 @@ impl Overload {
             fits(&mut self.accepting, &self.state) && fits(&mut self.dialling, &self.state);
         if let State::Shedding(shedding) = &mut self.state {
             shedding.asked += 1;
-            if !let_in {
+            if let_in {
+                self.idle.let_in += 1;
+            } else {
+                self.idle.refused += 1;
                 shedding.refused += 1;
                 shedding.refused_at = now;
             }
         }
         if let_in {
-            self.idle.let_in += 1;
             self.begin(Stage::Accepting, now);
-        } else {
-            self.idle.refused += 1;
         }
         let_in
     }
