@@ -65,7 +65,7 @@ impl Probes {
         stack: &mut Stack,
     ) {
         let outcome = match failure {
-            Failure::Timeout => ProbeOutcome::NoResponse,
+            Failure::Timeout | Failure::NotRepeated => ProbeOutcome::NoResponse,
             Failure::Transport(_) => ProbeOutcome::Unreachable,
         };
         self.over(id, key, outcome, stack);

@@ -141,7 +141,9 @@ impl Registrations {
             }
             State::Trying(_) => {
                 let reason = match failure {
-                    Failure::Timeout => "the registrar does not answer".to_owned(),
+                    Failure::Timeout | Failure::NotRepeated => {
+                        "the registrar does not answer".to_owned()
+                    }
                     Failure::Transport(fault) => format!("the registrar cannot be used: {fault}"),
                 };
                 entry.failed(None, reason, None, stack);

@@ -39,6 +39,8 @@ pub(crate) enum ClientTimer {
     Resend,
     /// B and F.
     GiveUp,
+    /// Of an INVITE: its CANCEL found nothing.
+    CancelAgain,
     /// D, K and M.
     Forget,
 }
@@ -86,7 +88,9 @@ enum Silence {
 impl TimerKey {
     fn silence(&self) -> Option<Silence> {
         match self {
-            TimerKey::Client(_, ClientTimer::Resend) => Some(Silence::SendsAgain),
+            TimerKey::Client(_, ClientTimer::Resend | ClientTimer::CancelAgain) => {
+                Some(Silence::SendsAgain)
+            }
             TimerKey::Client(_, ClientTimer::GiveUp | ClientTimer::Forget)
             | TimerKey::Server(_, ServerTimer::Forget)
             | TimerKey::Leg(
@@ -115,6 +119,12 @@ impl TimerKey {
 /// A deadline that can be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TimerHandle(Instant, u64);
+
+impl TimerHandle {
+    pub fn at(self) -> Instant {
+        self.0
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {

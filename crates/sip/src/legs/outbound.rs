@@ -127,7 +127,7 @@ impl Outbound {
             Input::Due { timer, .. } => match (timer, &self.state) {
                 (LegTimer::Patience, State::Calling { .. }) => self.silent(stack),
                 (LegTimer::CancelLimit, State::Cancelling { .. }) => {
-                    stack.drop_client(self.key);
+                    stack.leave_behind(self.key, self.leg);
                     let by = EndedBy::Timeout(EndTimer::NoResponseToCancel);
                     self.over(by, "no final response to our CANCEL", stack)
                 }
@@ -331,14 +331,15 @@ impl Outbound {
         stack: &mut Stack,
     ) -> Option<Leg> {
         match (purpose, failure) {
-            (Purpose::Invite, Failure::Timeout)
+            (Purpose::Invite, Failure::Timeout | Failure::NotRepeated)
                 if self.origin != Origin::Ours && matches!(self.state, State::Calling { .. }) =>
             {
                 self.take_back(stack)
             }
-            (Purpose::Invite, Failure::Timeout) => {
-                let by = EndedBy::Timeout(EndTimer::NoResponse);
-                self.over(by, "the far side does not answer", stack)
+            (Purpose::Invite, Failure::Timeout) => self.unanswered(stack),
+            (Purpose::Invite, Failure::NotRepeated) => {
+                stack.take_back(self.leg, self.client());
+                self.unanswered(stack)
             }
             (Purpose::Invite, Failure::Transport(fault)) => self.undeliverable(fault, stack),
             (Purpose::Cancel, Failure::Transport(fault)) => {
@@ -346,10 +347,10 @@ impl Outbound {
                 self.unreachable(fault, stack)
             }
             // The INVITE itself decides; its limit runs.
-            (Purpose::Cancel, Failure::Timeout)
+            (Purpose::Cancel, Failure::Timeout | Failure::NotRepeated)
             | (
                 Purpose::Bye | Purpose::Prack | Purpose::Offer | Purpose::Refresh | Purpose::Info,
-                Failure::Timeout | Failure::Transport(_),
+                Failure::Timeout | Failure::NotRepeated | Failure::Transport(_),
             ) => self.stay(),
         }
     }
@@ -361,6 +362,11 @@ impl Outbound {
         let cancel = self.send_cancel(cause, stack);
         self.state = State::Cancelling { cause, cancel };
         self.stay()
+    }
+
+    fn unanswered(self: Box<Self>, stack: &mut Stack) -> Option<Leg> {
+        let by = EndedBy::Timeout(EndTimer::NoResponse);
+        self.over(by, "the far side does not answer", stack)
     }
 
     fn unreachable(self: Box<Self>, fault: TransportFault, stack: &mut Stack) -> Option<Leg> {

@@ -219,7 +219,9 @@ impl Session {
     /// A request inside the dialog got no answer: the far side is gone (RFC 3261 §12.2.1.2).
     fn lost(self: Box<Self>, failure: Failure, stack: &mut Stack) -> Option<Leg> {
         let by = match failure {
-            Failure::Timeout => EndedBy::Timeout(EndTimer::NoResponseInDialog),
+            Failure::Timeout | Failure::NotRepeated => {
+                EndedBy::Timeout(EndTimer::NoResponseInDialog)
+            }
             Failure::Transport(_) => EndedBy::Transport,
         };
         let end = end_by(by, "no answer to a request inside the call", self.was_ringing);

@@ -66,6 +66,9 @@ pub(crate) enum Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     Timeout,
+    /// The time of an INVITE is over, and this process stood still when copies of it were due: an answer that was lost
+    /// was not asked for again.
+    NotRepeated,
     Transport(TransportFault),
 }
 
@@ -251,6 +254,9 @@ impl Stack {
             self.other_response(key, &mut client, response.status)
         };
         self.clients.live.insert(key, client);
+        if key.is_cancel && response.status == 481 {
+            self.cancel_again(key);
+        }
         deliver.then_some(owner)
     }
 
@@ -434,10 +440,10 @@ impl Stack {
                 self.resend_request(key, at);
                 None
             }
-            ClientTimer::GiveUp => {
-                let client = self.clients.live.remove(&key)?;
-                self.stop_resending(&client.state);
-                Some((client.owner, Failure::Timeout))
+            ClientTimer::GiveUp => self.time_is_over(key),
+            ClientTimer::CancelAgain => {
+                self.cancel_client_again(key);
+                None
             }
             ClientTimer::Forget => {
                 let leg = self.clients.live.remove(&key).and_then(|client| client.owner.leg());
@@ -449,6 +455,24 @@ impl Stack {
                 None
             }
         }
+    }
+
+    /// Where this process stood still, the silence was its own: what may be sent again gets its whole time anew.
+    fn time_is_over(&mut self, key: ClientKey) -> Option<(Owner, Failure)> {
+        let client = self.clients.live.remove(&key)?;
+        self.stop_resending(&client.state);
+        let State::Sent { resend: Some(resend), .. } = client.state else {
+            return Some((client.owner, Failure::Timeout));
+        };
+        if resend.at() > self.now {
+            return Some((client.owner, Failure::Timeout));
+        }
+        if client.is_invite {
+            return Some((client.owner, Failure::NotRepeated));
+        }
+        let Client { owner, bytes, to, .. } = client;
+        self.start_client(NewClient { key, owner, is_invite: false, bytes, to });
+        None
     }
 
     fn resend_request(&mut self, key: ClientKey, at: Instant) {
@@ -469,9 +493,33 @@ impl Stack {
         self.transmit(leg, to, bytes);
     }
 
-    /// Unless it has been cancelled already.
+    /// The far side has no INVITE for this CANCEL (RFC 3261 §9.2). It may come over a connection that is older and
+    /// slower, and its responses with it. A second CANCEL over UDP would be a copy and get the same answer.
+    fn cancel_again(&mut self, cancel: ClientKey) {
+        let invite = ClientKey { is_cancel: false, ..cancel };
+        let client = self.clients.live.get(&invite);
+        if client.is_some_and(|client| client.to.transport.is_reliable()) {
+            self.client_timer(invite, ClientTimer::CancelAgain, T2);
+        }
+    }
+
+    fn cancel_client_again(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.live.get(&key) else { return };
+        if let (State::Sent { .. } | State::Proceeding, Some(leg)) =
+            (&client.state, client.owner.leg())
+        {
+            let (invite, to) = (client.bytes.clone(), client.to);
+            self.cancel_client(key, leg, &invite, to);
+        }
+    }
+
     fn cancel_unwanted(&mut self, key: ClientKey, leg: LegId, invite: &Bytes, to: Destination) {
         self.client_timer(key, ClientTimer::Forget, GIVE_UP);
+        self.cancel_client(key, leg, invite, to);
+    }
+
+    /// Unless it is being cancelled already.
+    fn cancel_client(&mut self, key: ClientKey, leg: LegId, invite: &Bytes, to: Destination) {
         let cancel = ClientKey { branch: key.branch, is_cancel: true };
         if self.clients.live.contains_key(&cancel) {
             return;

@@ -114,6 +114,39 @@ fn an_invite_that_was_lost_with_its_connection_is_taken_back_as_it_may_ring() {
 }
 
 #[test]
+fn a_cancel_that_came_before_its_invite_is_sent_again() {
+    let mut solo = Solo::new(Policy::default());
+    let sent = solo.dial(over_tcp());
+    solo.break_connection();
+    let cancel = one_over_tcp(&mut solo);
+    receive(&mut solo, &reply(&cancel, 481, "", "", ""));
+    solo.pass(Duration::from_millis(3_999));
+    assert_eq!(solo.sent_kinds(), [""; 0]);
+    solo.pass(Duration::from_millis(1));
+    assert_eq!(one_over_tcp(&mut solo), cancel);
+    receive(&mut solo, &reply(&cancel, 200, "b", "", ""));
+    receive(&mut solo, &reply(&sent, 487, "b", "", ""));
+    assert_eq!(solo.sent_kinds(), ["ACK"]);
+    assert_eq!(solo.said(), ["ended by Transport"]);
+    solo.assert_empty();
+}
+
+#[test]
+fn an_invite_that_never_came_is_taken_back_for_32_seconds() {
+    let mut solo = Solo::new(Policy::default());
+    solo.dial(over_tcp());
+    solo.break_connection();
+    for _ in 0..8 {
+        let cancel = one_over_tcp(&mut solo);
+        receive(&mut solo, &reply(&cancel, 481, "", "", ""));
+        solo.pass(Duration::from_secs(4));
+    }
+    assert_eq!(solo.sent_kinds(), [""; 0]);
+    assert_eq!(solo.said(), ["ended by Transport"]);
+    solo.assert_empty();
+}
+
+#[test]
 fn an_answer_to_an_invite_that_was_taken_back_is_acknowledged_and_hung_up() {
     let mut solo = Solo::new(Policy::default());
     let sent = solo.dial(over_tcp());

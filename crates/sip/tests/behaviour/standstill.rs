@@ -34,7 +34,7 @@ fn no_copy_of_an_invite_leaves_before_its_answer_is_read() {
 }
 
 #[test]
-fn where_nothing_came_the_invite_is_sent_again_or_given_up() {
+fn where_nothing_came_the_invite_is_sent_again() {
     let mut solo = Solo::new(Policy::default());
     solo.dial(invite(1));
     stands_still(&mut solo, Duration::from_secs(10));
@@ -46,13 +46,44 @@ fn where_nothing_came_the_invite_is_sent_again_or_given_up() {
     assert_eq!(solo.sent_kinds(), [""; 0]);
     solo.pass(Duration::from_millis(1));
     assert_eq!(solo.sent_kinds(), ["INVITE"], "the interval has doubled");
+}
 
+#[test]
+fn an_invite_that_was_not_repeated_in_its_time_is_taken_back() {
+    for hung_up in [false, true] {
+        let mut solo = Solo::new(Policy::default());
+        let sent = solo.dial(invite(1));
+        if hung_up {
+            solo.hang_up(1);
+        }
+        stands_still(&mut solo, LONG);
+        solo.pass(Duration::from_millis(500));
+        assert_eq!(solo.said(), ["ended by Timeout(NoResponse)"]);
+        let cancel = solo.one();
+        assert_eq!(kind(&cancel), "CANCEL", "a far side that has forgotten it would ring anew");
+        solo.receive(&reply(&cancel, 200, "b", "", ""));
+        solo.receive(&reply(&sent, 487, "b", "", ""));
+        assert_eq!(solo.sent_kinds(), ["ACK"], "its 180 was lost");
+        solo.assert_empty();
+    }
+}
+
+#[test]
+fn a_request_that_was_not_repeated_in_its_time_gets_its_whole_time_anew() {
     let mut solo = Solo::new(Policy::default());
-    solo.dial(invite(1));
+    let sent = solo.dial(invite(1));
+    solo.receive(&reply(&sent, 180, "b", "", ""));
+    solo.hang_up(1);
+    let cancel = solo.one();
     stands_still(&mut solo, LONG);
     solo.pass(Duration::from_millis(500));
-    assert_eq!(solo.sent_kinds(), [""; 0], "to a far side that has forgotten it, it would be new");
-    assert_eq!(solo.said(), ["ended by Timeout(NoResponse)"]);
+    assert_eq!(solo.one(), cancel, "the first was lost");
+    solo.pass(Duration::from_millis(500));
+    assert_eq!(solo.one(), cancel);
+    solo.receive(&reply(&cancel, 200, "b", "", ""));
+    solo.receive(&reply(&sent, 487, "b", "", ""));
+    assert_eq!(solo.sent_kinds(), ["ACK"]);
+    assert_eq!(solo.said(), ["180", "ended by Timeout(NoResponseToCancel)"]);
     solo.assert_empty();
 }
 

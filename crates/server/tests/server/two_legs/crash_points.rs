@@ -57,11 +57,13 @@ enum Fate {
     Lonely(&'static str),
     /// The customer was called, once.
     Both(&'static str),
+    /// Likewise, and both answers, or none of them, were in the commit: they are written a moment apart.
+    BothAnswered,
     /// The caller had hung up before the process died.
     OverBefore(&'static str),
 }
 
-use Fate::{Both, Lonely, OverBefore, Whole, WholeOr};
+use Fate::{Both, BothAnswered, Lonely, OverBefore, Whole, WholeOr};
 
 const TABLE: &[(First, &[(&str, Fate)])] =
     &[(First::Manager, WITH_MANAGER), (First::Softphone, WITH_SOFTPHONE), (First::App, WITH_APP)];
@@ -119,7 +121,7 @@ const WITH_APP: &[(&str, Fate)] = &[
     ("invite_after", Both("unknown")),
     ("answered_before_commit", Both("unknown")),
     ("answered_after_commit", Both("interrupted")),
-    ("answered_before_commit:2", Both("interrupted")),
+    ("answered_before_commit:2", BothAnswered),
     ("answered_after_commit:2", Both("interrupted")),
     ("ack_before", Both("interrupted")),
     ("answer_before", Both("interrupted")),
@@ -212,7 +214,7 @@ impl Death {
     fn talk(self) -> Option<Duration> {
         match self.fate {
             Whole | WholeOr(_) | OverBefore(_) => Some(TALK),
-            Lonely(_) | Both(_) => None,
+            Lonely(_) | Both(_) | BothAnswered => None,
         }
     }
 }
@@ -222,6 +224,7 @@ impl Fate {
         match self {
             Whole => outcome == "caller_hung_up",
             WholeOr(other) => ["caller_hung_up", other].contains(&outcome),
+            BothAnswered => ["unknown", "interrupted"].contains(&outcome),
             Lonely(wanted) | Both(wanted) | OverBefore(wanted) => outcome == wanted,
         }
     }
@@ -352,7 +355,8 @@ async fn far_ends_agree(world: &World, phones: &Phones, death: Death, serial: &s
     }
     let of = |number: &str| reports.iter().filter(|report| report.to_user == number).count();
     let is_whole = outcome == "caller_hung_up";
-    let customer = usize::from(is_whole || matches!(death.fate, Both(_) | OverBefore(_)));
+    let customer =
+        usize::from(is_whole || matches!(death.fate, Both(_) | BothAnswered | OverBefore(_)));
     assert_eq!(of(CALLED), customer, "{death:?}: the customer's phone rang");
     let callers = of(MANAGER) + of(SOFTPHONE);
     match death.first {

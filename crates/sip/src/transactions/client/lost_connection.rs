@@ -1,6 +1,8 @@
 //! What becomes of requests whose hop takes nothing, or whose connection is gone.
 
-use super::{Client, ClientKey, Connections, Owner, Purpose, State};
+use std::time::Duration;
+
+use super::{Client, ClientKey, Connections, NewClient, Owner, Purpose, State};
 use crate::{Hop, LegId, TransportFault, stack::Stack};
 
 impl Stack {
@@ -23,7 +25,8 @@ impl Stack {
                 (fault, owner)
                 && client.is_invite
             {
-                self.take_back(key, leg, client);
+                let Client { bytes, to, .. } = client;
+                self.take_back(leg, NewClient { key, owner, is_invite: true, bytes, to });
             }
             Some((key, owner))
         });
@@ -48,13 +51,13 @@ impl Stack {
         true
     }
 
-    /// An INVITE whose connection was lost may ring all the same, and what it is answered with has no way back. RFC 3261
-    /// §9.1 lets a CANCEL wait for a provisional so that it does not overtake its INVITE: over a connection that is gone
-    /// nothing is overtaken any more.
-    fn take_back(&mut self, key: ClientKey, leg: LegId, client: Client) {
-        let (invite, to) = (client.bytes.clone(), client.to);
-        let client = Client { owner: Owner::Nobody(leg), state: State::Proceeding, ..client };
-        self.clients.live.insert(key, client);
-        self.cancel_unwanted(key, leg, &invite, to);
+    /// An INVITE whose connection was lost may ring all the same, and what it is answered with has no way back; so may one
+    /// that was not repeated in its time. RFC 3261 §9.1 lets a CANCEL wait for a provisional so that it does not overtake
+    /// its INVITE: of these two the INVITE is through, or gone.
+    pub fn take_back(&mut self, leg: LegId, invite: NewClient) {
+        let (key, bytes, to) = (invite.key, invite.bytes.clone(), invite.to);
+        let invite = NewClient { owner: Owner::Nobody(leg), ..invite };
+        self.insert_client(invite, Duration::ZERO, State::Proceeding);
+        self.cancel_unwanted(key, leg, &bytes, to);
     }
 }
