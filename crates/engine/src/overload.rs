@@ -14,10 +14,15 @@
 //! is worked off within a period is let in whole: a queue that stays is what tells overload from it
 //! (as in CoDel, RFC 8289). While shedding no more is under way in a stage than the server lately
 //! finished within the same time (Little's law), so that who is let in is served in about that time,
-//! on a small machine and on a large one.
+//! on a small machine and on a large one; and no more in a second than a little above what it has shown
+//! on average that it can do, because a call costs most when it is long through both stages ([`pace`]).
+
+mod pace;
 
 use std::collections::VecDeque;
 use std::time::Duration;
+
+use pace::Pace;
 
 /// How long a stage must be slow without a break.
 const PERIOD: Duration = Duration::from_millis(50);
@@ -40,15 +45,14 @@ const ONE_IN: u32 = 20;
 const IDLE: f64 = 0.15;
 const LOOKED_AT: Duration = Duration::from_millis(250);
 
+/// Nothing was under way for so much of it although some were refused: it can do far more than it has shown so far.
+const FAR_MORE: f64 = 0.5;
+
 /// Under way in a stage at the most, even while calm: a small machine works it off in little more than a second.
 const MOST: u32 = 512;
 
 /// Under way in a stage at the least while shedding: what is under way shows what can be done.
 const LEAST: u32 = 3;
-
-/// While shedding the server aims at this share of what it tolerates: what is tolerated is not to
-/// become the rule.
-const AIM: f64 = 0.8;
 
 /// What was finished is remembered in pieces of this length, so many of them.
 const PIECE: Duration = Duration::from_millis(100);
@@ -84,6 +88,7 @@ pub struct Overload {
     accepting: Flow,
     dialling: Flow,
     idle: Idle,
+    pace: Pace,
     disk: Quickest,
     /// The last one. `None`: nobody beats.
     beat: Option<Duration>,
@@ -149,6 +154,14 @@ struct Idle {
     refused: u32,
 }
 
+/// What [`Idle`] has counted.
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    share: f64,
+    let_in: u32,
+    refused: u32,
+}
+
 /// Slow without a break so far.
 #[derive(Debug)]
 struct Slow {
@@ -179,6 +192,7 @@ impl Overload {
             accepting: Flow::default(),
             dialling: Flow::default(),
             idle: Idle::default(),
+            pace: Pace::default(),
             disk: Quickest::default(),
             beat: None,
             sheddings: 0,
@@ -202,8 +216,8 @@ impl Overload {
             State::Calm => flow.under_way < MOST,
             State::Shedding(_) => flow.under_way < flow.limit(within, now),
         };
-        let let_in =
-            fits(&mut self.accepting, &self.state) && fits(&mut self.dialling, &self.state);
+        let fits = fits(&mut self.accepting, &self.state) && fits(&mut self.dialling, &self.state);
+        let let_in = fits && (!self.is_shedding() || self.pace.takes(now));
         if let State::Shedding(shedding) = &mut self.state {
             shedding.asked += 1;
             if let_in {
@@ -232,6 +246,9 @@ impl Overload {
         self.skip_standstill(now);
         let slow = took > self.within();
         let overloaded = self.flow(stage).leave(slow, now);
+        if stage == Stage::Accepting {
+            self.pace.finished(self.is_shedding(), now);
+        }
         if self.accepting.under_way + self.dialling.under_way == 0 {
             self.idle.begins(now);
         }
@@ -281,6 +298,7 @@ impl Overload {
         self.accepting.began += stood;
         self.dialling.began += stood;
         self.idle.skip(stood);
+        self.pace.skip(stood);
         if let State::Shedding(shedding) = &mut self.state {
             shedding.refused_at += stood;
             shedding.since += stood;
@@ -288,9 +306,13 @@ impl Overload {
     }
 
     fn end_shedding(&mut self, now: Duration) {
-        if let State::Shedding(shedding) = &mut self.state
-            && (shedding.ends(now) || self.idle.is_enough(now))
-        {
+        let State::Shedding(shedding) = &mut self.state else { return };
+        let idle = self.idle.look(now);
+        if idle.is_some_and(|idle| idle.share > FAR_MORE) {
+            self.pace.shows_more();
+        }
+        let is_over = idle.is_some_and(|idle| idle.share > IDLE && idle.refused <= idle.let_in);
+        if is_over || shedding.ends(now) {
             self.state = State::Calm;
             (self.accepting.slow, self.dialling.slow) = (None, None);
         }
@@ -320,16 +342,17 @@ impl Idle {
         *self = Idle { from: now, since, ..Idle::default() };
     }
 
-    /// Whether there was [`IDLE`] of it; then, and where not, the next count begins.
-    fn is_enough(&mut self, now: Duration) -> bool {
+    /// What was counted, where that is enough to tell from; the next count begins then.
+    fn look(&mut self, now: Duration) -> Option<Looked> {
         let took = now.saturating_sub(self.from);
         if took < LOOKED_AT {
-            return false;
+            return None;
         }
         let going_on = self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        let enough = self.counted + going_on > took.mul_f64(IDLE) && self.refused <= self.let_in;
+        let share = (self.counted + going_on).as_secs_f64() / took.as_secs_f64();
+        let looked = Looked { share, let_in: self.let_in, refused: self.refused };
         self.count_anew(now);
-        enough
+        Some(looked)
     }
 
     fn skip(&mut self, stood: Duration) {
@@ -357,7 +380,7 @@ impl Flow {
         self.turn(now);
         let finished: u32 = self.finished.iter().sum();
         let remembered = PIECE * PIECES as u32;
-        let limit = AIM * f64::from(finished) * within.as_secs_f64() / remembered.as_secs_f64();
+        let limit = f64::from(finished) * within.as_secs_f64() / remembered.as_secs_f64();
         (limit.ceil() as u32).clamp(LEAST, MOST)
     }
 

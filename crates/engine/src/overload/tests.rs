@@ -213,3 +213,33 @@ fn shedding_ends_where_nobody_asks_any_more() {
     assert!(!overload.is_shedding());
     assert_eq!(overload.sheddings(), 1);
 }
+
+#[test]
+fn no_more_are_let_in_than_their_audio_has_time_for_later() {
+    let machine = Machine { slowness: 0.1, audio: 0.01, ..USUAL };
+    let capacity = capacity(machine);
+    let (once, over) = (machine.run(capacity, 24), machine.run(4.0 * capacity, 24));
+    let goodput = over.dialled_ms.len() as f64 / once.dialled_ms.len() as f64;
+    let (p99, before) = (Run::p99(&over.settled_ms), Run::p99(&once.settled_ms));
+    assert!(goodput >= 0.9, "at {capacity:.0}/s: goodput {goodput:.2}");
+    assert!(p99 <= 2.0 * before, "dialled within {p99:.0} ms, before {before:.0} ms");
+}
+
+#[test]
+fn who_was_asked_for_little_so_far_soon_finds_out_what_it_can_do() {
+    let mut overload = overload();
+    // Twenty a second for a while; then a stall, and four hundred a second, each done at once.
+    series(&mut overload, ms(0), ms(50), ms(1), 100);
+    series(&mut overload, ms(5_000), ms(10), ms(60), 20);
+    assert!(overload.is_shedding());
+    for step in 0..1_000u32 {
+        let now = ms(5_300) + Duration::from_micros(2_500) * step;
+        if overload.enter(now) {
+            overload.leave(Stage::Accepting, ms(1), now + ms(1));
+        }
+        if !overload.is_shedding() {
+            return;
+        }
+    }
+    panic!("still refusing after 2.5 s");
+}

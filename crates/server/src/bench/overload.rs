@@ -102,7 +102,9 @@ struct Load {
     invite_ms: Quantiles,
     /// The same while the load was new.
     invite_ms_lead_in: Quantiles,
+    /// All of them, and those while the load was new.
     refused_ms: Quantiles,
+    refused_ms_lead_in: Quantiles,
     live_lost: u32,
     late_packets_ratio: f64,
     rss_highest_bytes: u64,
@@ -235,6 +237,7 @@ async fn measure(
         faults,
         refused: tally.refused_ms.len() as u32,
         wrong_answers: tally.wrong_answers,
+        refused_ms_lead_in: Quantiles::of(tally.led_in_refused_ms),
         invite_ms: judged.invite_ms,
         invite_ms_lead_in: led_in.invite_ms,
         refused_ms: Quantiles::of(tally.refused_ms),
@@ -282,7 +285,9 @@ struct Tally {
     /// Accepted while the load was new, and after that.
     led_in: BTreeMap<String, Moment>,
     accepted: BTreeMap<String, Moment>,
+    /// All, and those while the load was new.
     refused_ms: Vec<f64>,
+    led_in_refused_ms: Vec<f64>,
     wrong_answers: u32,
 }
 
@@ -297,7 +302,13 @@ impl Tally {
                 Answer::Accepted(serial) => {
                     tally.accepted.insert(serial, sent_at);
                 }
-                Answer::Refused => tally.refused_ms.push(took.as_secs_f64() * 1000.0),
+                Answer::Refused => {
+                    let took_ms = took.as_secs_f64() * 1000.0;
+                    tally.refused_ms.push(took_ms);
+                    if sent_at.since(began) < LEAD_IN {
+                        tally.led_in_refused_ms.push(took_ms);
+                    }
+                }
                 Answer::Other(what) => {
                     tracing::warn!(what, "not answered as documented");
                     tally.wrong_answers += 1;

@@ -29,6 +29,9 @@ use crate::tenants::Tenants;
 /// Inputs that are handled before what they wrote is handed to the disk.
 const INPUTS_PER_TURN: usize = 256;
 
+/// And so many before those who share the thread have their turn: whoever is refused is not to wait for all of them.
+const INPUTS_IN_A_ROW: usize = 16;
+
 /// Everything that the driver is made of.
 pub struct Parts {
     pub engine: Engine,
@@ -153,7 +156,7 @@ impl Task {
 
     /// Under load many inputs share one commit.
     async fn take_what_waits(&mut self, inbox: &mut Inbox) -> Result<(), DriverError> {
-        for _ in 0..INPUTS_PER_TURN {
+        for input in 1..=INPUTS_PER_TURN {
             if let Some(happening) = inbox.happened.try_recv() {
                 self.hear(Heard::Happened(happening));
             } else if let Ok(event) = inbox.sip_events.try_recv() {
@@ -164,6 +167,9 @@ impl Task {
                 break;
             }
             self.do_what_is_wanted().await?;
+            if input % INPUTS_IN_A_ROW == 0 {
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }

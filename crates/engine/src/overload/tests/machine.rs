@@ -16,6 +16,8 @@ pub struct Machine {
     pub fsync_us: u64,
     /// 1.0: the costs below.
     pub slowness: f64,
+    /// Share of the processor that the audio of a call takes, with that slowness.
+    pub audio: f64,
     /// From when to when nothing of the process runs.
     pub standstill_ms: (u64, u64),
     /// Somebody else has the processor so often (0: never), for so long.
@@ -27,6 +29,7 @@ pub const USUAL: Machine = Machine {
     hold_ms: 1_000,
     fsync_us: 1_000,
     slowness: 1.0,
+    audio: 0.0004,
     standstill_ms: (0, 0),
     stolen_ms: (0, 0),
 };
@@ -232,7 +235,8 @@ impl World {
             Job::Answered(_) | Job::CallBack(_) => 300,
             Job::End(_) => 350,
         };
-        let left_by_audio = (1.0 - f64::from(self.up) * 0.0004 * self.machine.slowness).max(0.05);
+        let left_by_audio =
+            (1.0 - f64::from(self.up) * self.machine.audio * self.machine.slowness).max(0.05);
         let varies = 0.7 + 0.6 * self.chance();
         let mut took = cost_us as f64 * self.machine.slowness * varies / left_by_audio;
         // Somebody else has the processor now and then.
