@@ -40,13 +40,11 @@ const QUIET: Duration = Duration::from_secs(1);
 const ONE_IN: u32 = 20;
 
 /// Shedding ends too when nothing was under way for this share of so long: what one stall of the machine left behind is
-/// worked off. Not where most were refused: with a multiple of what it can do on offer a server is without a request too
-/// between two commits, since those that it lets in go through them together.
+/// worked off. Where most were refused it takes more: with a multiple of what it can do on offer a server is without a
+/// request too between two commits, since those that it lets in go through them together.
 const IDLE: f64 = 0.15;
+const IDLE_ALTHOUGH_MOST_WERE_REFUSED: f64 = 0.5;
 const LOOKED_AT: Duration = Duration::from_millis(250);
-
-/// Nothing was under way for so much of it although some were refused: it can do far more than it has shown so far.
-const FAR_MORE: f64 = 0.5;
 
 /// Under way in a stage at the most, even while calm: a small machine works it off in little more than a second.
 const MOST: u32 = 512;
@@ -154,14 +152,6 @@ struct Idle {
     refused: u32,
 }
 
-/// What [`Idle`] has counted.
-#[derive(Debug, Clone, Copy)]
-struct Looked {
-    share: f64,
-    let_in: u32,
-    refused: u32,
-}
-
 /// Slow without a break so far.
 #[derive(Debug)]
 struct Slow {
@@ -246,7 +236,8 @@ impl Overload {
         self.skip_standstill(now);
         let slow = took > self.within();
         let overloaded = self.flow(stage).leave(slow, now);
-        if stage == Stage::Accepting {
+        // What was quicker than any commit was no call.
+        if stage == Stage::Accepting && took >= self.disk.least() {
             self.pace.finished(self.is_shedding(), now);
         }
         if self.accepting.under_way + self.dialling.under_way == 0 {
@@ -307,12 +298,7 @@ impl Overload {
 
     fn end_shedding(&mut self, now: Duration) {
         let State::Shedding(shedding) = &mut self.state else { return };
-        let idle = self.idle.look(now);
-        if idle.is_some_and(|idle| idle.share > FAR_MORE) {
-            self.pace.shows_more();
-        }
-        let is_over = idle.is_some_and(|idle| idle.share > IDLE && idle.refused <= idle.let_in);
-        if is_over || shedding.ends(now) {
+        if self.idle.is_enough(now) || shedding.ends(now) {
             self.state = State::Calm;
             (self.accepting.slow, self.dialling.slow) = (None, None);
         }
@@ -342,17 +328,18 @@ impl Idle {
         *self = Idle { from: now, since, ..Idle::default() };
     }
 
-    /// What was counted, where that is enough to tell from; the next count begins then.
-    fn look(&mut self, now: Duration) -> Option<Looked> {
+    /// Whether there was enough of it; then, and where not, the next count begins.
+    fn is_enough(&mut self, now: Duration) -> bool {
         let took = now.saturating_sub(self.from);
         if took < LOOKED_AT {
-            return None;
+            return false;
         }
         let going_on = self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        let share = (self.counted + going_on).as_secs_f64() / took.as_secs_f64();
-        let looked = Looked { share, let_in: self.let_in, refused: self.refused };
+        let few_refused = self.refused <= self.let_in;
+        let share = if few_refused { IDLE } else { IDLE_ALTHOUGH_MOST_WERE_REFUSED };
+        let enough = self.counted + going_on > took.mul_f64(share);
         self.count_anew(now);
-        Some(looked)
+        enough
     }
 
     fn skip(&mut self, stood: Duration) {

@@ -75,7 +75,7 @@ pub(crate) enum LegTimer {
 
 /// A timer that fires later than this says that the process stood still, not that a peer was silent: what came meanwhile
 /// has not been read yet. So long it has to be read, before anything is concluded or sent again.
-const STOOD_STILL: Duration = Duration::from_secs(1);
+pub(crate) const STOOD_STILL: Duration = Duration::from_secs(1);
 const READ_FIRST: Duration = Duration::from_millis(500);
 
 /// What a timer does for which a peer's silence is the reason; limits first, so that nothing is sent again for what they end.
@@ -176,7 +176,9 @@ impl Timers {
                 return None;
             }
             let key = entry.remove();
-            match key.silence().filter(|_| late(handle.0, now)) {
+            // What is due a moment before it went on is not late itself, and has seen as little.
+            let stood_still = late(handle.0, now) || self.held_until.is_some();
+            match key.silence().filter(|_| stood_still) {
                 Some(silence) => {
                     self.held_until.get_or_insert(now + READ_FIRST);
                     self.held.insert((silence, handle), key);

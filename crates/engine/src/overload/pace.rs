@@ -1,4 +1,4 @@
-//! How many requests a second the server has lately shown that it can do.
+//! How many requests a second the server has shown that it can do.
 //!
 //! What a call costs comes late: its audio and its end. Whoever lets in as many as can be accepted at the moment has them
 //! all to play a second later, lets in hardly any until they are over, and begins again. So while shedding no more are
@@ -20,8 +20,8 @@ const KEPT: f64 = 0.986;
 /// Fewer a second are never aimed at.
 const LEAST: f64 = 30.0;
 
-/// What was not made use of is made good for so long.
-const SAVED: Duration = Duration::from_millis(20);
+/// What was not made use of is made good for so long, so that those who come in bunches are not taken for few.
+const SAVED: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -31,7 +31,7 @@ pub(super) struct Pace {
     finished: VecDeque<u32>,
     /// Pieces in which something was finished: before there are [`PIECES`] nothing was shown.
     loaded: u32,
-    /// Per second.
+    /// Per second: the best average in calm weather, and lately while shedding.
     shown: f64,
     /// Requests that may be let in, as of `counted`.
     credit: f64,
@@ -67,18 +67,13 @@ impl Pace {
         let rate = (GROWTH * self.shown).max(LEAST);
         let passed = now.saturating_sub(self.counted);
         self.counted = now;
-        let most = (rate * SAVED.as_secs_f64()).max(1.0);
+        let most = 1.0 + rate * SAVED.as_secs_f64();
         self.credit = (self.credit + rate * passed.as_secs_f64()).min(most);
         if self.credit < 1.0 {
             return false;
         }
         self.credit -= 1.0;
         true
-    }
-
-    /// It is idle meanwhile.
-    pub(super) fn shows_more(&mut self) {
-        self.shown = 2.0 * self.shown.max(LEAST);
     }
 
     pub(super) fn skip(&mut self, stood: Duration) {

@@ -227,19 +227,30 @@ fn no_more_are_let_in_than_their_audio_has_time_for_later() {
 
 #[test]
 fn who_was_asked_for_little_so_far_soon_finds_out_what_it_can_do() {
-    let mut overload = overload();
-    // Twenty a second for a while; then a stall, and four hundred a second, each done at once.
-    series(&mut overload, ms(0), ms(50), ms(1), 100);
-    series(&mut overload, ms(5_000), ms(10), ms(60), 20);
-    assert!(overload.is_shedding());
-    for step in 0..1_000u32 {
-        let now = ms(5_300) + Duration::from_micros(2_500) * step;
-        if overload.enter(now) {
-            overload.leave(Stage::Accepting, ms(1), now + ms(1));
+    // Twenty a second for a while; then a stall, and far more, each done as quickly as the disk allows. Alone or in bunches.
+    // Where it is idle meanwhile that takes two seconds, else it goes on by a sixth in each.
+    let cases = [(5, 2, 1, 2), (100, 40, 1, 2), (5, 1, 25, 20), (100, 40, 25, 20)];
+    for (every_ms, bunch, took_ms, soon_s) in cases {
+        let mut overload = overload();
+        overload.committed(ms(took_ms / 3), ms(0));
+        series(&mut overload, ms(0), ms(50), ms(took_ms), 100);
+        series(&mut overload, ms(5_000), ms(10), ms(60), 20);
+        assert!(overload.is_shedding());
+        let mut leaving = VecDeque::new();
+        let mut let_in = 0;
+        let soon = ms(5_300 + 1_000 * soon_s);
+        for now in (5_300..8_300 + 1_000 * soon_s).map(ms) {
+            while leaving.front().is_some_and(|at| *at <= now) {
+                leaving.pop_front();
+                overload.leave(Stage::Accepting, ms(took_ms), now);
+            }
+            if (now.as_millis() as u64).is_multiple_of(every_ms) {
+                let entered = (0..bunch).filter(|_| overload.enter(now)).count();
+                leaving.extend(std::iter::repeat_n(now + ms(took_ms), entered));
+                let_in += if now >= soon { entered } else { 0 };
+            }
         }
-        if !overload.is_shedding() {
-            return;
-        }
+        let asked = 3_000 / every_ms as usize * bunch;
+        assert!(let_in * 10 > asked * 9, "{bunch} each {every_ms} ms: {let_in} of {asked}");
     }
-    panic!("still refusing after 2.5 s");
 }

@@ -446,6 +446,10 @@ impl Outbound {
         // The INVITE in place of a refused one is on disk.
         stack.settle_refusal(self.leg);
         stack.start_client(self.client());
+        self.be_patient(stack);
+    }
+
+    fn be_patient(&mut self, stack: &mut Stack) {
         let patience = (!self.failover.next.is_empty()).then(|| {
             let key = TimerKey::Leg(self.leg, LegTimer::Patience);
             let patience = self.failover.patience.min(GIVE_UP / 2);

@@ -3,7 +3,8 @@
 //! INVITE:  Calling ──1xx──▶ Proceeding ──2xx──▶ Accepted ──M──▶ gone
 //!              └──── 300–699 ────┴──▶ Completed (ACKs by itself) ──D──▶ gone
 //! others:  Trying ──final──▶ Completed ──K──▶ gone
-//! B, F or a hop that takes nothing: gone, and the owner is told. Where the connection was lost under it, an INVITE may
+//! B, F or a hop that takes nothing: gone, and the owner is told; what a standstill of this process kept from being sent
+//! again begins anew. Where the connection was lost under it, an INVITE may
 //! have arrived and is taken back; another request is sent once more over a new one.
 
 use std::{
@@ -18,7 +19,7 @@ use crate::{
     dialog::surplus_dialog,
     message::Response,
     stack::Stack,
-    timers::{ClientTimer, GIVE_UP, T1, T2, T4, TimerHandle, TimerKey},
+    timers::{ClientTimer, GIVE_UP, STOOD_STILL, T1, T2, T4, TimerHandle, TimerKey},
     writer::Writer,
 };
 
@@ -108,6 +109,8 @@ struct Client {
     to: Destination,
     /// It is not sent again once that would be longer after the last time.
     longest_interval: Duration,
+    /// INVITE only: the CANCEL that the far side knew nothing to cancel for.
+    cancel: Option<Bytes>,
     state: State,
 }
 
@@ -119,6 +122,8 @@ enum State {
         resend: Option<TimerHandle>,
         give_up: TimerHandle,
         connections: Connections,
+        /// A copy left late, or not at all, because this process stood still.
+        was_late: bool,
     },
     /// INVITE only: it rings as long as it likes.
     Proceeding,
@@ -172,6 +177,12 @@ impl ClientStore {
         self.live.get(&key).map(|client| client.owner)
     }
 
+    /// Whether a copy is due that could not leave: this process stood still.
+    pub fn is_overdue(&self, key: ClientKey, now: Instant) -> bool {
+        let client = self.live.get(&key);
+        client.is_some_and(|client| matches!(&client.state, State::Sent { resend: Some(resend), .. } if resend.at() < now))
+    }
+
     /// Whether a provisional response has arrived: a CANCEL may follow (RFC 3261 §9.1).
     pub fn is_proceeding(&self, key: ClientKey) -> bool {
         let client = self.live.get(&key);
@@ -195,7 +206,8 @@ impl Stack {
             .then(|| self.client_timer(new.key, ClientTimer::Resend, T1));
         let give_up = self.client_timer(new.key, ClientTimer::GiveUp, GIVE_UP);
         self.transmit(new.owner.leg(), new.to, new.bytes.clone());
-        let state = State::Sent { interval: T1, resend, give_up, connections: Connections::First };
+        let connections = Connections::First;
+        let state = State::Sent { interval: T1, resend, give_up, connections, was_late: false };
         self.insert_client(new, longest_interval, state);
     }
 
@@ -211,6 +223,7 @@ impl Stack {
             bytes: new.bytes,
             to: new.to,
             longest_interval,
+            cancel: None,
             state,
         };
         self.clients.live.insert(new.key, client);
@@ -461,27 +474,38 @@ impl Stack {
     fn time_is_over(&mut self, key: ClientKey) -> Option<(Owner, Failure)> {
         let client = self.clients.live.remove(&key)?;
         self.stop_resending(&client.state);
-        let State::Sent { resend: Some(resend), .. } = client.state else {
-            return Some((client.owner, Failure::Timeout));
+        let Client { owner, is_invite, bytes, to, state, .. } = client;
+        let State::Sent { resend: Some(resend), give_up, was_late, .. } = state else {
+            return Some((owner, Failure::Timeout));
         };
-        if resend.at() > self.now {
-            return Some((client.owner, Failure::Timeout));
+        let is_missing = resend.at() < give_up.at();
+        match is_invite {
+            true if is_missing || was_late => Some((owner, Failure::NotRepeated)),
+            false if is_missing => {
+                self.start_client(NewClient { key, owner, is_invite, bytes, to });
+                None
+            }
+            _ => Some((owner, Failure::Timeout)),
         }
-        if client.is_invite {
-            return Some((client.owner, Failure::NotRepeated));
-        }
-        let Client { owner, bytes, to, .. } = client;
-        self.start_client(NewClient { key, owner, is_invite: false, bytes, to });
-        None
     }
 
     fn resend_request(&mut self, key: ClientKey, at: Instant) {
         let Some(client) = self.clients.live.get_mut(&key) else {
             return;
         };
-        let State::Sent { interval, resend, .. } = &mut client.state else {
+        let State::Sent { interval, resend, give_up, was_late, .. } = &mut client.state else {
             return;
         };
+        let late = resend.map_or(Duration::ZERO, |due| at.saturating_duration_since(due.at()));
+        if late > STOOD_STILL {
+            *was_late = true;
+            if !client.is_invite {
+                // The time that it stood still is no part of the request's.
+                self.timers.cancel(*give_up);
+                let until = give_up.at() + late;
+                *give_up = self.timers.set(until, TimerKey::Client(key, ClientTimer::GiveUp));
+            }
+        }
         // A doubles without bound, E up to T2 (RFC 3261 §17.1.1.2, §17.1.2.2).
         *interval *= 2;
         if !client.is_invite {
@@ -496,9 +520,14 @@ impl Stack {
     /// The far side has no INVITE for this CANCEL (RFC 3261 §9.2). It may come over a connection that is older and
     /// slower, and its responses with it. A second CANCEL over UDP would be a copy and get the same answer.
     fn cancel_again(&mut self, cancel: ClientKey) {
+        let Some(bytes) = self.clients.live.get(&cancel).map(|client| client.bytes.clone()) else {
+            return;
+        };
         let invite = ClientKey { is_cancel: false, ..cancel };
-        let client = self.clients.live.get(&invite);
-        if client.is_some_and(|client| client.to.transport.is_reliable()) {
+        if let Some(client) = self.clients.live.get_mut(&invite)
+            && client.to.transport.is_reliable()
+        {
+            client.cancel = Some(bytes);
             self.client_timer(invite, ClientTimer::CancelAgain, T2);
         }
     }
@@ -508,18 +537,18 @@ impl Stack {
         if let (State::Sent { .. } | State::Proceeding, Some(leg)) =
             (&client.state, client.owner.leg())
         {
-            let (invite, to) = (client.bytes.clone(), client.to);
-            self.cancel_client(key, leg, &invite, to);
+            let cancel = client.cancel.clone().unwrap_or_else(|| cancel_of(&client.bytes));
+            self.cancel_client(key, leg, cancel, client.to);
         }
     }
 
     fn cancel_unwanted(&mut self, key: ClientKey, leg: LegId, invite: &Bytes, to: Destination) {
         self.client_timer(key, ClientTimer::Forget, GIVE_UP);
-        self.cancel_client(key, leg, invite, to);
+        self.cancel_client(key, leg, cancel_of(invite), to);
     }
 
     /// Unless it is being cancelled already.
-    fn cancel_client(&mut self, key: ClientKey, leg: LegId, invite: &Bytes, to: Destination) {
+    fn cancel_client(&mut self, key: ClientKey, leg: LegId, bytes: Bytes, to: Destination) {
         let cancel = ClientKey { branch: key.branch, is_cancel: true };
         if self.clients.live.contains_key(&cancel) {
             return;
@@ -528,7 +557,7 @@ impl Stack {
             key: cancel,
             owner: Owner::Nobody(leg),
             is_invite: false,
-            bytes: follow_up(invite, "CANCEL", None, None),
+            bytes,
             to,
         });
     }
@@ -549,6 +578,10 @@ impl Stack {
 /// Timers D and K are zero over a transport that delivers.
 fn linger(transport: Transport, unreliable: Duration) -> Duration {
     if transport.is_reliable() { Duration::ZERO } else { unreliable }
+}
+
+fn cancel_of(invite: &Bytes) -> Bytes {
+    follow_up(invite, "CANCEL", None, None)
 }
 
 /// The ACK of a refused INVITE, or its CANCEL: made from the INVITE's own lines (RFC 3261 §17.1.1.3,

@@ -19,7 +19,8 @@ fn stands_still(solo: &mut Solo, time: Duration) {
 
 #[test]
 fn no_copy_of_an_invite_leaves_before_its_answer_is_read() {
-    for still in [Duration::from_secs(2), LONG] {
+    // 32.5 s: its limit was half a second ago and is not late itself.
+    for still in [2_000, 32_500, 36_000].map(Duration::from_millis) {
         let mut solo = Solo::new(Policy::default());
         let sent = solo.dial(invite(1));
         stands_still(&mut solo, still);
@@ -85,6 +86,50 @@ fn a_request_that_was_not_repeated_in_its_time_gets_its_whole_time_anew() {
     assert_eq!(solo.sent_kinds(), ["ACK"]);
     assert_eq!(solo.said(), ["180", "ended by Timeout(NoResponseToCancel)"]);
     solo.assert_empty();
+}
+
+#[test]
+fn the_time_that_it_stood_still_is_no_part_of_the_requests() {
+    let mut solo = Solo::new(Policy::default());
+    let (_, _) = solo.up(invite(1), "");
+    solo.hang_up(1);
+    let bye = solo.one();
+    // Its second copy leaves as its time would have ended.
+    stands_still(&mut solo, Duration::from_millis(31_200));
+    let mut copies = 0;
+    for _ in 0..40 {
+        solo.pass(Duration::from_secs(1));
+        copies += solo.sent().iter().filter(|sent| **sent == bye).count();
+    }
+    assert!(copies >= 9, "{copies}");
+    solo.assert_empty();
+
+    // One whose copies had all left gets no more.
+    let mut solo = Solo::new(Policy::default());
+    let (_, _) = solo.up(invite(1), "");
+    solo.hang_up(1);
+    for _ in 0..319 {
+        solo.pass(Duration::from_millis(100));
+    }
+    solo.sent();
+    stands_still(&mut solo, Duration::from_secs(5));
+    solo.pass(Duration::from_secs(10));
+    assert_eq!(solo.sent_kinds(), [""; 0]);
+    solo.assert_empty();
+}
+
+#[test]
+fn a_target_that_was_not_asked_again_is_not_left_for_the_next() {
+    let next = [Destination::new(addr("192.0.2.3:5060"), Transport::Udp)].into();
+    let failover = Failover { next, ..Failover::default() };
+    let mut solo = Solo::new(Policy::default());
+    let sent = solo.dial(Invite { failover, ..invite(1) });
+    stands_still(&mut solo, Duration::from_secs(10));
+    solo.pass(Duration::from_millis(500));
+    assert_eq!(solo.one(), sent, "its 180 was lost, and a copy gets it again");
+    assert_eq!(solo.said(), [""; 0]);
+    solo.pass(Duration::from_secs(5));
+    assert_eq!(solo.said().len(), 1, "then the next one");
 }
 
 #[test]

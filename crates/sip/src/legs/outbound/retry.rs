@@ -69,7 +69,12 @@ impl Outbound {
     }
 
     /// The target has had its time.
-    pub(super) fn silent(self: Box<Self>, stack: &mut Stack) -> Option<Leg> {
+    pub(super) fn silent(mut self: Box<Self>, stack: &mut Stack) -> Option<Leg> {
+        if stack.clients.is_overdue(self.key, stack.now) {
+            // It has not: this process stood still, and the copy that is due goes first.
+            self.be_patient(stack);
+            return self.stay();
+        }
         stack.give_up_invite(self.key, self.leg);
         self.next_target(Dead::Silent, stack)
     }
