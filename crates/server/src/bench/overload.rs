@@ -35,7 +35,8 @@ pub const P99_MS: f64 = 100.0;
 const CLIMB: f64 = 1.25;
 const CLOSE_IN: u32 = 3;
 
-/// A rate is too much that does not hold so many times in a row: a stall of the machine is no limit of the server.
+/// While it climbs, a rate is too much that does not hold so many times in a row: a stall of the machine is no limit of
+/// the server.
 const ATTEMPTS: u32 = 2;
 
 /// What P7 promises.
@@ -187,7 +188,8 @@ pub async fn capacity(
             None => holds * CLIMB,
             Some(fails) => f64::midpoint(holds, fails),
         };
-        if holds_at(far_end, requests, rate, lasts).await? {
+        let attempts = if fails.is_none() { ATTEMPTS } else { 1 };
+        if holds_at(far_end, requests, rate, lasts, attempts).await? {
             holds = rate;
         } else {
             fails = Some(rate);
@@ -207,8 +209,9 @@ async fn holds_at(
     requests: &Requests,
     rate: f64,
     lasts: Duration,
+    attempts: u32,
 ) -> Result<bool, ServeError> {
-    for _ in 0..ATTEMPTS {
+    for _ in 0..attempts {
         let step = measure(far_end, requests, rate, lasts, 0).await?;
         tracing::info!(?step, holds = step.holds(), "measured");
         if step.holds() {

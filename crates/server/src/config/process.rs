@@ -80,7 +80,7 @@ impl Defaults {
 #[serde(deny_unknown_fields, default)]
 pub struct Admission {
     /// `OFFHOOK__ADMISSION__PATIENCE_MS`: what accepting a call, and dialling it, may take besides the
-    /// disk, 1 to 60000; default 8. Where they take longer for a while, new requests are refused.
+    /// disk, 1 to 60000; default 12. Where they take longer for a while, new requests are refused.
     pub patience_ms: u32,
 }
 
