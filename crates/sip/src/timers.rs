@@ -158,6 +158,9 @@ impl Timers {
 
     /// The next deadline that is not after `now`, with the time at which it was due.
     pub fn pop(&mut self, now: Instant) -> Option<(Instant, TimerKey)> {
+        if self.held.is_empty() {
+            self.held_until = None;
+        }
         if let Some(until) = self.held_until
             && until <= now
         {
